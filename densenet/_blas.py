@@ -1,0 +1,163 @@
+"""Products in place, and one pool of BLAS threads to compute them.
+
+NumPy and SciPy wheels each carry a BLAS of their own with its own thread pool, and two pools that work at once fight
+for the cores. Every product of this package is therefore made by one of them, SciPy's, whose routines write into the
+array they are given. All arrays here are C-ordered; BLAS thinks in Fortran order, so each routine is handed the
+transposes, which are views: Z = A B is computed as Z^T = B^T A^T.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.linalg import blas
+
+from densenet._types import Array
+
+
+class Products(NamedTuple):
+    """The in-place products of one dtype; every array is C-ordered, `out` is written, `beta` times it is kept."""
+
+    nn: Callable[[Array, Array, Array, float], None]
+    """nn(a, b, out, beta): out = a b + beta out"""
+    tn: Callable[[Array, Array, Array, float], None]
+    """tn(a, b, out, beta): out = a^T b + beta out"""
+    nt: Callable[[Array, Array, Array, float], None]
+    """nt(a, b, out, beta): out = a b^T + beta out"""
+    column_sums: Callable[[Array, Array, Array], None]
+    """column_sums(a, ones, out): out = a^T 1"""
+    row_sums: Callable[[Array, Array, Array], None]
+    """row_sums(a, ones, out): out = a 1"""
+    add_scaled: Callable[[Array, Array, float], None]
+    """add_scaled(a, out, c): out = out + c a, for vectors"""
+    dot: Callable[[Array, Array], float]
+    """dot(a, b): a^T b, for vectors"""
+
+
+def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any) -> Products:
+    def nn(a: Array, b: Array, out: Array, beta: float) -> None:
+        gemm(1.0, b.T, a.T, beta, out.T, 0, 0, 1)
+
+    def tn(a: Array, b: Array, out: Array, beta: float) -> None:
+        gemm(1.0, b.T, a.T, beta, out.T, 0, 1, 1)
+
+    def nt(a: Array, b: Array, out: Array, beta: float) -> None:
+        gemm(1.0, b.T, a.T, beta, out.T, 1, 0, 1)
+
+    def column_sums(a: Array, ones: Array, out: Array) -> None:
+        gemv(1.0, a.T, ones, 0.0, out, 0, 1, 0, 1, 0, 1)
+
+    def row_sums(a: Array, ones: Array, out: Array) -> None:
+        gemv(1.0, a.T, ones, 0.0, out, 0, 1, 0, 1, 1, 1)
+
+    def add_scaled(a: Array, out: Array, c: float) -> None:
+        axpy(a, out, None, c)
+
+    return Products(nn, tn, nt, column_sums, row_sums, add_scaled, dot)
+
+
+_BY_DTYPE = {
+    np.dtype(np.float32): _products(blas.sgemm, blas.sgemv, blas.saxpy, blas.sdot),
+    np.dtype(np.float64): _products(blas.dgemm, blas.dgemv, blas.daxpy, blas.ddot),
+}
+
+
+def products(dtype: Any) -> Products:
+    """The in-place products for float32 or float64."""
+    return _BY_DTYPE[np.dtype(dtype)]
+
+
+_scan: tuple[int, list[Any], list[Any]] = (-1, [], [])
+
+
+def _pools() -> tuple[list[Any], list[Any]]:
+    """The BLAS pools this package computes in, and every other one loaded in the process.
+
+    Where NumPy and SciPy share one BLAS (as in most distributions other than the wheels) that one is ours.
+    """
+    global _scan
+    if _scan[0] != len(sys.modules):  # a library may have brought another BLAS
+        from threadpoolctl import ThreadpoolController
+
+        pools = [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
+        ours = [c for c in pools if "scipy" in c.filepath.replace("scipy_openblas", "")]
+        if not ours:
+            others = [c for c in pools if "numpy" in c.filepath or "torch" in c.filepath]
+            ours = [c for c in pools if c not in others] or pools
+        _scan = (len(sys.modules), ours, [c for c in pools if c not in ours])
+    return _scan[1], _scan[2]
+
+
+def blas_description() -> dict[str, str | int]:
+    """Name, version, architecture and thread count of the BLAS in use: what bitwise results depend on."""
+    ours, _ = _pools()
+    if not ours:
+        return {"blas": "unknown", "version": "", "architecture": "", "threads": 0}
+    pool = ours[0]
+    return {
+        "blas": str(pool.internal_api),
+        "version": str(pool.version or ""),
+        "architecture": str(getattr(pool, "architecture", "") or ""),
+        "threads": int(pool.num_threads),
+    }
+
+
+@contextmanager
+def one_pool() -> Iterator[None]:
+    """Keep every BLAS but ours at one thread meanwhile, and put back what was found."""
+    _, others = _pools()
+    before = [(pool, pool.num_threads) for pool in others]
+    try:
+        for pool, count in before:
+            if count != 1:
+                pool.set_num_threads(1)
+        yield
+    finally:
+        for pool, count in before:
+            if count != 1:
+                pool.set_num_threads(count)
+
+
+class threads:  # noqa: N801  reads as a verb: dn.threads(1), with dn.threads(1): ...
+    """Set the number of BLAS threads that densenet computes with; limits are per process.
+
+    As a call it holds until the next one; as a context manager it puts back what it found. Results are bit for
+    bit the same at one setting, and may differ in the last bits between two.
+
+    Parameters
+    ----------
+    n : int
+        Number of threads, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If `n` is not a whole number of at least 1.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> with dn.threads(1):
+    ...     pass
+    """
+
+    def __init__(self, n: int) -> None:
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"threads expects a whole number of at least 1, got {n!r}.")
+        self._before = [(pool, pool.num_threads) for pool in _pools()[0]]
+        for pool, _ in self._before:
+            pool.set_num_threads(int(n))
+
+    def __enter__(self) -> threads:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pool, count in self._before:
+            pool.set_num_threads(count)

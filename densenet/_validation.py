@@ -1,0 +1,223 @@
+"""Turning what people pass into arrays, or a clear error: who expects what, what it got, where, and the remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from densenet._types import Array
+
+_CHUNK = 1 << 20
+
+
+# -- numbers -------------------------------------------------------------------------------------------------------
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a real number (bool is none)."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def positive_int(value: Any, who: str, name: str) -> int:
+    """A whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{who} expects {name} to be a whole number of at least 1, got {value!r}.")
+    return int(value)
+
+
+def nonnegative_int(value: Any, who: str, name: str) -> int:
+    """A whole number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ValueError(f"{who} expects {name} to be a whole number of at least 0, got {value!r}.")
+    return int(value)
+
+
+def positive(value: Any, who: str, name: str) -> float:
+    """A finite number above 0."""
+    if not is_number(value) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{who} expects {name} to be a finite number above 0, got {value!r}.")
+    return float(value)
+
+
+def nonnegative(value: Any, who: str, name: str) -> float:
+    """A finite number of at least 0."""
+    if not is_number(value) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{who} expects {name} to be a finite number of at least 0, got {value!r}.")
+    return float(value)
+
+
+def finite(value: Any, who: str, name: str) -> float:
+    """A finite number."""
+    if not is_number(value) or not math.isfinite(value):
+        raise ValueError(f"{who} expects {name} to be a finite number, got {value!r}.")
+    return float(value)
+
+
+def fraction(value: Any, who: str, name: str) -> float:
+    """A number in [0, 1)."""
+    if not is_number(value) or not 0 <= value < 1:
+        raise ValueError(f"{who} expects {name} in [0, 1), got {value!r}.")
+    return float(value)
+
+
+def choose(value: Any, table: Mapping[str, Any], who: str, kind: type) -> Any:
+    """An object from its string shorthand, its class, or itself."""
+    if isinstance(value, str):
+        made = table.get(value)
+        if made is None:
+            raise ValueError(f"{who} knows no {kind.__name__.lower()} {value!r}; it knows {', '.join(sorted(table))}.")
+        return made()
+    if isinstance(value, type) and issubclass(value, kind):
+        return value()
+    if isinstance(value, kind):
+        return value
+    raise TypeError(f"{who} expects a {kind.__name__} or its name, got {value!r}.")
+
+
+# -- arrays --------------------------------------------------------------------------------------------------------
+
+
+def as_numbers(value: Any, who: str, name: str) -> NDArray[Any]:
+    """An array of real numbers from an array, list, data frame or series; no copy where none is needed.
+
+    Raises
+    ------
+    TypeError
+        For strings, objects and complex numbers, and for sparse matrices.
+    ValueError
+        For masked arrays and ragged lists.
+    """
+    if isinstance(value, np.ndarray):
+        array = value
+    elif hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{who} expects {name} to be dense, got a sparse {type(value).__name__}: pass {name}.toarray().")
+    elif hasattr(value, "to_numpy"):
+        array = _from_frame(value, who, name)
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{who} expects {name} to be a rectangular array of numbers: {error}") from None
+    if isinstance(array, np.ma.MaskedArray):
+        raise ValueError(f"{who} got a masked array for {name}: the mask would be ignored. Fill or drop those rows.")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{who} expects {name} to be real numbers, got dtype {array.dtype}.")
+    return array
+
+
+def _from_frame(frame: Any, who: str, name: str) -> NDArray[Any]:
+    dtypes = frame.dtypes if hasattr(frame, "columns") else None
+    if dtypes is not None:
+        bad = [str(c) for c, t in zip(frame.columns, dtypes, strict=True) if getattr(t, "kind", "O") not in "biuf"]
+        if bad:
+            raise TypeError(f"{who} expects {name} to be real numbers, but columns {', '.join(bad)} are not.")
+        return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
+    array = np.asarray(frame.to_numpy())
+    return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan)) if array.dtype.kind == "O" else array
+
+
+def cast(array: NDArray[Any], dtype: Any, *, copy: bool = False) -> Array:
+    """The array C-ordered, aligned, in native byte order and of that dtype."""
+    with np.errstate(over="ignore"):
+        made = np.require(array.astype(dtype, copy=copy), requirements=["C", "A"])
+    return made.view(np.ndarray)
+
+
+def as_matrix(
+    value: Any, columns: int | None, dtype: Any, who: str, *, name: str = "x", copy: bool = False
+) -> Array:
+    """A C-ordered (n, columns) array of that dtype, at least one row; float32 or float64 when dtype is None."""
+    array = as_numbers(value, who, name)
+    expected = f"(n, {'columns' if columns is None else columns})"
+    if array.ndim != 2 or (columns is not None and array.shape[1] != columns):
+        hint = ""
+        if array.ndim == 1:
+            hint = f" One row is {name}[None, :], one column is {name}[:, None]."
+        raise ValueError(f"{who} expects {name} of shape {expected}, got {array.shape}.{hint}")
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise ValueError(f"{who} expects {name} of shape {expected} with at least one row and column, got {array.shape}.")
+    if dtype is None:
+        dtype = np.float32 if array.dtype == np.float32 else np.float64
+    return cast(array, dtype, copy=copy)
+
+
+def as_target_matrix(value: Any, columns: int, dtype: Any, who: str) -> Array:
+    """Targets as (n, columns); a 1-D one is a column where there is one column."""
+    array = as_numbers(value, who, "y")
+    if array.ndim == 1 and columns == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] != columns:
+        raise ValueError(f"{who} expects y of shape (n, {columns}), got {array.shape}.")
+    made = cast(array, dtype)
+    check_finite(made, who, "y")
+    return made
+
+
+def as_labels(value: Any, classes: int, who: str) -> NDArray[np.intp] | None:
+    """Class numbers 0 .. classes-1 as (n,) intp; None when `value` is a matrix of (n, classes) instead.
+
+    Raises
+    ------
+    ValueError
+        For float labels with a fraction and labels out of range, with the offending value.
+    """
+    array = as_numbers(value, who, "y")
+    if array.ndim == 2 and array.shape[1] == 1 and classes != 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        if array.ndim != 2 or array.shape[1] != classes:
+            raise ValueError(
+                f"{who} expects y to be class numbers of shape (n,) or a matrix of shape (n, {classes}), got {array.shape}."
+            )
+        return None
+    if array.dtype.kind == "f":
+        bad = np.flatnonzero(~(array == np.floor(array)))
+        row = int(bad[0]) if len(bad) else 0
+        raise ValueError(
+            f"{who} expects class numbers of an integer dtype, got y[{row}] = {array[row] if len(array) else ''} of dtype {array.dtype}: "
+            "write y.astype(int)."
+        )
+    bad = np.flatnonzero((array < 0) | (array >= classes))
+    if len(bad):
+        row = int(bad[0])
+        raise ValueError(f"{who} expects class numbers from 0 to {classes - 1}, got y[{row}] = {array[row]}.")
+    return array.astype(np.intp)
+
+
+def as_weights(value: Any, rows: int, dtype: Any, who: str) -> Array | None:
+    """Sample weights (rows,), finite, at least 0 and not all 0; None stays None."""
+    if value is None:
+        return None
+    array = as_numbers(value, who, "sample_weight")
+    if array.shape != (rows,):
+        raise ValueError(f"{who} expects sample_weight of shape ({rows},), got {array.shape}.")
+    made = cast(array, dtype, copy=True)
+    bad = np.flatnonzero(~(np.isfinite(made) & (made >= 0)))
+    if len(bad):
+        raise ValueError(f"{who} expects finite weights of at least 0, got sample_weight[{bad[0]}] = {array[bad[0]]}.")
+    if not made.any():
+        raise ValueError(f"{who} got a sample_weight of zeros only: there is nothing to learn from.")
+    return made
+
+
+def check_finite(array: NDArray[Any], who: str, name: str, first_row: int = 0) -> None:
+    """ValueError naming the first row and column that hold NaN or infinity; memory maps are read in chunks."""
+    if array.dtype.kind != "f" or not array.size:
+        return
+    rows = max(1, _CHUNK // max(1, array[:1].size))
+    for start in range(0, len(array), rows):
+        part = array[start : start + rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(part.sum(dtype=np.float64 if part.dtype.itemsize <= 8 else None)):
+                continue
+        bad = np.argwhere(~np.isfinite(part))
+        if len(bad):
+            at = bad[0]
+            value = part[tuple(at)]
+            shown = "NaN" if np.isnan(value) else f"{value}"
+            where = f"row {first_row + start + int(at[0])}" + (f", column {int(at[1])}" if len(at) > 1 else "")
+            raise ValueError(f"{who} expects finite numbers, but {name} holds {shown} at {where}.")

@@ -1,0 +1,151 @@
+"""Mini-batches: rows of the data, shuffled and gathered into arrays that are used again for every batch.
+
+Arrays in the model's dtype are gathered directly; memory maps larger than memory are read batch by batch and never
+copied whole; a stream is any iterable of `(x, y)` or `(x, y, sample_weight)` batches, checked as it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from densenet._types import Array, IntArray
+from densenet._validation import as_matrix, as_numbers, as_weights, cast, check_finite
+
+Batch: TypeAlias = tuple[Array, Array, Array | None]
+
+
+def is_mapped(array: Any) -> bool:
+    """Whether an array's memory is a memory map."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
+
+
+class ArrayBatches:
+    """Batches of arrays that are there as a whole.
+
+    Parameters
+    ----------
+    x : ndarray (n, n_in)
+        Of the model's dtype and C-ordered, or a memory map of any real dtype.
+    y : ndarray (n, ...)
+        Targets as the loss has prepared them.
+    weight : ndarray (n,) or None
+    dtype : dtype
+        The model's.
+    """
+
+    def __init__(self, x: Array, y: Array, weight: Array | None, dtype: Any) -> None:
+        self.y, self.weight, self.dtype = y, weight, dtype
+        self.x = x.view(np.ndarray)
+        self.direct = self.x.dtype == dtype and self.x.flags.c_contiguous and self.x.flags.aligned and self.x.dtype.isnative
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def epoch(self, batch_size: int, order: IntArray | None = None, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch: rows in `order` (gathered), or as they stand (views), from row number `start` on."""
+        n = len(self.x)
+        batch_size = min(batch_size, n)
+        if order is None:
+            for a in range(start, n, batch_size):
+                rows = slice(a, a + batch_size)
+                x = self.x[rows] if self.direct else cast(self.x[rows], self.dtype)
+                yield x, self.y[rows], None if self.weight is None else self.weight[rows]
+            return
+        take_x, x = self._gather(self.x, batch_size)
+        take_y, y = _gatherer(self.y, batch_size)
+        take_w, w = (None, None) if self.weight is None else _gatherer(self.weight, batch_size)
+        for a in range(start, n, batch_size):
+            rows = order[a : a + batch_size]
+            if len(rows) < batch_size:
+                x, y, w = x[: len(rows)], y[: len(rows)], None if w is None else w[: len(rows)]
+            take_x(rows, 0, x, "clip")  # mode "clip" writes into `out` without a detour
+            take_y(rows, 0, y, "clip")
+            if take_w is not None:
+                take_w(rows, 0, w, "clip")
+            yield x, y, w
+
+    def _gather(self, source: Array, rows: int) -> tuple[Callable[..., Any], Array]:
+        if self.direct:
+            return _gatherer(source, rows)
+
+        def take(index: IntArray, axis: int, out: Array, mode: str) -> None:
+            np.copyto(out, source[index], casting="unsafe")
+
+        return take, np.empty((rows, source.shape[1]), self.dtype)
+
+
+def _gatherer(source: Array, rows: int) -> tuple[Callable[..., Any], Array]:
+    if not source.flags.c_contiguous:
+        source = np.ascontiguousarray(source)
+    return source.take, np.empty((rows, *source.shape[1:]), source.dtype)
+
+
+class StreamBatches:
+    """Batches that come one by one from an iterable, converted and checked as they come.
+
+    Parameters
+    ----------
+    batches : iterable of (x, y) or (x, y, sample_weight)
+    prepare : callable
+        Turns a batch's y into prepared targets.
+    """
+
+    def __init__(
+        self, batches: Iterable[Any], columns: int | None, prepare: Callable[[Any], Array], dtype: Any, who: str
+    ) -> None:
+        if not hasattr(batches, "__iter__"):
+            raise TypeError(f"{who} expects x and y, or an iterable of (x, y) batches, got {type(batches).__name__}.")
+        self.batches, self.columns, self.prepare, self.dtype, self.who = batches, columns, prepare, dtype, who
+
+    @property
+    def once(self) -> bool:
+        """Whether the iterable can be read only once."""
+        return iter(self.batches) is self.batches
+
+    def epoch(self, batch_size: int = 0, order: IntArray | None = None, start: int = 0) -> Iterator[Batch]:
+        """The batches of one pass, whatever their sizes."""
+        for number, batch in enumerate(self.batches):
+            where = f"{self.who}, batch {number} of the stream,"
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise ValueError(f"{where} expects (x, y) or (x, y, sample_weight), got {type(batch).__name__}.")
+            x = as_matrix(batch[0], self.columns, self.dtype, where)
+            check_finite(x, where, "x")
+            try:
+                y = self.prepare(batch[1])
+            except (ValueError, TypeError) as error:
+                raise type(error)(f"{where} {error}") from None
+            if len(y) != len(x):
+                raise ValueError(f"{where} expects as many targets as rows, got {len(y)} and {len(x)}.")
+            weight = as_weights(batch[2], len(x), self.dtype, where) if len(batch) == 3 else None
+            yield x, y, weight
+
+
+def rows_of(x: Any, columns: int | None, dtype: Any, who: str) -> Array:
+    """x as (n, columns) finite numbers, ready for `ArrayBatches`: of that dtype, or the memory map as it is."""
+    array = as_numbers(x, who, "x")
+    if is_mapped(array) and array.ndim == 2 and array.size and columns in (None, array.shape[1]):
+        check_finite(array, who, "x")
+        return array
+    made = as_matrix(array, columns, dtype, who)
+    check_finite(made, who, "x")
+    return made
+
+
+def split(n: int, share: float, labels: Array | None, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+    """Row numbers for training and for validation, drawn at random; in the proportions of `labels` where given."""
+    count = max(1, round(n * share))
+    if count >= n:
+        raise ValueError(f"fit expects validation_split to leave rows to train on, got {share} of {n}.")
+    order = rng.permutation(n)
+    if labels is not None:
+        order = order[np.argsort(labels[order], kind="stable")]
+        # every n/count-th row of the rows sorted by class: each class gets its share, give or take one
+        order = np.concatenate([order[(at := ((np.arange(count) + rng.random()) * n / count).astype(int))], np.delete(order, at)])
+    return np.sort(order[count:]), np.sort(order[:count])

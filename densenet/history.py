@@ -1,0 +1,110 @@
+"""The record of a training run: one number an epoch for the loss, every metric, the rate and the time."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+class History:
+    """What `fit` returns: figures by name, one an epoch.
+
+    Keys are ``loss``, the metrics' names, both with ``val_`` where there is validation data, ``penalty`` where a layer
+    has one, ``learning_rate``, and ``seconds`` (cumulative, without validation).
+
+    Attributes
+    ----------
+    stopped : str
+        Why it ended: ``"finished"``, ``"interrupted"``, or what the callback that stopped it says.
+    train_indices, validation_indices : ndarray of int or None
+        The rows of x that `validation_split` drew.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> history = dn.History()
+    >>> history.append({"loss": 0.5})
+    >>> history.append({"loss": 0.25})
+    >>> history["loss"], len(history), history.last["loss"]
+    ([0.5, 0.25], 2, 0.25)
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[float]] = {}
+        self._length = 0
+        self.stopped = ""
+        self.train_indices: np.ndarray[Any, Any] | None = None
+        self.validation_indices: np.ndarray[Any, Any] | None = None
+
+    def append(self, figures: dict[str, float]) -> None:
+        """Add one epoch's figures; a name that is new or missing is NaN elsewhere."""
+        for name in figures:
+            self._columns.setdefault(name, [float("nan")] * self._length)
+        for name, column in self._columns.items():
+            column.append(float(figures.get(name, float("nan"))))
+        self._length += 1
+
+    def __getitem__(self, name: str) -> list[float]:
+        try:
+            return self._columns[name]
+        except KeyError:
+            raise KeyError(f"no figure {name!r} in the history; there are {', '.join(self._columns) or 'none'}.") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def keys(self) -> list[str]:
+        """The figures' names."""
+        return list(self._columns)
+
+    def __len__(self) -> int:
+        """Number of epochs."""
+        return self._length
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The last epoch's figures."""
+        return {name: column[-1] for name, column in self._columns.items() if column}
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """The figures as plain lists, by name: a copy."""
+        return {name: list(column) for name, column in self._columns.items()}
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write a table with one row an epoch, numbered from 1.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["epoch", *self._columns])
+            for i in range(self._length):
+                table.writerow([i + 1, *(repr(column[i]) for column in self._columns.values())])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as arrays by name."""
+        return {
+            "figures": {name: np.array(column) for name, column in self._columns.items()},
+            "train_indices": self.train_indices,
+            "validation_indices": self.validation_indices,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take `state_dict`'s values back."""
+        self._columns = {name: column.tolist() for name, column in state["figures"].items()}
+        self._length = max(map(len, self._columns.values()), default=0)
+        self.train_indices, self.validation_indices = state["train_indices"], state["validation_indices"]
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
+        return f"<History of {self._length} epochs, {self.stopped or 'running'}: {figures}>"

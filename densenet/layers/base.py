@@ -1,0 +1,366 @@
+"""What a layer is: a function of a matrix with its derivative written out.
+
+A layer maps every row of X to a row of Y. Going forward it keeps what its derivative will need; going backward it is
+given delta = dE/dY and applies the chain rule once: it fills dE/d(its parameters) and returns dE/dX, which is the
+delta of the layer before it. For one weight w that feeds several outputs y_k, dE/dw = sum_k dE/dy_k dy_k/dw; matrices
+only write that sum for all weights at once.
+
+Inside training, layers pass working buffers on: an array returned by `forward` or `backward` is valid until the next
+call, and `backward` may overwrite the delta it is given. `forward` never writes to its input. `Sequential` hands
+fresh arrays to its callers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, overload
+
+import numpy as np
+
+from densenet import initializers
+from densenet._memory import Buffers, without_caches
+from densenet._types import Array
+from densenet.initializers import Initializer
+
+
+@dataclass
+class Mark:
+    """How the optimizer treats one parameter array."""
+
+    trainable: bool = True
+    decayed: bool = True
+    rate: float = 1.0
+
+
+class Parameter:
+    """A named view of the model's flat vectors: reading gives the view, assigning copies values in.
+
+    Declared in a layer's class body as ``W = Parameter()`` and ``dW = Parameter()``. The view itself stands in the
+    instance as ``_W``, where the layer's own equations read it without a detour.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, layer: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, layer: Layer, owner: type) -> Array: ...
+    def __get__(self, layer: Layer | None, owner: type) -> Any:
+        if layer is None:
+            return self
+        view = layer.__dict__.get("_" + self.name)
+        if view is None:
+            raise RuntimeError(
+                f"{layer!r} has no {self.name} yet: its arrays are views of a model's flat vectors. "
+                "Put the layer into Sequential([...]) first."
+            )
+        return view
+
+    def __set__(self, layer: Layer, value: Any) -> None:
+        view = self.__get__(layer, type(layer))
+        copy_into(view, value, f"{type(layer).__name__}.{self.name}")
+
+
+def copy_into(view: Array, value: Any, name: str) -> None:
+    """Copy `value` into `view` after checking its shape, so that no view is ever rebound."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} expects real numbers, got dtype {array.dtype}.")
+    if array.shape != view.shape:
+        raise ValueError(f"{name} expects shape {view.shape}, got {array.shape}.")
+    view[...] = array
+
+
+class Layer(ABC):
+    """One function of a matrix, with `forward`, `backward` and `infer`.
+
+    To write a layer of one's own, give three methods and, if it has parameters, two more::
+
+        class Shift(dn.Layer):                       # Y = X + 1 t^T
+            t, dt = dn.Parameter(), dn.Parameter()   # views: t and dE/dt
+
+            def __init__(self, n):
+                self.n = self.n_in = self.n_out = n
+
+            def parameter_shapes(self):
+                return {"t": (self.n,)}
+
+            def initialize(self, rng):
+                self.t[...] = 0
+
+            def forward(self, x, training=True):
+                return x + self.t                    # Y = X + 1 t^T
+
+            def infer(self, x, out=None):
+                return np.add(x, self.t, out=out)
+
+            def backward(self, delta):
+                self.dt[...] = delta.sum(axis=0)     # dE/dt = D^T 1
+                return delta                         # dE/dX = D
+
+    Constructor arguments are kept under their own names: `repr`, copies and model files read them there. `densenet.gradcheck` tells
+    whether the derivative is right.
+
+    Attributes
+    ----------
+    n_in, n_out : int or None
+        Columns taken and given; None where the layer takes any width and keeps it.
+    """
+
+    n_in: int | None = None
+    n_out: int | None = None
+    mixes: ClassVar[bool] = False
+    """Whether an output depends on other neurons' inputs (Softmax, normalization over a row, containers)."""
+    undecayed: ClassVar[tuple[str, ...]] = ()
+    """Parameters that weight decay leaves alone unless `set_decay` says otherwise."""
+    state_names: ClassVar[tuple[str, ...]] = ()
+    """Arrays kept beside the parameters, such as running statistics."""
+    draws: ClassVar[bool] = False
+    """Whether the layer draws random numbers in training."""
+    couples_samples: ClassVar[bool] = False
+    """Whether in training a row of the output depends on other rows (BatchNorm)."""
+
+    _shape: tuple[int, ...] = ()
+    _out_shape: tuple[int, ...] = ()
+    _rng: np.random.Generator | None = None
+    _marks_changed: Callable[[], None] | None = None
+
+    # -- the function and its derivative -----------------------------------------------------------------------
+
+    @abstractmethod
+    def forward(self, x: Array, training: bool = True) -> Array:
+        """Y = f(X), keeping what `backward` needs.
+
+        Parameters
+        ----------
+        x : ndarray (n, n_in)
+        training : bool, default True
+            False uses running statistics and no noise.
+
+        Returns
+        -------
+        ndarray (n, n_out)
+            A working buffer, valid until the next call.
+        """
+
+    @abstractmethod
+    def backward(self, delta: Array) -> Array:
+        """dE/dX from delta = dE/dY; fills dE/d(parameters).
+
+        Parameters
+        ----------
+        delta : ndarray (n, n_out)
+            May be overwritten.
+
+        Returns
+        -------
+        ndarray (n, n_in)
+            A working buffer, valid until the next call.
+        """
+
+    @abstractmethod
+    def infer(self, x: Array, out: Array | None = None) -> Array:
+        """Y = f(X) without a trace: writes no state, so that many threads may call it at once.
+
+        Parameters
+        ----------
+        x : ndarray (n, n_in)
+        out : ndarray (n, n_out), optional
+            Where to write Y; it never overlaps x. Fresh by default.
+        """
+
+    def backward_parameters(self, delta: Array) -> None:
+        """Only dE/d(parameters): what the first layer of a chain is asked for in training."""
+        self.backward(delta)
+
+    # -- parameters --------------------------------------------------------------------------------------------
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter by name; for each name the class declares `name` and `dname` as `Parameter`."""
+        return {}
+
+    def initialize(self, rng: np.random.Generator) -> None:  # noqa: B027  most layers have nothing to fill
+        """Fill the parameters in place."""
+
+    def reset_state(self, dtype: Any) -> None:  # noqa: B027
+        """Make the arrays of `state_names` anew."""
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """The arrays kept beside the parameters (running statistics), by name."""
+        return {name: getattr(self, name) for name in self.state_names}
+
+    def penalty(self) -> float:
+        """The layer's share of the penalty that is added to the error."""
+        return 0.0
+
+    def add_penalty_gradients(self) -> None:  # noqa: B027
+        """Add the penalty's derivative to the gradients."""
+
+    def constrain(self) -> None:  # noqa: B027
+        """Bring the parameters back into their allowed set after an update."""
+
+    @property
+    def penalised(self) -> bool:
+        """Whether `penalty` can be anything but 0."""
+        return False
+
+    @property
+    def constrained(self) -> bool:
+        """Whether `constrain` does anything."""
+        return False
+
+    @property
+    def marks(self) -> dict[str, Mark]:
+        """How the optimizer treats each parameter: trainable, decayed, rate factor."""
+        kept: dict[str, Mark] = self.__dict__.setdefault("_marks", {})
+        for name in self.parameter_shapes():
+            kept.setdefault(name, Mark(decayed=name not in self.undecayed))
+        return kept
+
+    def freeze(self, *names: str) -> Self:
+        """Keep parameters as they are in training; all of them when none is named."""
+        return self._mark(names, trainable=False)
+
+    def unfreeze(self, *names: str) -> Self:
+        """Train parameters again; all of them when none is named."""
+        return self._mark(names, trainable=True)
+
+    def set_decay(self, decayed: bool, *names: str) -> Self:
+        """Let the optimizer's `weight_decay` act on parameters, or not; all of them when none is named."""
+        return self._mark(names, decayed=bool(decayed))
+
+    def set_rate(self, factor: float, *names: str) -> Self:
+        """Multiply the learning rate of parameters by `factor`; all of them when none is named."""
+        if not (isinstance(factor, (int, float)) and math.isfinite(factor) and factor >= 0):
+            raise ValueError(f"{type(self).__name__}.set_rate expects a finite factor of at least 0, got {factor!r}.")
+        return self._mark(names, rate=float(factor))
+
+    def _mark(self, names: Sequence[str], **values: Any) -> Self:
+        if self.children:
+            for layer in self.children:
+                layer._mark(names, **values)
+            return self
+        marks = self.marks
+        for name in names or marks:
+            if name not in marks:
+                raise ValueError(f"{self!r} has no parameter {name!r}; it has {list(marks)}.")
+            for key, value in values.items():
+                setattr(marks[name], key, value)
+        if self._marks_changed is not None:
+            self._marks_changed()
+        return self
+
+    def bind(self, params: Array, grads: Array) -> None:
+        """Make the parameters and gradients views of these two vectors, in the order of `parameter_shapes`."""
+        offset = 0
+        for name, shape in self.parameter_shapes().items():
+            end = offset + math.prod(shape)
+            self.__dict__["_" + name] = params[offset:end].reshape(shape)
+            self.__dict__["_d" + name] = grads[offset:end].reshape(shape)
+            offset = end
+
+    @property
+    def n_params(self) -> int:
+        """Number of parameters."""
+        return sum(math.prod(shape) for shape in self.parameter_shapes().values())
+
+    # -- shape -------------------------------------------------------------------------------------------------
+
+    @property
+    def children(self) -> Sequence[Layer]:
+        """The layers inside a container; none otherwise."""
+        return ()
+
+    def walk(self) -> Iterator[Layer]:
+        """This layer and every layer inside it, depth-first."""
+        yield self
+        for layer in self.children:
+            yield from layer.walk()
+
+    def output_width(self, n_in: int | None) -> int | None:
+        """Columns given for `n_in` columns taken; None where that is open."""
+        return n_in if self.n_out is None else self.n_out
+
+    def _check_input(self, x: Array) -> None:
+        if x.ndim != 2 or (self.n_in is not None and x.shape[1] != self.n_in):
+            columns = "columns" if self.n_in is None else self.n_in
+            raise ValueError(f"{type(self).__name__} expects x of shape (n, {columns}), got {x.shape}.")
+
+    def _check_delta(self, delta: Array) -> None:
+        """Complain unless delta has the shape of the last output."""
+        if delta.shape != self._out_shape:
+            name = type(self).__name__
+            if not self._out_shape:
+                raise RuntimeError(f"{name}.backward needs a forward pass first: call forward(x) before backward(delta).")
+            raise ValueError(f"{name}.backward expects delta of shape {self._out_shape}, the output's, got {delta.shape}.")
+
+    # -- working memory ----------------------------------------------------------------------------------------
+
+    def _buffer(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A working array that is kept between calls."""
+        buffers: Buffers | None = self.__dict__.get("_buffers")
+        if buffers is None:
+            buffers = self._buffers = Buffers()
+        return buffers(name, shape, dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but caches and views: copies and pickles carry the configuration, state and generators."""
+        return without_caches(self.__dict__, frozenset({"_marks", "_rng"}))
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        shown = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value, default = getattr(self, name), parameter.default
+            if default is inspect.Parameter.empty:
+                shown.append(repr(value))
+                continue
+            if isinstance(value, Initializer) and isinstance(default, str):
+                default = initializers.get(default)
+            if value is not default and value != default:
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def chain_width(layers: Sequence[Layer], n_in: int | None, where: str) -> int | None:
+    """Columns a chain gives for `n_in` columns taken; ValueError naming both layers where widths don't fit."""
+    width, giver = n_in, "the input"
+    for i, layer in enumerate(layers):
+        if layer.n_in is not None and width is not None and layer.n_in != width:
+            raise ValueError(
+                f"{where}: layer {i}, {layer!r}, expects {layer.n_in} columns, but {giver} gives {width}."
+            )
+        width = layer.output_width(layer.n_in if layer.n_in is not None else width)
+        if layer.n_in is not None or layer.n_out is not None:
+            giver = f"layer {i}, {layer!r},"
+    return width
+
+
+def chain_input(layers: Sequence[Layer]) -> int | None:
+    """Columns a chain takes: those of its first layer that fixes them."""
+    for layer in layers:
+        if layer.n_in is not None:
+            return layer.n_in
+        if layer.n_out is not None:
+            return None
+    return None
+
+
+def check_layers(layers: Any, who: str) -> list[Layer]:
+    """A list of layers, each of them once."""
+    if isinstance(layers, Layer) or not isinstance(layers, (list, tuple)):
+        raise TypeError(f"{who} expects a list of layers, got {type(layers).__name__}: write {who}([...]).")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            hint = " (a class: add parentheses)" if isinstance(layer, type) else ""
+            raise TypeError(f"{who}: entry {i} is {layer!r}{hint}, not a Layer.")
+    return list(layers)

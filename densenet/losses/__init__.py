@@ -1,0 +1,96 @@
+"""Losses: the error of a batch, its derivative by the prediction, and the link to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from densenet._validation import choose
+from densenet.losses.base import ElementwiseLoss, Loss
+from densenet.losses.binary import BinaryCrossEntropy, SigmoidCrossEntropy
+from densenet.losses.crossentropy import CategoricalCrossEntropy, FocalLoss, KLDivergence, SoftmaxCrossEntropy
+from densenet.losses.hinge import Hinge, SquaredHinge
+from densenet.losses.likelihood import GaussianNLL, PoissonNLL
+from densenet.losses.regression import HalfSquaredError, Huber, LogCosh, MeanAbsoluteError, MeanSquaredError, Quantile
+
+__all__ = [
+    "BinaryCrossEntropy",
+    "CategoricalCrossEntropy",
+    "ElementwiseLoss",
+    "FocalLoss",
+    "GaussianNLL",
+    "HalfSquaredError",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "PoissonNLL",
+    "Quantile",
+    "SigmoidCrossEntropy",
+    "SoftmaxCrossEntropy",
+    "SquaredHinge",
+    "get",
+]
+
+_NAMES: dict[str, Callable[[], Loss]] = {
+    "mean_squared_error": MeanSquaredError,
+    "mse": MeanSquaredError,
+    "half_squared_error": HalfSquaredError,
+    "mean_absolute_error": MeanAbsoluteError,
+    "mae": MeanAbsoluteError,
+    "huber": Huber,
+    "log_cosh": LogCosh,
+    "logcosh": LogCosh,
+    "quantile": Quantile,
+    "poisson_nll": PoissonNLL,
+    "poisson": PoissonNLL,
+    "gaussian_nll": GaussianNLL,
+    "kl_divergence": KLDivergence,
+    "hinge": Hinge,
+    "squared_hinge": SquaredHinge,
+    "sigmoid_cross_entropy": SigmoidCrossEntropy,
+    "softmax_cross_entropy": SoftmaxCrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "binary_crossentropy": BinaryCrossEntropy,
+    "categorical_cross_entropy": CategoricalCrossEntropy,
+    "categorical_crossentropy": CategoricalCrossEntropy,
+    "sparse_categorical_crossentropy": CategoricalCrossEntropy,
+    "focal_loss": FocalLoss,
+    "focal": FocalLoss,
+}
+
+
+def get(value: Any) -> Loss:
+    """A loss from its name, its class, or itself.
+
+    Names are the classes' in snake case, and Keras's: "mse", "mean_squared_error", "mae", "huber", "log_cosh",
+    "poisson", "kl_divergence", "hinge", "squared_hinge". As in Keras, "binary_crossentropy",
+    "categorical_crossentropy" and "sparse_categorical_crossentropy" take probabilities; what takes logits is
+    "sigmoid_cross_entropy" and "softmax_cross_entropy". Unlike Keras's, "poisson" takes the log rate and
+    "kl_divergence" log-probabilities.
+
+    Parameters
+    ----------
+    value : str, Loss class or Loss
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the message lists the known ones.
+    TypeError
+        If it is none of the three.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> dn.losses.get("mse")
+    MeanSquaredError()
+    """
+    return choose(value, _NAMES, "losses.get", Loss)  # type: ignore[no-any-return]

@@ -1,0 +1,209 @@
+"""Losses for yes and no: every output is a probability of its own that the target is 1.
+
+From logits the link to probabilities and the logarithm are one stable function; from probabilities the logarithm is
+bounded, and its derivative with it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from densenet._types import Array
+from densenet._validation import as_target_matrix, fraction
+from densenet.losses.base import ElementwiseLoss, Output, Task
+
+SMALLEST_LOG = -100
+"""No logarithm of a probability goes below this, as in PyTorch's BCELoss."""
+SMALLEST_DIVISOR = float(np.float32(1e-12))
+"""Nor does a derivative divide by less than this; in PyTorch it is a float32 constant."""
+
+
+class BinaryLoss(ElementwiseLoss):
+    """What losses for 0/1 targets share: targets in [0, 1], smoothed towards 1/2."""
+
+    task: ClassVar[Task] = "binary"
+
+    def __init__(self, *, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = fraction(label_smoothing, type(self).__name__, "label_smoothing")
+
+    def prepare(self, target: Any, n_outputs: int, dtype: Any) -> Array:
+        who = type(self).__name__
+        t = as_target_matrix(target, n_outputs, dtype, who)
+        bad = np.argwhere((t < 0) | (t > 1))
+        if len(bad):
+            i, j = bad[0]
+            raise ValueError(f"{who} expects targets from 0 to 1, got y[{i}, {j}] = {t[i, j]}.")
+        return t
+
+    def _smoothed(self, target: Array) -> Array:
+        smoothing = self.label_smoothing
+        if not smoothing:
+            return target
+        t = self._buffer("t", target.shape, target.dtype)
+        np.multiply(target, 1 - smoothing, out=t)
+        np.add(t, smoothing / 2, out=t)  # t <- (1 - s) t + s / 2
+        return t
+
+
+class SigmoidCrossEntropy(BinaryLoss):
+    """Cross-entropy of independent yes-or-no outputs from logits, the mean over the outputs.
+
+    With p = 1 / (1 + exp(-z))::
+
+        l = -t log p - (1 - t) log(1 - p) = max(z, 0) - t z + log(1 + exp(-|z|))
+        dl/dz = p - t
+
+    Parameters
+    ----------
+    label_smoothing : float in [0, 1), default 0.0
+        Mixes the targets with 1/2: t <- (1 - s) t + s / 2.
+
+    Raises
+    ------
+    ValueError
+        If a target is not in [0, 1].
+
+    References
+    ----------
+    .. [1] Bishop, "Pattern Recognition and Machine Learning" (2006), equations 4.90 and 4.91.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> loss = dn.SigmoidCrossEntropy()
+    >>> round(loss.forward([[0.0], [2.0]], [0, 1]), 6)
+    0.410038
+    >>> loss.backward().round(6)
+    array([[ 0.25    ],
+           [-0.059601]])
+    """
+
+    expects: ClassVar[Output] = "logits"
+
+    def _resize(self, prediction: Array) -> None:
+        ElementwiseLoss._resize(self, prediction)
+        shape, dtype = prediction.shape, prediction.dtype
+        self._e = self._buffer("e", shape, dtype)
+        self._p = self._buffer("p", shape, dtype)
+        self._zero, self._one = np.zeros((), dtype), np.ones((), dtype)
+
+    def value(self, prediction: Array, target: Array, out: Array) -> None:
+        z, e, p = prediction, self._e, self._p
+        self._smooth = t = self._smoothed(target)
+        np.multiply(t, z, out=p)
+        np.maximum(z, self._zero, out=out)
+        np.subtract(out, p, out=out)
+        np.abs(z, out=e)
+        np.negative(e, out=e)
+        np.exp(e, out=e)
+        np.log1p(e, out=p)
+        np.add(out, p, out=out)  # l = max(z, 0) - t z + log(1 + exp(-|z|))
+        np.greater_equal(z, self._zero, out=p)
+        np.maximum(p, e, out=p)
+        np.add(e, self._one, out=e)
+        np.divide(p, e, out=p)  # p = (1 or exp z) / (1 + exp(-|z|))
+
+    def slope(self, prediction: Array, target: Array, out: Array) -> None:
+        np.subtract(self._p, self._smooth, out=out)  # dl/dz = p - t
+
+    def probabilities(self, prediction: Array) -> Array:
+        return sigmoid(prediction)
+
+    def last_probabilities(self) -> Array:
+        return self._p
+
+
+class BinaryCrossEntropy(BinaryLoss):
+    """Cross-entropy of independent yes-or-no outputs from probabilities, the mean over the outputs.
+
+    ::
+
+        l = -t log p - (1 - t) log(1 - p)        no logarithm below -100
+        dl/dp = (p - t) / max(p (1 - p), 1e-12)
+
+    Behind a Sigmoid layer it works, but `SigmoidCrossEntropy` on the logits is exact and faster.
+
+    Parameters
+    ----------
+    label_smoothing : float in [0, 1), default 0.0
+        Mixes the targets with 1/2: t <- (1 - s) t + s / 2.
+
+    Raises
+    ------
+    ValueError
+        If a target or a prediction is not in [0, 1].
+
+    References
+    ----------
+    .. [1] Bishop, "Pattern Recognition and Machine Learning" (2006), equation 4.90.
+    .. [2] PyTorch, documentation of ``torch.nn.BCELoss`` (the bound of -100).
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> loss = dn.BinaryCrossEntropy()
+    >>> round(loss.forward([[0.5], [0.8]], [0, 1]), 6)
+    0.458145
+    >>> loss.backward()
+    array([[ 1.   ],
+           [-0.625]])
+    """
+
+    expects: ClassVar[Output] = "probabilities"
+
+    def values(self, prediction: Array, target: Array, out: Array) -> None:
+        ElementwiseLoss.values(self, prediction, target, out)
+        if math.isnan(self._dot(out, self._ones)):
+            check_probabilities(prediction, "BinaryCrossEntropy", "SigmoidCrossEntropy")
+
+    def value(self, prediction: Array, target: Array, out: Array) -> None:
+        not_p = self._buffer("not_p", prediction.shape, prediction.dtype)
+        not_t = self._buffer("not_t", prediction.shape, prediction.dtype)
+        t = self._smoothed(target)
+        np.negative(prediction, out=not_p)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            np.log(prediction, out=out)
+            np.log1p(not_p, out=not_p)
+        np.maximum(out, SMALLEST_LOG, out=out)
+        np.maximum(not_p, SMALLEST_LOG, out=not_p)
+        np.multiply(t, out, out=out)
+        np.subtract(t, 1, out=not_t)
+        np.multiply(not_t, not_p, out=not_p)
+        np.subtract(not_p, out, out=out)  # l = (t - 1) log(1 - p) - t log p
+
+    def slope(self, prediction: Array, target: Array, out: Array) -> None:
+        variance = self._buffer("not_p", prediction.shape, prediction.dtype)
+        np.subtract(1, prediction, out=variance)
+        np.multiply(variance, prediction, out=variance)
+        np.maximum(variance, SMALLEST_DIVISOR, out=variance)
+        np.subtract(prediction, self._smoothed(target), out=out)
+        np.divide(out, variance, out=out)  # dl/dp = (p - t) / (p (1 - p))
+
+    def probabilities(self, prediction: Array) -> Array:
+        return prediction.copy()
+
+    def _checked(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+        checked = ElementwiseLoss._checked(self, prediction, target, sample_weight)
+        check_probabilities(checked[0], "BinaryCrossEntropy", "SigmoidCrossEntropy")
+        return checked
+
+
+def sigmoid(z: Array) -> Array:
+    """p = 1 / (1 + exp(-z)); fresh."""
+    e = np.exp(-np.abs(z))
+    p: Array = np.maximum(z >= 0, e) / (1 + e)
+    return p
+
+
+def check_probabilities(p: Array, who: str, for_logits: str) -> None:
+    """ValueError naming the first entry that is not in [0, 1] (NaN is for others to find)."""
+    bad = np.argwhere((p < 0) | (p > 1))
+    if len(bad):
+        i, j = bad[0]
+        raise ValueError(
+            f"{who} expects probabilities from 0 to 1, got prediction[{i}, {j}] = {p[i, j]}: "
+            f"for logits there is {for_logits}."
+        )

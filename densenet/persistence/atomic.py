@@ -1,0 +1,129 @@
+"""Files that are either the old one or the new one, whole, whatever happens while they are written.
+
+The new content goes to a temporary file in the same folder, is flushed to the disk, and takes the old one's place by a
+rename, which the file system does at once; then the folder is flushed too. A writer holds a lock on its temporary file:
+one without a lock is the leftover of a writer that was killed, and the next writer removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows: no such locks, but an open file cannot be removed there
+    fcntl = None  # type: ignore[assignment]
+
+_PREFIX, _SUFFIX = ".densenet-", ".tmp"
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new file to write to, which takes the place of `path` when the block ends without an exception.
+
+    A symbolic link is followed. The file keeps the permissions of the one that it replaces.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing, something cannot be written, or `path` is read-only or no ordinary file; it names
+        `path`, and what stood there is as it was.
+
+    Examples
+    --------
+    >>> folder = getfixture("tmp_path")
+    >>> with replacing(folder / "note.txt") as file:
+    ...     _ = file.write(b"whole")
+    >>> (folder / "note.txt").read_bytes()
+    b'whole'
+    """
+    shown = os.fspath(path)
+    try:
+        target = os.path.realpath(shown)
+        mode = _mode_of_old(target)
+        folder = os.path.dirname(target)
+        _remove_leftovers(folder)
+        temporary, file = _new_file(folder)
+    except OSError as error:
+        raise _named(error, shown) from None
+    try:
+        with file:
+            yield file
+            if mode is not None:
+                os.chmod(temporary, mode)
+            file.flush()
+            os.fsync(file.fileno())
+            if fcntl is None:
+                file.close()
+            os.replace(temporary, target)  # under the lock, so that nobody takes the new file for a leftover
+        _flush_folder(folder)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise _named(error, shown) from None
+        raise
+
+
+def _named(error: OSError, path: str) -> OSError:
+    return OSError(error.errno, error.strerror or str(error), path)  # the subclass follows from the number
+
+
+def _mode_of_old(target: str) -> int | None:
+    """Permissions of the file that stands at `target`; None where there is none."""
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, "not an ordinary file", target)
+    # a rename needs no right to write the old file, and root may write anything: the mark is what counts
+    if not mode & 0o222 or not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "the file is read-only", target)
+    return stat.S_IMODE(mode)
+
+
+def _new_file(folder: str) -> tuple[str, BinaryIO]:
+    """A new, locked, empty file under a name of its own."""
+    while True:
+        path = os.path.join(folder, _PREFIX + secrets.token_hex(8) + _SUFFIX)
+        file = open(path, "xb")  # noqa: SIM115
+        if fcntl is None:
+            return path, file
+        with contextlib.suppress(OSError):  # some network file systems know no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
+                return path, file
+        file.close()  # it was cleaned up between its making and its lock
+
+
+def _remove_leftovers(folder: str) -> None:
+    """Remove temporary files whose writers are dead."""
+    with os.scandir(folder) as entries:
+        leftovers = [entry.path for entry in entries if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX)]
+    for path in leftovers:
+        with contextlib.suppress(OSError):
+            if fcntl is not None:
+                with open(path, "r+b") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(path)
+            else:
+                os.unlink(path)
+
+
+def _flush_folder(folder: str) -> None:
+    """Make the rename survive a power failure, where the system can flush a folder."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

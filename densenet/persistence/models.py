@@ -1,0 +1,190 @@
+"""Models as files: what they are made of, their numbers, and what belongs to them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from densenet._types import Array
+from densenet.layers.base import Layer
+from densenet.losses.base import Loss
+from densenet.persistence.codec import Decoder, Encoder
+from densenet.persistence.files import CheckpointError, Content, read_file, write_file
+from densenet.sequential import Sequential
+from densenet.tables import TablePreparation
+
+
+def save_model(
+    model: Sequential,
+    path: str | os.PathLike[str],
+    *,
+    loss: Loss | None = None,
+    preparation: TablePreparation | None = None,
+) -> None:
+    """Write a model to a file: layers, weights, running statistics, marks, generators of noise layers, dtype.
+
+    The old file, if there is one, is replaced at once, or stays as it was if anything fails.
+
+    Parameters
+    ----------
+    model : Sequential
+    path : path-like
+        Ends in ``.npz`` or, with the extra ``[io]``, in ``.safetensors``.
+    loss : Loss, optional
+        What it was trained with, whose link makes probabilities of its outputs; by default ``model.loss``.
+    preparation : TablePreparation, optional
+        What makes its inputs of a table; by default ``model.preparation``.
+
+    Raises
+    ------
+    ValueError
+        If the name ends in anything else.
+    TypeError
+        If a layer is of a class that is not registered (`densenet.register`).
+    OSError
+        If the file cannot be written.
+    ImportError
+        If the library for the format is missing.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> path = getfixture("tmp_path") / "model.npz"
+    >>> dn.mlp([2, 3, 1], seed=0).save(path)
+    >>> dn.load(path)
+    Sequential([Dense(2, 3), ReLU(), Dense(3, 1)], dtype='float32')
+    """
+    encoder = Encoder()
+    tree = encode_model(model, encoder, loss=loss, preparation=preparation)
+    write_file(path, Content("model", tree, encoder.arrays))
+
+
+def load(path: str | os.PathLike[str]) -> Sequential:
+    """The model of a model file or of a checkpoint.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Sequential
+        With ``.preparation``, the `TablePreparation` that was saved with it, and ``.loss``; each None where there is
+        none.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, altered, not one of densenet or of a newer version, or needs a class that is not
+        registered. Nothing in a file is ever imported or executed.
+    OSError
+        If there is no such file or it cannot be read.
+    ImportError
+        If the library for the format is missing.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> path = getfixture("tmp_path") / "model.npz"
+    >>> model = dn.mlp([2, 3, 1], seed=0)
+    >>> model.save(path)
+    >>> (dn.load(path).predict([[1, 2]]) == model.predict([[1, 2]])).all()
+    np.True_
+    """
+    content = read_file(path)
+    try:
+        tree = content.tree if content.kind == "model" else content.tree.get("model")
+        decoder = Decoder(content.arrays)
+        model = decode_model(tree, decoder)
+        if content.kind == "model" and decoder.arrays:
+            raise CheckpointError(f"array {next(iter(decoder.arrays))!r} belongs to nothing.")
+    except CheckpointError as error:
+        raise CheckpointError(f"{os.fspath(path)} cannot be loaded: {error}") from None
+    return model
+
+
+def encode_model(
+    model: Sequential, encoder: Encoder, *, loss: Loss | None = None, preparation: TablePreparation | None = None
+) -> dict[str, Any]:
+    """The plain form of a model; its arrays go to the encoder as ``layers.0.W``, numbered depth-first."""
+    loss = model.loss if loss is None else loss
+    preparation = model.preparation if preparation is None else preparation
+    tree = {
+        "dtype": model.dtype.name,
+        "layers": [encoder.encode(layer, f"layers.{i}.config") for i, layer in enumerate(model.layers)],
+        "loss": encoder.encode(loss, "loss"),
+        "preparation": None if preparation is None else encoder.encode(preparation.state(), "preparation"),
+    }
+    for i, layer in enumerate(_every(model.layers)):
+        for name in layer.parameter_shapes():
+            encoder.put(getattr(layer, name), f"layers.{i}.{name}")
+        for name, array in layer.state.items():
+            encoder.put(array, f"layers.{i}.{name}")
+    return tree
+
+
+def decode_model(tree: Any, decoder: Decoder) -> Sequential:
+    """The model that has this plain form.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    match tree:
+        case {"dtype": "float32" | "float64" as dtype, "layers": [*_] as listed, "loss": kept_loss, "preparation": kept, **rest} if (
+            not rest and listed
+        ):
+            pass
+        case _:
+            raise CheckpointError("its configuration is not one of a model.")
+    try:
+        layers = [decoder.decode(entry) for entry in listed]
+        loss, state = decoder.decode(kept_loss), decoder.decode(kept)
+        if not all(isinstance(layer, Layer) for layer in layers) or not isinstance(loss, (Loss, type(None))):
+            raise CheckpointError("its configuration is not one of a model.")
+        model = _assemble(layers, np.dtype(dtype), decoder)
+        model.loss = loss
+        model.preparation = None if state is None else TablePreparation.from_state(state)
+    except CheckpointError:
+        raise
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"its parts do not fit together: {error}") from None
+    return model
+
+
+def _every(layers: list[Layer]) -> list[Layer]:
+    return [layer for top in layers for layer in top.walk()]
+
+
+def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder) -> Sequential:
+    """Layers and their arrays as a model. Memory is taken only for what the file has been seen to hold."""
+    every = _every(layers)
+    parts: list[Array] = []
+    states: list[dict[str, Array]] = []
+    for i, layer in enumerate(every):
+        for name, shape in layer.parameter_shapes().items():
+            parts.append(_fitting(decoder.take(f"layers.{i}.{name}"), f"layers.{i}.{name}", dtype, shape))
+        states.append({name: decoder.take(f"layers.{i}.{name}") for name in layer.state_names})
+        if layer.draws and layer._rng is None:
+            raise CheckpointError(f"the generator of layer {i}, {layer!r}, is missing.")
+    params = np.concatenate([part.reshape(-1) for part in parts]) if parts else np.zeros(0, dtype)
+    model = Sequential.__new__(Sequential)
+    model.__setstate__({"layers": layers, "dtype": dtype, "params": params})
+    for i, (layer, state) in enumerate(zip(every, states, strict=True)):
+        held = sum(array.size for array in state.values())
+        if state and max(layer.n_in or 0, layer.n_out or 0) > held + 2**20:
+            raise CheckpointError(f"layer {i}, {layer!r}, is larger than what the file holds of it.")
+        layer.reset_state(dtype)
+        for name, array in state.items():
+            fresh = getattr(layer, name)
+            setattr(layer, name, _fitting(array, f"layers.{i}.{name}", fresh.dtype, fresh.shape))
+    return model
+
+
+def _fitting(array: Array, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    if array.dtype != dtype or array.shape != shape:
+        raise CheckpointError(f"array {name!r} is {array.dtype} {array.shape}, and the model wants {dtype} {shape}.")
+    return array

@@ -1,0 +1,552 @@
+"""The chain of layers, and the two flat vectors that all its parameters and gradients live in.
+
+Layers hold views of the vectors: equations see matrices, optimizers see one vector. The forward pass goes through the
+layers in order; the backward pass takes dE/d(output) through them in reverse, each layer applying the chain rule once.
+"""
+
+from __future__ import annotations
+
+import copy
+import html
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from densenet._memory import Buffers
+from densenet._types import Array
+from densenet._validation import as_matrix, as_numbers, cast, check_finite, positive_int
+from densenet.layers.activations import activation as activation_layer
+from densenet.layers.base import Layer, chain_input, chain_width, check_layers, copy_into
+from densenet.layers.dense import Dense
+from densenet.layers.noise import Dropout
+from densenet.layers.normalization import BatchNorm
+from densenet.optimizers.base import Marks
+
+if TYPE_CHECKING:
+    from densenet.losses.base import Loss
+    from densenet.tables import TablePreparation
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Sequential:
+    """Layers in a chain: Y = f_L(... f_2(f_1(X))).
+
+    Backward, with D_L = dE/dY::
+
+        D_(l-1) = (df_l/dX)^T D_l        for l = L ... 1
+
+    Parameters
+    ----------
+    layers : list of Layer
+        Each belongs to this model alone.
+    seed : int, numpy.random.Generator or None, default None
+        Sets the initial weights and the draws of noise layers.
+    dtype : {"float32", "float64"}, default "float32"
+
+    Attributes
+    ----------
+    layers : list of Layer
+    params, grads : ndarray (n_params,)
+        The flat vectors; assigning copies values in.
+    n_in, n_out : int or None
+        Columns taken and given.
+    preparation : TablePreparation or None
+        What makes x of a table, where it was saved with the model.
+    loss : Loss or None
+        What the model was trained with, where it was saved with it.
+
+    Raises
+    ------
+    TypeError
+        If an entry is not a layer.
+    ValueError
+        If there is none, widths do not fit together, or a layer is used twice or in another model.
+
+    References
+    ----------
+    .. [1] Nielsen, "Neural Networks and Deep Learning" (2015), chapter 2, equations BP1 to BP4.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> model = dn.Sequential([dn.Dense(64, 128), dn.ReLU(), dn.Dense(128, 10)], seed=0)
+    >>> x, y = dn.datasets.load_digits()
+    >>> model.predict(x).shape
+    (1797, 10)
+    >>> model.params.shape
+    (9610,)
+    """
+
+    preparation: TablePreparation | None = None
+    loss: Loss | None = None
+
+    def __init__(self, layers: Sequence[Layer], *, seed: Any = None, dtype: Any = "float32") -> None:
+        self.layers = check_layers(layers, "Sequential")
+        if not self.layers:
+            raise ValueError("Sequential expects at least one layer, got an empty list.")
+        self.dtype = _dtype(dtype)
+        every = [layer for top in self.layers for layer in top.walk()]
+        for i, layer in enumerate(every):
+            if any(layer is other for other in every[:i]):
+                raise ValueError(f"{layer!r} stands twice in the model: a layer belongs to one place. Make a second one.")
+            if layer.__dict__.get("_owned"):
+                raise ValueError(f"{layer!r} belongs to another model already: make a new layer, or copy.deepcopy the model.")
+        chain_width(self.layers, None, "Sequential")
+        try:
+            rng = np.random.default_rng(seed)
+        except (TypeError, ValueError):
+            raise ValueError(f"Sequential expects seed to be a whole number of at least 0, a Generator or None, got {seed!r}.") from None
+        self._connect(np.zeros(sum(layer.n_params for layer in every), self.dtype))
+        for layer in every:
+            layer.reset_state(self.dtype)
+            layer.initialize(rng)
+            if layer.draws:
+                layer._rng = rng.spawn(1)[0]
+
+    def _connect(self, params: Array) -> None:
+        """Make every layer's arrays views of the flat vectors, and the chain of bound methods that training runs."""
+        self._params, self._grads = params, np.zeros_like(params)
+        self._every = [layer for top in self.layers for layer in top.walk()]
+        self._marks: Marks | None = None
+        offset = 0
+        for layer in self._every:
+            end = offset + layer.n_params
+            layer.bind(params[offset:end], self._grads[offset:end])
+            layer._marks_changed = self._forget_marks
+            layer.__dict__["_owned"] = True
+            offset = end
+        self.n_in = chain_input(self.layers)
+        self.n_out = chain_width(self.layers, self.n_in, "Sequential")
+        self._forwards = [layer.forward for layer in self.layers]
+        first = next((i for i, top in enumerate(self.layers) if any(l.n_params for l in top.walk())), None)
+        self._backwards: list[Callable[[Array], Array]] = []
+        self._backward_first: Callable[[Array], None] | None = None
+        if first is not None:
+            self._backwards = [layer.backward for layer in reversed(self.layers[first + 1 :])]
+            self._backward_first = self.layers[first].backward_parameters
+        self._penalised = [layer for layer in self._every if layer.penalised]
+        self._constrained = [layer for layer in self._every if layer.constrained]
+
+    # -- the flat vectors --------------------------------------------------------------------------------------
+
+    @property
+    def params(self) -> Array:
+        """All parameters as one vector, layer by layer; assigning copies values in."""
+        return self._params
+
+    @params.setter
+    def params(self, values: Any) -> None:
+        copy_into(self._params, values, "Sequential.params")
+
+    @property
+    def grads(self) -> Array:
+        """dE/d(params) of the last backward pass, in the same order; assigning copies values in."""
+        return self._grads
+
+    @grads.setter
+    def grads(self, values: Any) -> None:
+        copy_into(self._grads, values, "Sequential.grads")
+
+    @property
+    def dense_layers(self) -> list[Dense]:
+        """The dense layers by number: depth-first, in order of construction; number 1 is the first entry."""
+        return [layer for layer in self._every if isinstance(layer, Dense)]
+
+    @property
+    def marks(self) -> Marks:
+        """The layers' marks as flat vectors; None where all are 1."""
+        if self._marks is None:
+            rate, decay = np.ones_like(self._params), np.ones_like(self._params)
+            offset = 0
+            for layer in self._every:
+                for name, shape in layer.parameter_shapes().items():
+                    mark, end = layer.marks[name], offset + math.prod(shape)
+                    rate[offset:end] = mark.rate if mark.trainable else 0.0
+                    decay[offset:end] = mark.decayed
+                    offset = end
+            self._marks = Marks(
+                rate=None if (rate == 1).all() else rate,
+                decay=None if (decay == 1).all() else decay,
+            )
+        return self._marks
+
+    def _forget_marks(self) -> None:
+        self._marks = None
+
+    # -- inside the training loop: working buffers, no checks --------------------------------------------------
+
+    def run_forward(self, x: Array, training: bool = True) -> Array:
+        """The forward pass on an array of the model's dtype; returns a working buffer."""
+        for forward in self._forwards:
+            x = forward(x, training)
+        return x
+
+    def run_backward(self, delta: Array) -> None:
+        """The backward pass that training needs: fills `grads`, may overwrite delta, leaves dE/dx out."""
+        for backward in self._backwards:
+            delta = backward(delta)
+        if self._backward_first is not None:
+            self._backward_first(delta)
+
+    def run_infer(self, x: Array, work: Buffers, out: Array | None = None) -> Array:
+        """The output without a trace, through two working arrays that take turns."""
+        last, width = len(self.layers) - 1, x.shape[1]
+        for i, layer in enumerate(self.layers):
+            width = layer.output_width(width) or width
+            if i < last or out is None:
+                x = layer.infer(x, work("ab"[i % 2], (len(x), width), self.dtype))
+            else:
+                x = layer.infer(x, out)
+        return x
+
+    def penalty(self) -> float:
+        """The sum of the layers' penalties (`kernel_l1`, `kernel_l2`), which training adds to the error."""
+        return sum((layer.penalty() for layer in self._penalised), 0.0)
+
+    def add_penalty_gradients(self) -> None:
+        """Add d(penalty)/d(params) to `grads`."""
+        for layer in self._penalised:
+            layer.add_penalty_gradients()
+
+    def constrain(self) -> None:
+        """Bring the parameters back into their allowed sets (`max_norm`)."""
+        for layer in self._constrained:
+            layer.constrain()
+
+    # -- by hand -----------------------------------------------------------------------------------------------
+
+    def forward(self, x: Any, training: bool = True) -> Array:
+        """The output, keeping what `backward` needs.
+
+        Parameters
+        ----------
+        x : array_like (n, n_in)
+        training : bool, default True
+            False uses running statistics and no noise.
+
+        Returns
+        -------
+        ndarray (n, n_out)
+            Fresh.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x has another shape or does not hold real numbers.
+        """
+        x = as_matrix(x, self.n_in, self.dtype, self._who, copy=True)
+        return self.run_forward(x, training).copy()
+
+    def backward(self, delta: Any) -> Array:
+        """dE/dx from delta = dE/d(output of the last `forward`); fills `grads`.
+
+        Parameters
+        ----------
+        delta : array_like (n, n_out)
+
+        Returns
+        -------
+        ndarray (n, n_in)
+            Fresh.
+
+        Raises
+        ------
+        RuntimeError
+            Without a `forward` before it.
+        ValueError
+            If delta has not the output's shape.
+        """
+        delta = as_matrix(delta, None, self.dtype, type(self.layers[-1]).__name__ + ".backward", name="delta", copy=True)
+        for layer in reversed(self.layers):
+            delta = layer.backward(delta)
+        return delta.copy()
+
+    def activations(self, x: Any) -> list[Array]:
+        """Every layer's output for x (n, n_in), in order: fresh arrays; no state is written."""
+        x = self._checked(x)
+        outputs = []
+        for layer in self.layers:
+            x = layer.infer(x)
+            outputs.append(x)
+        return outputs
+
+    def predict(self, x: Any, *, batch_size: int | None = None) -> Array:
+        """The raw outputs of the last layer.
+
+        Works through x batch by batch and writes no state, so that any number of threads may predict with one model;
+        a memory map is never copied whole.
+
+        Parameters
+        ----------
+        x : array_like (n, n_in)
+        batch_size : int, optional
+            Rows at a time; by default as many as keep the working arrays in the cache.
+
+        Returns
+        -------
+        ndarray (n, n_out)
+            Fresh.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x has another shape, is not numbers, or holds NaN or infinity (naming row and column).
+
+        Examples
+        --------
+        >>> import densenet as dn
+        >>> dn.Sequential([dn.Dense(3, 2, kernel_initializer="ones")]).predict([[1, 2, 3]])
+        array([[6., 6.]], dtype=float32)
+        """
+        array = as_numbers(x, self._who, "x")
+        self._check_shape(array)
+        rows = self.predict_rows if batch_size is None else positive_int(batch_size, "predict", "batch_size")
+        out = np.empty((len(array), self.output_width(array.shape[1])), self.dtype)
+        work = Buffers()
+        for start in range(0, len(array), rows):
+            part = cast(array[start : start + rows], self.dtype)
+            check_finite(part, "predict", "x", first_row=start)
+            self.run_infer(part, work, out[start : start + rows])
+        return out
+
+    def output_width(self, n_in: int) -> int:
+        """Columns given for `n_in` columns taken."""
+        width = chain_width(self.layers, n_in, "Sequential")
+        return n_in if width is None else width
+
+    @property
+    def predict_rows(self) -> int:
+        """Rows at a time that keep the working arrays of `predict` in the cache."""
+        widths = [w for layer in self._every for w in (layer.n_in, layer.n_out) if w is not None]
+        return max(64, min(8192, _CHUNK_BYTES // (self.dtype.itemsize * max(widths, default=64))))
+
+    @property
+    def _who(self) -> str:
+        return type(self.layers[0]).__name__
+
+    def _check_shape(self, array: Any) -> None:
+        if array.ndim != 2 or 0 in array.shape or (self.n_in is not None and array.shape[1] != self.n_in):
+            as_matrix(array[:0] if array.ndim == 2 and array.shape[1:] == (self.n_in,) else array, self.n_in, self.dtype, self._who)
+
+    def _checked(self, x: Any) -> Array:
+        made = as_matrix(x, self.n_in, self.dtype, self._who)
+        check_finite(made, self._who, "x")
+        return made
+
+    def astype(self, dtype: Any) -> Sequential:
+        """A copy that computes in another dtype: weights, statistics, marks and generators travel.
+
+        Examples
+        --------
+        >>> import densenet as dn
+        >>> dn.mlp([2, 1]).astype("float64").params.dtype
+        dtype('float64')
+        """
+        state = copy.deepcopy(self.__getstate__())
+        made = Sequential.__new__(Sequential)
+        made.__setstate__(state | {"dtype": _dtype(dtype), "params": state["params"].astype(dtype)})
+        for layer in made._every:
+            for name in layer.state_names:
+                setattr(layer, name, getattr(layer, name).astype(dtype))
+        return made
+
+    # -- copies ------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: self.__dict__[name] for name in ("preparation", "loss") if name in self.__dict__}
+        return {"layers": self.layers, "dtype": self.dtype, "params": self._params.copy(), **kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({name: value for name, value in state.items() if name != "params"})
+        self._connect(state["params"])
+
+    # -- files -------------------------------------------------------------------------------------------------
+
+    def save(
+        self, path: str | os.PathLike[str], *, preparation: TablePreparation | None = None, loss: Loss | None = None
+    ) -> None:
+        """Write the model to a file: ``.npz``, or ``.safetensors`` with the extra ``[io]``; `densenet.load` reads it.
+
+        Parameters
+        ----------
+        path : path-like
+        preparation : TablePreparation, optional
+            What makes x of a table; by default the one the model came with.
+        loss : Loss, optional
+            What it was trained with; by default the one the model came with.
+
+        Raises
+        ------
+        ValueError
+            If the name ends in anything else.
+        TypeError
+            If a layer is of a class that is not registered (`densenet.register`).
+        OSError
+            If the file cannot be written; an old one is as it was.
+
+        Examples
+        --------
+        >>> import densenet as dn
+        >>> model = dn.mlp([2, 1], seed=0)
+        >>> model.save(getfixture("tmp_path") / "model.npz")
+        >>> dn.load(getfixture("tmp_path") / "model.npz")
+        Sequential([Dense(2, 1)], dtype='float32')
+        """
+        from densenet.persistence import save_model
+
+        save_model(self, path, preparation=preparation, loss=loss)
+
+    # -- display -----------------------------------------------------------------------------------------------
+
+    def summary(self) -> Summary:
+        """The layers with their shapes, parameter counts and the dense layers' numbers; HTML in a notebook.
+
+        Examples
+        --------
+        >>> import densenet as dn
+        >>> print(dn.mlp([64, 128, 10]).summary())
+        layer             dense  output     params
+        Dense(64, 128)        1  (n, 128)    8,320
+        ReLU()                   (n, 128)        0
+        Dense(128, 10)        2  (n, 10)     1,290
+        9,610 parameters, 9,610 trainable, float32 (38.4 kB)
+        """
+        rows: list[tuple[str, str, str, str]] = []
+        numbers = {id(layer): str(i) for i, layer in enumerate(self.dense_layers, start=1)}
+
+        def visit(layer: Layer, depth: int, width: int | None) -> int | None:
+            given = layer.output_width(width)
+            name = repr(layer) if not layer.children else f"{type(layer).__name__}:"
+            shape = f"(n, {'?' if given is None else given})"
+            rows.append(("  " * depth + name, numbers.get(id(layer), ""), shape, f"{layer.n_params:,}"))
+            branches: list[list[Layer]] = getattr(layer, "branches", None) or [list(layer.children)]
+            for branch in branches:
+                inner = width
+                for child in branch:
+                    inner = visit(child, depth + 1, inner)
+            return given
+
+        width = self.n_in
+        for layer in self.layers:
+            width = visit(layer, 0, width)
+        trainable = int(np.count_nonzero(self.marks.rate)) if self.marks.rate is not None else self._params.size
+        size = self._params.nbytes
+        total = f"{self._params.size:,} parameters, {trainable:,} trainable, {self.dtype} ({size / 1000:,.1f} kB)"
+        return Summary(tuple(rows), total)
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={str(self.dtype)!r})"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A model's table: its rows (layer, dense number, output shape, parameters) and the line of totals."""
+
+    rows: tuple[tuple[str, str, str, str], ...]
+    total: str
+
+    _HEAD = ("layer", "dense", "output", "params")
+
+    def __str__(self) -> str:
+        table = [self._HEAD, *self.rows]
+        a, b, c, d = (max(len(row[i]) for row in table) for i in range(4))
+        lines = [f"{row[0]:<{a}}  {row[1]:>{b}}  {row[2]:<{c}}  {row[3]:>{d}}" for row in table]
+        return "\n".join([*lines, self.total])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        def cells(row: tuple[str, ...], tag: str) -> str:
+            left, right = 'style="text-align:left;white-space:pre"', 'style="text-align:right"'
+            return "".join(
+                f"<{tag} {right if i in (1, 3) else left}>{html.escape(cell)}</{tag}>" for i, cell in enumerate(row)
+            )
+
+        body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows)
+        head = f"<tr>{cells(self._HEAD, 'th')}</tr>"
+        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table><p>{html.escape(self.total)}</p>"
+
+
+def mlp(
+    widths: Sequence[int],
+    *,
+    activation: Any = "relu",
+    output_activation: Any = None,
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    kernel_initializer: Any = "glorot_uniform",
+    seed: Any = None,
+    dtype: Any = "float32",
+) -> Sequential:
+    """A multilayer perceptron: dense layers with an activation between them.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Columns of the input, of every hidden layer, and of the output.
+    activation : str, Layer class or callable giving a Layer, or a list with one for each hidden layer; default "relu"
+    output_activation : str or Layer class, optional
+        After the last dense layer; by default nothing, as losses that take logits want it.
+    dropout : float in [0, 1), default 0.0
+        Rate of a `Dropout` after every hidden activation.
+    batch_norm : bool, default False
+        Whether `BatchNorm` stands before every hidden activation.
+    kernel_initializer : str or Initializer, default "glorot_uniform"
+    seed, dtype
+        As in `Sequential`.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two widths, a width is not a positive whole number, or the list of activations has
+        not one for each hidden layer.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> dn.mlp([2, 3, 1], activation="tanh")
+    Sequential([Dense(2, 3), Tanh(), Dense(3, 1)], dtype='float32')
+    """
+    sizes = [positive_int(width, "mlp", "every width") for width in widths]
+    if len(sizes) < 2:
+        raise ValueError(f"mlp expects at least two widths, input and output, got {list(widths)}.")
+    hidden = len(sizes) - 2
+    kinds = list(activation) if isinstance(activation, (list, tuple)) else [activation] * hidden
+    if len(kinds) != hidden:
+        raise ValueError(f"mlp expects one activation for each of {hidden} hidden layers, got {len(kinds)}.")
+    if isinstance(activation, Layer) and hidden > 1:
+        raise ValueError(f"mlp needs a new {activation!r} for each hidden layer: pass its class or its name.")
+    layers: list[Layer] = []
+    for i, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        layers.append(Dense(n_in, n_out, kernel_initializer=kernel_initializer))
+        if i < hidden:
+            if batch_norm:
+                layers.append(BatchNorm(n_out))
+            layers.append(activation_layer(kinds[i]))
+            if dropout:
+                layers.append(Dropout(dropout))
+    if output_activation is not None:
+        layers.append(activation_layer(output_activation))
+    return Sequential(layers, seed=seed, dtype=dtype)
+
+
+def _dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        made = np.dtype(dtype)
+    except TypeError:
+        made = np.dtype(object)
+    if made not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f'Sequential expects dtype "float32" or "float64", got {dtype!r}.')
+    return made.newbyteorder("=")

@@ -1,0 +1,7 @@
+"""What many tests use: networks of every layer kind, and small data for every loss."""
+
+from __future__ import annotations
+
+import matplotlib
+
+matplotlib.use("Agg")

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import densenet as dn
+
+PROMISED = """
+Dense Identity ReLU LeakyReLU PReLU ELU SELU CELU GELU SiLU Mish Softplus Softsign Sigmoid Tanh HardTanh HardSigmoid
+HardSwish Exp Sine Gaussian Softmax LogSoftmax BatchNorm LayerNorm RMSNorm Scale Dropout AlphaDropout GaussianNoise
+Residual Concatenate mlp MeanSquaredError HalfSquaredError MeanAbsoluteError Huber LogCosh Quantile PoissonNLL
+GaussianNLL KLDivergence Hinge SquaredHinge SigmoidCrossEntropy SoftmaxCrossEntropy BinaryCrossEntropy
+CategoricalCrossEntropy FocalLoss SGD RMSprop Adagrad Adadelta Adam AdamW Adamax NAdam RAdam Lion Rprop StepDecay
+ExponentialDecay PolynomialDecay InverseTimeDecay CosineDecay CosineRestarts Warmup OneCycle Trainer EarlyStopping
+ReduceLROnPlateau CSVLogger StopAt TimeLimit WeightAverage LambdaCallback Sequential gradcheck threads datasets
+Accuracy load
+""".split()
+
+
+def test_all_is_sorted_and_complete():
+    assert list(dn.__all__) == sorted(dn.__all__)
+    public = {name for name, value in vars(dn).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert public - {"annotations", "TYPE_CHECKING"} <= set(dn.__all__)
+    for name in dn.__all__:
+        assert getattr(dn, name) is not None
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_promised_names_are_there(name):
+    assert name in dn.__all__
+    assert hasattr(dn, name)
+
+
+@pytest.mark.parametrize("name", [n for n in dn.__all__ if callable(getattr(dn, n)) and n != "__version__"])
+def test_every_public_name_is_documented(name):
+    text = inspect.getdoc(getattr(dn, name)) or ""
+    assert len(text) > 40, f"{name} has no docstring"
+    assert "Examples" in text or "::" in text or ">>>" in text, f"{name} shows no example"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'Dnse'"):
+        _ = dn.Dnse
+
+
+def test_the_project_speaks_of_itself_alone():
+    root = Path(__file__).resolve().parent.parent
+    paths = [p for p in root.rglob("*") if p.suffix in {".py", ".md", ".toml"} and not any(part.startswith((".venv", "venv", "build", "dist")) for part in p.parts)]
+    pattern = re.compile(r"/" + r"work/|/" + r"root/|pypi\." + "org|files\\.python" + "hosted")
+    for path in paths:
+        assert not pattern.search(path.read_text(encoding="utf-8")), path
