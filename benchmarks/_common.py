@@ -1,4 +1,4 @@
-"""What every benchmark shares: interleaved timing, the machine's description, and results as table, JSON, CSV and picture."""
+"""What benchmarks share: interleaved timing, the machine's description, results as table, JSON, CSV and picture."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ CELLS: tuple[tuple[tuple[int, ...], int], ...] = (
 def parser(description: str | None) -> argparse.ArgumentParser:
     """The options that all benchmarks take."""
     made = argparse.ArgumentParser(description=(description or "").strip().splitlines()[0])
-    made.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON, CSV and picture (default: %(default)s)")
+    made.add_argument(
+        "--out", type=Path, default=RESULTS, help="folder for JSON, CSV and picture (default: %(default)s)"
+    )
     made.add_argument("--rounds", type=int, help="rounds of interleaved timing (default: the script's)")
     made.add_argument("--smoke", action="store_true", help="the smallest run that goes through everything")
     return made
@@ -133,7 +135,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join(lines)
 
 
-def save(folder: Path, name: str, results: Any, head: Sequence[str], rows: Sequence[Sequence[Any]], figure: Any = None) -> None:
+def save(
+    folder: Path, name: str, results: Any, head: Sequence[str], rows: Sequence[Sequence[Any]], figure: Any = None
+) -> None:
     """Write NAME.json (with the machine), NAME.csv and NAME.png into the folder, and print the table."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(

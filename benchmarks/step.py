@@ -9,6 +9,7 @@ backward less the first layer's dE/dx. The loop by hand is the plainest code tha
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import _common as common
@@ -60,12 +61,12 @@ class HandReLU:
 
 def by_hand(widths: tuple[int, ...], batch: int, x: Any, y: Any, optimizer: str) -> Callable[[], None]:
     """An epoch of the plainest loop."""
-    sizes = [a * b + b for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    sizes = [a * b + b for a, b in pairwise(widths)]
     params, grads = np.zeros(sum(sizes), "f"), np.zeros(sum(sizes), "f")
     layers: list[Any] = []
     ends = np.cumsum(sizes)
     rng = np.random.default_rng(0)
-    for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(widths)):
         part = slice(int(ends[i] - sizes[i]), int(ends[i]))
         layers.append(HandDense(a, b, params[part], grads[part], batch))
         layers[-1].W[...] = rng.normal(0, np.sqrt(2 / (a + b)), (a, b))
@@ -128,7 +129,7 @@ def products_alone(widths: tuple[int, ...], batch: int, steps: int) -> Callable[
     rng = np.random.default_rng(0)
     a = [rng.normal(size=(batch, w)).astype("f") for w in widths]
     d = [rng.normal(size=(batch, w)).astype("f") for w in widths]
-    W = [rng.normal(size=(m, n)).astype("f") for m, n in zip(widths[:-1], widths[1:], strict=True)]
+    W = [rng.normal(size=(m, n)).astype("f") for m, n in pairwise(widths)]
     dW = [np.empty_like(w) for w in W]
     aT, dT, WT, dWT = ([m.T for m in group] for group in (a, d, W, dW))
     last = len(W)
@@ -159,7 +160,7 @@ def ours(widths: tuple[int, ...], batch: int, x: Any, y: Any, optimizer: str) ->
 
 def steps_for(widths: tuple[int, ...], batch: int, smoke: bool) -> int:
     """Steps an epoch: enough that what `fit` does once does not show."""
-    work = 6 * batch * sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    work = 6 * batch * sum(a * b for a, b in pairwise(widths))
     return 4 if smoke else int(np.clip(4e9 / max(work, 1), 20, 4000))
 
 
@@ -187,11 +188,37 @@ def main() -> None:
             trial = TRIAL[optimizer][number]
             name = common.net_name(widths, batch)
             trial_ratio = "" if trial is None else f"{trial / PRODUCTS[number]:.2f}"
-            rows.append((name, optimizer, *(round(micro[c], 2) for c in contenders), round(over[1], 2), trial_ratio, round(hand[1], 2)))
-            results.append(
-                {"net": name, "optimizer": optimizer, "steps": steps, "microseconds": micro, "over_products": over, "by_hand_over_ours": hand, "rounds": rounds}
+            rows.append(
+                (
+                    name,
+                    optimizer,
+                    *(round(micro[c], 2) for c in contenders),
+                    round(over[1], 2),
+                    trial_ratio,
+                    round(hand[1], 2),
+                )
             )
-    head = ("net, batch", "optimizer", "us/step", "us by hand", "us products", "over products", "earlier loop", "by hand / ours")
+            results.append(
+                {
+                    "net": name,
+                    "optimizer": optimizer,
+                    "steps": steps,
+                    "microseconds": micro,
+                    "over_products": over,
+                    "by_hand_over_ours": hand,
+                    "rounds": rounds,
+                }
+            )
+    head = (
+        "net, batch",
+        "optimizer",
+        "us/step",
+        "us by hand",
+        "us products",
+        "over products",
+        "earlier loop",
+        "by hand / ours",
+    )
     common.save(args.out, "step", results, head, rows, picture(rows))
 
 

@@ -113,7 +113,16 @@ from densenet.optimizers import (
     StepDecay,
     Warmup,
 )
-from densenet.persistence import CheckpointError, load, register
+from densenet.persistence import (
+    CheckpointError,
+    ModelCheckpoint,
+    from_sklearn,
+    from_torch,
+    load,
+    register,
+    to_onnx,
+    to_torch,
+)
 from densenet.sequential import Sequential, mlp
 from densenet.tables import Table, TablePreparation
 from densenet.trainer import DivergenceError, Trainer
@@ -178,6 +187,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "MeanSquaredError",
     "Metric",
     "Mish",
+    "ModelCheckpoint",
     "NAdam",
     "OneCycle",
     "Optimizer",
@@ -224,6 +234,8 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Warmup",
     "WeightAverage",
     "datasets",
+    "from_sklearn",
+    "from_torch",
     "gradcheck",
     "initializers",
     "load",
@@ -233,6 +245,8 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "optimizers",
     "register",
     "threads",
+    "to_onnx",
+    "to_torch",
 ]
 
 

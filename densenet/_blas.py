@@ -123,7 +123,7 @@ def one_pool() -> Iterator[None]:
                 pool.set_num_threads(count)
 
 
-class threads:  # noqa: N801  reads as a verb: dn.threads(1), with dn.threads(1): ...
+class threads:
     """Set the number of BLAS threads that densenet computes with; limits are per process.
 
     As a call it holds until the next one; as a context manager it puts back what it found. Results are bit for

@@ -94,7 +94,9 @@ def as_numbers(value: Any, who: str, name: str) -> NDArray[Any]:
     if isinstance(value, np.ndarray):
         array = value
     elif hasattr(value, "toarray") and hasattr(value, "nnz"):
-        raise TypeError(f"{who} expects {name} to be dense, got a sparse {type(value).__name__}: pass {name}.toarray().")
+        raise TypeError(
+            f"{who} expects {name} to be dense, got a sparse {type(value).__name__}: pass {name}.toarray()."
+        )
     elif hasattr(value, "to_numpy"):
         array = _from_frame(value, who, name)
     else:
@@ -127,9 +129,7 @@ def cast(array: NDArray[Any], dtype: Any, *, copy: bool = False) -> Array:
     return made.view(np.ndarray)
 
 
-def as_matrix(
-    value: Any, columns: int | None, dtype: Any, who: str, *, name: str = "x", copy: bool = False
-) -> Array:
+def as_matrix(value: Any, columns: int | None, dtype: Any, who: str, *, name: str = "x", copy: bool = False) -> Array:
     """A C-ordered (n, columns) array of that dtype, at least one row; float32 or float64 when dtype is None."""
     array = as_numbers(value, who, name)
     expected = f"(n, {'columns' if columns is None else columns})"
@@ -139,7 +139,9 @@ def as_matrix(
             hint = f" One row is {name}[None, :], one column is {name}[:, None]."
         raise ValueError(f"{who} expects {name} of shape {expected}, got {array.shape}.{hint}")
     if array.shape[0] == 0 or array.shape[1] == 0:
-        raise ValueError(f"{who} expects {name} of shape {expected} with at least one row and column, got {array.shape}.")
+        raise ValueError(
+            f"{who} expects {name} of shape {expected} with at least one row and column, got {array.shape}."
+        )
     if dtype is None:
         dtype = np.float32 if array.dtype == np.float32 else np.float64
     return cast(array, dtype, copy=copy)
@@ -171,14 +173,16 @@ def as_labels(value: Any, classes: int, who: str) -> NDArray[np.intp] | None:
     if array.ndim != 1:
         if array.ndim != 2 or array.shape[1] != classes:
             raise ValueError(
-                f"{who} expects y to be class numbers of shape (n,) or a matrix of shape (n, {classes}), got {array.shape}."
+                f"{who} expects y to be class numbers of shape (n,) or a matrix of shape (n, {classes}), "
+                f"got {array.shape}."
             )
         return None
     if array.dtype.kind == "f":
         bad = np.flatnonzero(~(array == np.floor(array)))
         row = int(bad[0]) if len(bad) else 0
+        value = array[row] if len(array) else "nothing"
         raise ValueError(
-            f"{who} expects class numbers of an integer dtype, got y[{row}] = {array[row] if len(array) else ''} of dtype {array.dtype}: "
+            f"{who} expects class numbers of an integer dtype, got y[{row}] = {value} of dtype {array.dtype}: "
             "write y.astype(int)."
         )
     bad = np.flatnonzero((array < 0) | (array >= classes))

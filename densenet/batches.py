@@ -38,20 +38,30 @@ class ArrayBatches:
     weight : ndarray (n,) or None
     dtype : dtype
         The model's.
+    rows : ndarray of int, optional
+        The rows that count, by number; all by default. None is copied out.
     """
 
-    def __init__(self, x: Array, y: Array, weight: Array | None, dtype: Any) -> None:
-        self.y, self.weight, self.dtype = y, weight, dtype
+    def __init__(self, x: Array, y: Array, weight: Array | None, dtype: Any, rows: IntArray | None = None) -> None:
+        self.y, self.weight, self.dtype, self.rows = y, weight, dtype, rows
         self.x = x.view(np.ndarray)
-        self.direct = self.x.dtype == dtype and self.x.flags.c_contiguous and self.x.flags.aligned and self.x.dtype.isnative
+        self.direct = (
+            self.x.dtype == dtype and self.x.flags.c_contiguous and self.x.flags.aligned and self.x.dtype.isnative
+        )
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x if self.rows is None else self.rows)
+
+    def subset(self, rows: IntArray) -> ArrayBatches:
+        """The same data with only these rows."""
+        return ArrayBatches(self.x, self.y, self.weight, self.dtype, rows)
 
     def epoch(self, batch_size: int, order: IntArray | None = None, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch: rows in `order` (gathered), or as they stand (views), from row number `start` on."""
-        n = len(self.x)
+        """The batches of one epoch from row `start` on: rows gathered in `order`, or as they stand (views)."""
+        n = len(self)
         batch_size = min(batch_size, n)
+        if self.rows is not None:
+            order = self.rows if order is None else self.rows[order]
         if order is None:
             for a in range(start, n, batch_size):
                 rows = slice(a, a + batch_size)
@@ -62,13 +72,13 @@ class ArrayBatches:
         take_y, y = _gatherer(self.y, batch_size)
         take_w, w = (None, None) if self.weight is None else _gatherer(self.weight, batch_size)
         for a in range(start, n, batch_size):
-            rows = order[a : a + batch_size]
-            if len(rows) < batch_size:
-                x, y, w = x[: len(rows)], y[: len(rows)], None if w is None else w[: len(rows)]
-            take_x(rows, 0, x, "clip")  # mode "clip" writes into `out` without a detour
-            take_y(rows, 0, y, "clip")
+            drawn = order[a : a + batch_size]
+            if len(drawn) < batch_size:
+                x, y, w = x[: len(drawn)], y[: len(drawn)], None if w is None else w[: len(drawn)]
+            take_x(drawn, 0, x, "clip")  # mode "clip" writes into `out` without a detour
+            take_y(drawn, 0, y, "clip")
             if take_w is not None:
-                take_w(rows, 0, w, "clip")
+                take_w(drawn, 0, w, "clip")
             yield x, y, w
 
     def _gather(self, source: Array, rows: int) -> tuple[Callable[..., Any], Array]:
@@ -147,5 +157,7 @@ def split(n: int, share: float, labels: Array | None, rng: np.random.Generator) 
     if labels is not None:
         order = order[np.argsort(labels[order], kind="stable")]
         # every n/count-th row of the rows sorted by class: each class gets its share, give or take one
-        order = np.concatenate([order[(at := ((np.arange(count) + rng.random()) * n / count).astype(int))], np.delete(order, at)])
+        order = np.concatenate(
+            [order[(at := ((np.arange(count) + rng.random()) * n / count).astype(int))], np.delete(order, at)]
+        )
     return np.sort(order[count:]), np.sort(order[:count])

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -52,6 +52,16 @@ class Run:
         Whether that reason holds for a resumed run, too.
     resumed : bool
         Whether the run goes on from a checkpoint.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> def report(run):
+    ...     print(run.epoch, run.step)
+    >>> trainer = dn.Trainer(dn.mlp([1, 1], seed=0), "mse", "sgd")
+    >>> history = trainer.fit([[1.0], [2.0]], [1.0, 2.0], epochs=2, callbacks=[dn.LambdaCallback(on_epoch_end=report)])
+    1 1
+    2 2
     """
 
     def __init__(self, trainer: Trainer, history: History, epochs: int) -> None:
@@ -68,8 +78,8 @@ class Run:
     def stop(self, reason: str, *, lasting: bool = True) -> None:
         """Ask the run to end after the current step; the first reason counts.
 
-        One that is not lasting, such as a time limit, does not hold for a run that is resumed, and gives way to one that
-        is.
+        One that is not lasting, such as a time limit, does not hold for a run that is resumed, and gives way to one
+        that is.
         """
         if self.stopped is None or (lasting and not self.lasting):
             self.stopped, self.lasting = reason, lasting
@@ -406,6 +416,8 @@ class CSVLogger(Callback):
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
         self.path, self.append = os.fspath(path), bool(append)
+        self.start = 0
+        self._history = History()
 
     def on_fit_begin(self, run: Run) -> None:
         self._history = run.history
@@ -571,8 +583,9 @@ class Hooks:
     def call(self, name: str, run: Run, only: list[Callback] | None = None) -> None:
         """Call every callback's hook of that name, in order; or those of the callbacks in `only`."""
         self.now = name
-        for self._at, hook in enumerate(self._by_name[name]):
-            if only is None or any(self._owners[name][self._at] is callback for callback in only):
+        for i, hook in enumerate(self._by_name[name]):
+            self._at = i
+            if only is None or any(self._owners[name][i] is callback for callback in only):
                 hook(run)
         self.now = ""
 
@@ -583,7 +596,6 @@ class Hooks:
     def end(self, run: Run) -> None:
         """Call every `on_fit_end`, also after one of them has failed; then raise the first failure."""
         failure: BaseException | None = None
-        now = self.now
         for hook in self._by_name["on_fit_end"]:
             try:
                 hook(run)

@@ -69,17 +69,25 @@ def _parser() -> _Parser:
     )
     train.add_argument("data", nargs="?", metavar="DATA", help="a CSV file with a header line (with --target)")
     train.add_argument("--target", help="the column of DATA to predict")
-    train.add_argument("--task", choices=["auto", "classification", "regression"], default="auto", help="what the target is")
-    train.add_argument("--hidden", default="128", metavar="WIDTHS", help="widths of the hidden layers, such as 128 or 64,32")
+    train.add_argument(
+        "--task", choices=["auto", "classification", "regression"], default="auto", help="what the target is"
+    )
+    train.add_argument(
+        "--hidden", default="128", metavar="WIDTHS", help="widths of the hidden layers, such as 128 or 64,32"
+    )
     train.add_argument("--activation", default="relu", help="activation of the hidden layers")
-    train.add_argument("--dropout", type=float, default=0.2, help="share of hidden activations dropped in training")
+    train.add_argument("--dropout", type=float, default=0.3, help="share of hidden activations dropped in training")
     train.add_argument("--optimizer", default="adam", help="first-order optimizer, such as sgd or adam")
     train.add_argument("--learning-rate", type=float, help="the optimizer's rate (default: the optimizer's own)")
     train.add_argument("--epochs", type=int, default=100, help="most passes over the training rows")
     train.add_argument("--batch-size", type=int, default=32, help="rows of a mini-batch")
-    train.add_argument("--patience", type=int, default=20, help="epochs without a better validation loss before it stops")
-    train.add_argument("--held-out", type=float, default=0.2, metavar="SHARE", help="share of rows kept for the final figures")
-    train.add_argument("--seed", type=int, default=0, help="sets the weights, the split and the order of rows")
+    train.add_argument(
+        "--patience", type=int, default=20, help="epochs without a better validation loss before it stops"
+    )
+    train.add_argument(
+        "--held-out", type=_share, default=0.2, metavar="SHARE", help="share of rows kept for the final figures"
+    )
+    train.add_argument("--seed", type=_seed, default=0, help="sets the weights, the split and the order of rows")
     train.add_argument("--output", type=Path, default=Path("densenet-run"), metavar="FOLDER", help="where results go")
     train.set_defaults(run=_train)
 
@@ -95,6 +103,22 @@ def _parser() -> _Parser:
     predict.set_defaults(run=_predict)
 
     return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1, got {text!r}")
+    return share
 
 
 def _version() -> str:
@@ -137,9 +161,7 @@ def _train(args: argparse.Namespace) -> None:
         training, held_out = split(len(x), args.held_out, y, rng)
     loss = losses.SoftmaxCrossEntropy() if classification else losses.MeanSquaredError()
     metrics: list[Metric] = [Accuracy()] if classification else [RMSE()]
-    model = mlp(
-        [x.shape[1], *hidden, n_outputs], activation=args.activation, dropout=args.dropout, seed=args.seed
-    )
+    model = mlp([x.shape[1], *hidden, n_outputs], activation=args.activation, dropout=args.dropout, seed=args.seed)
     trainer = Trainer(model, loss, optimizer, metrics=metrics)
     args.output.mkdir(parents=True, exist_ok=True)
     history = trainer.fit(
@@ -175,7 +197,9 @@ def _results(
         for name, part in (("training", training), ("held out", held_out)):
             figures = trainer.evaluate(x[part], y[part])
             baseline = float(np.mean(y[part] == majority))
-            rows.append((name, f"{len(part):,}", f"{figures['accuracy']:.4f}", f"{figures['loss']:.4f}", f"{baseline:.4f}"))
+            rows.append(
+                (name, f"{len(part):,}", f"{figures['accuracy']:.4f}", f"{figures['loss']:.4f}", f"{baseline:.4f}")
+            )
     else:
         actual = preparation.inverse_target(y)
         rows = [("", "rows", "RMSE", "MAE", "R2", "RMSE of the mean")]
@@ -187,11 +211,20 @@ def _results(
                 figures[meter.name] = meter.result()
             mean = float(np.sqrt(np.mean((actual[part] - actual[training].mean()) ** 2)))
             rows.append(
-                (name, f"{len(part):,}", f"{figures['rmse']:.6g}", f"{figures['mae']:.6g}", f"{figures['r2']:.4f}", f"{mean:.6g}")
+                (
+                    name,
+                    f"{len(part):,}",
+                    f"{figures['rmse']:.6g}",
+                    f"{figures['mae']:.6g}",
+                    f"{figures['r2']:.4f}",
+                    f"{mean:.6g}",
+                )
             )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     )
 
@@ -218,8 +251,9 @@ def _write(folder: Path, model: Sequential, loss: Any, preparation: TablePrepara
 def _predict(args: argparse.Namespace) -> None:
     model = persistence.load(args.model)
     loss = model.loss
-    table: Table = datasets.read_csv(args.data)
     preparation = model.preparation
+    text = preparation.text_columns if preparation is not None else ()
+    table: Table = datasets.read_csv(args.data, text=text)
     x = preparation.transform(table) if preparation is not None else table.numbers()
     output = model.predict(x)
     columns: dict[str, Any] = {}

@@ -52,7 +52,9 @@ class History:
         try:
             return self._columns[name]
         except KeyError:
-            raise KeyError(f"no figure {name!r} in the history; there are {', '.join(self._columns) or 'none'}.") from None
+            raise KeyError(
+                f"no figure {name!r} in the history; there are {', '.join(self._columns) or 'none'}."
+            ) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._columns

@@ -52,10 +52,11 @@ class _TerminalBar(Callback):
 
 class _NotebookBar(Callback):
     def on_fit_begin(self, run: Run) -> None:
-        from IPython.display import HTML, display
+        from IPython import display
 
-        self.make = HTML
-        self.handle: Any = display(HTML("<pre>epoch 0</pre>"), display_id=True)
+        tools: Any = display
+        self.make = tools.HTML
+        self.handle: Any = tools.display(tools.HTML("<pre>epoch 0</pre>"), display_id=True)
 
     def on_epoch_end(self, run: Run) -> None:
         share = run.epoch / max(1, run.epochs)

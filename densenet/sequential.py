@@ -261,10 +261,11 @@ class Sequential:
         ValueError
             If delta has not the output's shape.
         """
-        delta = as_matrix(delta, None, self.dtype, type(self.layers[-1]).__name__ + ".backward", name="delta", copy=True)
+        who = type(self.layers[-1]).__name__ + ".backward"
+        d = as_matrix(delta, None, self.dtype, who, name="delta", copy=True)
         for layer in reversed(self.layers):
-            delta = layer.backward(delta)
-        return delta.copy()
+            d = layer.backward(d)
+        return d.copy()
 
     def activations(self, x: Any) -> list[Array]:
         """Every layer's output for x (n, n_in), in order: fresh arrays; no state is written."""
@@ -359,7 +360,7 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: self.__dict__[name] for name in ("preparation", "loss") if name in self.__dict__}
-        return {"layers": self.layers, "dtype": self.dtype, "params": self._params.copy(), **kept}
+        return kept | {"layers": self.layers, "dtype": self.dtype, "params": self._params.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({name: value for name, value in state.items() if name != "params"})
@@ -544,7 +545,7 @@ def mlp(
 
 def _dtype(dtype: Any) -> np.dtype[Any]:
     try:
-        made = np.dtype(dtype)
+        made: np.dtype[Any] = np.dtype(dtype)
     except TypeError:
         made = np.dtype(object)
     if made not in (np.dtype(np.float32), np.dtype(np.float64)):

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
+from itertools import compress, pairwise
 from numbers import Real
 from typing import Any, Literal, TypeAlias
 
@@ -375,7 +375,7 @@ class TablePreparation:
         Returns
         -------
         ndarray (n,), or (n, k)
-            Class labels (str or int64), or float64 values.
+            Class labels (str objects, as in a `Table`, or int64), or float64 values.
 
         Raises
         ------
@@ -391,7 +391,7 @@ class TablePreparation:
                 outputs = as_numbers(prediction, who, "prediction")
                 check_finite(outputs, who, "prediction")
                 numbers = outputs.argmax(axis=1)
-            return np.array(known.classes)[numbers]
+            return np.array(known.classes, np.int64 if isinstance(known.classes[0], int) else object)[numbers]
         values = as_numbers(prediction, who, "prediction").astype(np.float64)
         if values.ndim not in (1, 2):
             raise ValueError(f"{who} expects shape (n,), (n, 1) or (n, k), got {values.shape}.")
@@ -628,19 +628,16 @@ def _check_complete(name: str, values: Array, who: str) -> None:
 # -- what people pass as a column -----------------------------------------------------------------------------------
 
 
-def parse_numbers(texts: Iterable[str | None]) -> NDArray[np.float64] | None:
+def parse_numbers(texts: Sequence[str | None]) -> NDArray[np.float64] | None:
     """The numbers that the texts write, NaN for None; None if one of them is no number."""
     try:
-        return np.array([math.nan if text is None else _number(text) for text in texts], np.float64)
+        numbers = np.array([math.nan if text is None else float(text) for text in texts], np.float64)
     except ValueError:
         return None
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if "_" in text or math.isnan(number):
-        raise ValueError("Python alone reads 1_000 and nan as numbers.")
-    return number
+    # "nan" and "1_000" are numbers to Python, but to nobody else.
+    if "_" in "".join(filter(None, texts)) or any(compress(texts, np.isnan(numbers))):
+        return None
+    return numbers
 
 
 def listed(names: Iterable[Any]) -> str:
@@ -665,7 +662,7 @@ def _as_numeric(name: str, column: Array) -> NDArray[np.float64]:
     """A numeric column, also from texts that write numbers, as a data frame of strings has them."""
     if _is_numeric(column):
         return column
-    numbers = parse_numbers(column)
+    numbers = parse_numbers(column.tolist())
     if numbers is not None and not np.isinf(numbers).any():
         return numbers
     each = (parse_numbers([text]) for text in column)
@@ -716,14 +713,14 @@ def _as_column(name: str, values: Any) -> Array:
 
 
 def _from_objects(name: str, items: list[Any]) -> Array:
-    present = [None if item is None or (isinstance(item, Real) and item != item) else item for item in items]
-    for row, item in enumerate(present):
-        if item is not None and not isinstance(item, (str, bool, np.bool_, Real, Decimal)):
-            raise TypeError(
-                f"Table expects column {name!r} to be numbers or text, got a {type(item).__name__} in row {row}."
-            )
+    kinds = set(map(type, items))
+    for kind in kinds:
+        if not issubclass(kind, (str, bool, np.bool_, Real, Decimal, type(None))):
+            row = next(row for row, item in enumerate(items) if type(item) is kind)
+            raise TypeError(f"Table expects column {name!r} to be numbers or text, got a {kind.__name__} in row {row}.")
+    present = [None if item != item else item for item in items]  # NaN alone is not itself
     try:
-        if any(isinstance(item, (str, bool, np.bool_)) for item in present):
+        if any(issubclass(kind, (str, bool, np.bool_)) for kind in kinds):
             column = np.empty(len(items), object)
             column[:] = [None if item is None else _text(item) for item in present]
             return column

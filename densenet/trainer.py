@@ -35,7 +35,18 @@ from densenet.sequential import Sequential
 
 
 class DivergenceError(FloatingPointError, ValueError):
-    """The error turned NaN or infinite while training; the model is back at the start of the epoch."""
+    """The error turned NaN or infinite while training; the model is back at the start of the epoch.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> trainer = dn.Trainer(dn.mlp([1, 1], seed=0), "mse", dn.SGD(learning_rate=1e30))
+    >>> try:
+    ...     history = trainer.fit([[1.0], [2.0]], [2.0, 4.0], epochs=9)
+    ... except dn.DivergenceError as error:
+    ...     print(str(error)[:20])
+    fit: the error is in
+    """
 
 
 class Trainer:
@@ -101,6 +112,8 @@ class Trainer:
         if isinstance(metrics, (str, Metric)):
             metrics = [metrics]
         self.metrics = [metrics_module.get(metric) for metric in metrics]
+        for metric in self.metrics:
+            metric.task = self.loss.task  # several 0/1 columns and rows of one class look alike
         self.clip_norm = None if clip_norm is None else positive(clip_norm, "Trainer", "clip_norm")
         self.clip_value = None if clip_value is None else positive(clip_value, "Trainer", "clip_value")
         if clip_norm is not None and clip_value is not None:
@@ -213,10 +226,10 @@ class Trainer:
         progress : bool, optional
             Whether to show a progress bar; by default on a terminal and in a notebook.
         resume : path-like, optional
-            A checkpoint of this fit (`ModelCheckpoint`, `save_checkpoint`) to go on from, in the middle of an epoch, too:
-            the run ends bit for bit where it would have ended unbroken. Data, arguments, callbacks and trainer are to be
-            the same; `epochs` counts the whole run. `seed` and the model's own weights do not matter then. An iterable
-            of batches is read again from the start of its epoch.
+            A checkpoint of this fit (`ModelCheckpoint`, `save_checkpoint`) to go on from, in the middle of an epoch,
+            too: the run ends bit for bit where it would have ended unbroken. Data, arguments, callbacks and trainer are
+            to be the same; `epochs` counts the whole run. `seed` and the model's own weights do not matter then. An
+            iterable of batches is read again from the start of its epoch.
 
         Returns
         -------
@@ -249,7 +262,9 @@ class Trainer:
         try:
             rng = np.random.default_rng(seed)
         except (TypeError, ValueError):
-            raise ValueError(f"fit expects seed to be a whole number of at least 0, a Generator or None, got {seed!r}.") from None
+            raise ValueError(
+                f"fit expects seed to be a whole number of at least 0, a Generator or None, got {seed!r}."
+            ) from None
         history = History()
         checkpoint = None
         if resume is not None:
@@ -295,36 +310,44 @@ class Trainer:
         if validation_data is not None:
             if isinstance(validation_data, tuple):
                 if len(validation_data) not in (2, 3):
-                    raise ValueError(f"fit expects validation_data as (x, y) or (x, y, sample_weight), got {len(validation_data)} entries.")
+                    raise ValueError(
+                        f"fit expects validation_data as (x, y) or (x, y, sample_weight), got {len(validation_data)} entries."
+                    )
                 validation = self._source(*validation_data, who="fit, validation_data,")
             else:
                 validation = self._source(validation_data, None, who="fit, validation_data,")
         source = self._source(x, y, sample_weight, who="fit")
         if isinstance(source, StreamBatches):
             if validation_split or class_weight is not None:
-                raise ValueError("fit cannot take validation_split or class_weight with an iterable of batches: pass arrays, or weigh the batches.")
+                raise ValueError(
+                    "fit cannot take validation_split or class_weight with an iterable of batches: pass arrays, or weigh the batches."
+                )
             return source, validation
         if class_weight is not None:
             source.weight = self._class_weighted(source, class_weight)
         if validation_split:
-            labels = None if self.loss.task == "regression" or self._multilabel(source.y) else self.loss.labels(source.y)
+            labels = (
+                None if self.loss.task == "regression" or self._multilabel(source.y) else self.loss.labels(source.y)
+            )
             if history.train_indices is None or history.validation_indices is None:
                 history.train_indices, history.validation_indices = split(len(source), validation_split, labels, rng)
             train, held_out = history.train_indices, history.validation_indices
             if len(train) + len(held_out) != len(source):
-                raise ValueError(f"fit, to resume, expects the {len(train) + len(held_out)} rows of the checkpoint's run, got {len(source)}.")
-            validation = self._rows(source, held_out)
-            source = self._rows(source, train)
-        if source.weight is not None and not source.weight.any():
+                raise ValueError(
+                    f"fit, to resume, expects the {len(train) + len(held_out)} rows of the checkpoint's run, "
+                    f"got {len(source)}."
+                )
+            validation = source.subset(held_out)
+            source = source.subset(train)
+        if (
+            source.weight is not None
+            and not (source.weight if source.rows is None else source.weight[source.rows]).any()
+        ):
             raise ValueError("fit got weights of zero for every training row: there is nothing to learn from.")
         return source, validation
 
     def _multilabel(self, y: Array) -> bool:
         return self.loss.task == "binary" and y.ndim == 2 and y.shape[1] > 1
-
-    def _rows(self, source: ArrayBatches, rows: Any) -> ArrayBatches:
-        weight = None if source.weight is None else source.weight[rows]
-        return ArrayBatches(source.x[rows], source.y[rows], weight, self.model.dtype)
 
     def _source(self, x: Any, y: Any, sample_weight: Any = None, *, who: str) -> ArrayBatches | StreamBatches:
         dtype = self.model.dtype
@@ -337,7 +360,9 @@ class Trainer:
         rows = rows_of(x, self.model.n_in, dtype, who)
         targets = self._targets(y, rows.shape[1])
         if len(targets) != len(rows):
-            raise ValueError(f"{who} expects as many targets as rows, got x {np.shape(rows)} and y {np.shape(targets)}.")
+            raise ValueError(
+                f"{who} expects as many targets as rows, got x {np.shape(rows)} and y {np.shape(targets)}."
+            )
         return ArrayBatches(rows, targets, as_weights(sample_weight, len(rows), dtype, who), dtype)
 
     def _targets(self, y: Any, columns: int | None) -> Array:
@@ -364,12 +389,12 @@ class Trainer:
         return weight if source.weight is None else weight * source.weight
 
     def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint, from which ``fit(..., resume=path)`` goes on and of which `densenet.load` gives the model.
+        """Write a checkpoint: ``fit(..., resume=path)`` goes on from it, and `densenet.load` gives its model.
 
         It holds the model, the optimizer's state, the position in the run with the shuffle's and the noise layers'
         generators, the history, and the callbacks' states. Inside a fit it can be called from a callback's
-        `on_batch_end`, `on_epoch_end` and `on_fit_end`; `ModelCheckpoint` does so regularly. After a fit it holds the model
-        as the callbacks have left it (the best or the averaged weights).
+        `on_batch_end`, `on_epoch_end` and `on_fit_end`; `ModelCheckpoint` does so regularly. After a fit it holds the
+        model as the callbacks have left it (the best or the averaged weights).
 
         Parameters
         ----------
@@ -407,7 +432,9 @@ class Trainer:
 
     # -- what the model is worth -------------------------------------------------------------------------------
 
-    def evaluate(self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None) -> dict[str, float]:
+    def evaluate(
+        self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
+    ) -> dict[str, float]:
         """Error and metrics of the model as it is: running statistics, no noise, nothing written.
 
         Parameters
@@ -530,13 +557,14 @@ class _Loop:
         except KeyboardInterrupt:
             if self.interrupts > 1:
                 raise
-            run.stopped = "interrupted"
+            run.stop("interrupted", lasting=False)
         finally:
             restore()
+            self.trainer._loop = None
             try:
-                hooks.end(run)
+                self.trainer._progress = self.state_dict()
             finally:
-                self.trainer._loop, self.trainer._progress = None, self.state_dict()
+                hooks.end(run)
 
     def _catch_interrupts(self) -> Callable[[], None]:
         """Let the first Ctrl-C end the run at a step boundary; the second raises."""
@@ -647,10 +675,10 @@ class _Loop:
                 hooks.call("on_batch_end", run)
 
     def _batches(self) -> Iterator[Batch]:
-        return self.source.epoch(self.batch_size, self.order, self.batch * self._rows_a_batch())
-
-    def _rows_a_batch(self) -> int:
-        return min(self.batch_size, len(self.source)) if isinstance(self.source, ArrayBatches) else 0
+        source = self.source
+        if isinstance(source, StreamBatches):
+            return source.epoch()
+        return source.epoch(self.batch_size, self.order, self.batch * min(self.batch_size, len(source)))
 
     def _finish_step(self, penalised: bool, gradients: Sequence[Callable[[Run], None]]) -> None:
         run = self.state
@@ -662,13 +690,15 @@ class _Loop:
         run.step += 1
         run.stepped = True
 
-    def _snapshot(self) -> tuple[list[Array], dict[str, Any]]:
-        return [array.copy() for array in state_arrays(self.trainer.model)], self.trainer.optimizer.state_dict()
+    def _snapshot(self) -> tuple[list[Array], dict[str, Any], int]:
+        arrays = [array.copy() for array in state_arrays(self.trainer.model)]
+        return arrays, self.trainer.optimizer.state_dict(), self.state.step
 
-    def _return_to(self, start: tuple[list[Array], dict[str, Any]]) -> None:
+    def _return_to(self, start: tuple[list[Array], dict[str, Any], int]) -> None:
         for array, kept in zip(state_arrays(self.trainer.model), start[0], strict=True):
             array[...] = kept
         self.trainer.optimizer.load_state_dict(start[1])
+        self.state.step = start[2]
 
     # -- the position, for checkpoints -------------------------------------------------------------------------
 
@@ -681,14 +711,15 @@ class _Loop:
             In the middle of a step of a run that goes on.
         """
         run, hooks = self.state, self.hooks
-        settled = self.ended or hooks.now in ("on_batch_end", "on_epoch_end", "on_fit_end")
+        settled = self.ended or hooks.now in ("on_batch_end", "on_epoch_end")
         if not settled and self.trainer._loop is self:
             raise RuntimeError(
-                "save_checkpoint works at a step boundary: call it in on_batch_end, on_epoch_end or on_fit_end, or after fit."
+                "save_checkpoint works at a step boundary: call it in a callback's on_batch_end, on_epoch_end or "
+                "on_fit_end, or after fit."
             )
         inside = self.inside and settled
-        waiting = hooks.waiting() if hooks.now in ("on_batch_end", "on_epoch_end") else []
-        last = not inside or self.batch * self._rows_a_batch() >= len(self.order if self.order is not None else ())
+        waiting = hooks.waiting() if settled else []
+        whole = isinstance(self.source, ArrayBatches) and self.batch * self.batch_size >= len(self.source)
         generator = copy.deepcopy(self.rng)
         if generator is not None and self.inside:
             generator.bit_generator.state = self.shuffled_from
@@ -707,12 +738,12 @@ class _Loop:
             "metrics": [metric.state_dict() for metric in self.trainer.metrics] if inside else [],
             "gathered": gathered.state_dict() if gathered is not None and inside else None,
             "generator": generator,
-            "gradients": self.trainer.model.grads.copy() if last else None,
+            "gradients": self.trainer.model.grads.copy() if whole or not inside else None,  # else a step is to come
             "history": run.history.state_dict(),
             "hook": hooks.now if waiting else "",
             "callbacks": [
-                {"class": type(callback).__name__, "state": callback.state_dict(), "waiting": callback in waiting}
-                for callback in hooks.callbacks
+                {"class": type(c).__name__, "state": c.state_dict(), "waiting": any(c is other for other in waiting)}
+                for c in hooks.callbacks
             ],
         }
 
@@ -725,8 +756,8 @@ class _Loop:
             If this fit is another one than that of `state`.
         """
         for name, value in self._plan().items():
-            if value != state["plan"][name]:
-                raise ValueError(f"fit, to resume, expects {name} as in the checkpoint, {state['plan'][name]!r}, got {value!r}.")
+            if value != (kept := state["plan"].get(name)):
+                raise ValueError(f"fit, to resume, expects {name} as in the checkpoint, {kept!r}, got {value!r}.")
         run, left = self.state, list(self.hooks.callbacks)
         for entry in state["callbacks"]:
             found = next((callback for callback in left if type(callback).__name__ == entry["class"]), None)
@@ -755,6 +786,7 @@ class _Loop:
         trainer, source = self.trainer, self.source
         return {
             "rows": len(source) if isinstance(source, ArrayBatches) else None,
+            "validation": self.validation is not None,
             "batch_size": self.batch_size,
             "shuffle": self.rng is not None,
             "accumulate": trainer.accumulate,
@@ -779,7 +811,9 @@ class _Loop:
 
     def _diverged(self, what: str, x: Array | None) -> str:
         run = self.state
-        where = self.trainer._where(np.zeros((1, self.trainer.model.n_in or 1), self.trainer.model.dtype) if x is None else x)
+        where = self.trainer._where(
+            np.zeros((1, self.trainer.model.n_in or 1), self.trainer.model.dtype) if x is None else x
+        )
         return (
             f"fit: {what} in epoch {run.epoch}, step {run.step + 1}{where}, at learning rate "
             f"{self.trainer.optimizer.rate:g}. The model is back at the start of the epoch"
@@ -836,9 +870,17 @@ def _warn_of_wrong_output(model: Sequential, loss: Loss) -> None:
     last, name = model.layers[-1], type(loss).__name__
     kind = type(last).__name__
     if loss.expects == "logits" and kind in ("Softmax", "Sigmoid"):
-        warnings.warn(f"{name} expects logits, but the last layer is {kind}: leave it out, {name} applies it itself.", stacklevel=3)
+        warnings.warn(
+            f"{name} expects logits, but the last layer is {kind}: leave it out, {name} applies it itself.",
+            stacklevel=3,
+        )
     elif loss.expects == "probabilities" and kind not in ("Softmax", "Sigmoid", "HardSigmoid", "Gaussian"):
         better = "SigmoidCrossEntropy" if loss.task == "binary" else "SoftmaxCrossEntropy"
-        warnings.warn(f"{name} expects probabilities, but the last layer is {kind}: use {better}, which takes logits.", stacklevel=3)
+        warnings.warn(
+            f"{name} expects probabilities, but the last layer is {kind}: use {better}, which takes logits.",
+            stacklevel=3,
+        )
     elif loss.expects == "log-probabilities" and kind != "LogSoftmax":
-        warnings.warn(f"{name} expects log-probabilities, but the last layer is {kind}: end with LogSoftmax.", stacklevel=3)
+        warnings.warn(
+            f"{name} expects log-probabilities, but the last layer is {kind}: end with LogSoftmax.", stacklevel=3
+        )

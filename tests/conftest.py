@@ -5,3 +5,5 @@ from __future__ import annotations
 import matplotlib
 
 matplotlib.use("Agg")
+
+collect_ignore = ["make_torch_reference.py"]

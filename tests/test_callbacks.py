@@ -31,7 +31,15 @@ class Script(dn.Callback):
 
 def test_hooks_come_in_order():
     calls = []
-    names = ["on_fit_begin", "on_epoch_begin", "on_batch_begin", "on_gradients", "on_batch_end", "on_epoch_end", "on_fit_end"]
+    names = [
+        "on_fit_begin",
+        "on_epoch_begin",
+        "on_batch_begin",
+        "on_gradients",
+        "on_batch_end",
+        "on_epoch_end",
+        "on_fit_end",
+    ]
     spy = dn.LambdaCallback(**{name: (lambda run, name=name: calls.append(name)) for name in names})
     trainer().fit(X, T, epochs=2, batch_size=20, callbacks=[spy])
     batch = ["on_batch_begin", "on_gradients", "on_batch_end"]

@@ -296,7 +296,9 @@ def test_targets_by_name_or_place(write, target, name):
 
 @pytest.mark.parametrize("target", ["B", 3, -4, True, "0"])
 def test_unknown_targets_list_the_columns(write, target):
-    with pytest.raises(ValueError, match=rf"read_csv finds no target column {target!r} in .*data.csv; .* are 'a', 'b', 'c'\."):
+    with pytest.raises(
+        ValueError, match=rf"read_csv finds no target column {target!r} in .*data.csv; .* are 'a', 'b', 'c'\."
+    ):
         datasets.read_csv(write("a,b,c\n1,2,3\n"), target)
 
 
@@ -322,7 +324,7 @@ def test_unknown_targets_list_the_columns(write, target):
     ],
 )
 def test_bad_files(write, content, message):
-    with pytest.raises(ValueError, match=f"^read_csv {message}") as caught:
+    with pytest.raises(ValueError, match=f"^read_csv .*{message}") as caught:
         datasets.read_csv(write(content))
     assert "\n" not in str(caught.value)
 
@@ -334,8 +336,10 @@ def test_a_file_that_is_not_there(tmp_path):
         datasets.read_idx(tmp_path / "none.idx")
 
 
-words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(str.strip).filter(
-    lambda word: word.lower() not in {"", "na", "nan", "null", "none", "?", "n/a"} and "\r" not in word
+words = (
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+    .map(str.strip)
+    .filter(lambda word: word.lower() not in {"", "na", "nan", "null", "none", "?", "n/a"} and "\r" not in word)
 )
 numeric = st.lists(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)), min_size=3, max_size=3)
 textual = st.lists(st.one_of(st.none(), words), min_size=2, max_size=2).map(lambda column: ["a word", *column])

@@ -9,7 +9,10 @@ import densenet as dn
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 3))
 
-ACTIVATIONS = "Identity ReLU LeakyReLU PReLU ELU SELU CELU GELU SiLU Mish Softplus Softsign Sigmoid Tanh HardTanh HardSigmoid HardSwish Exp Sine Gaussian Softmax LogSoftmax".split()
+ACTIVATIONS = """
+Identity ReLU LeakyReLU PReLU ELU SELU CELU GELU SiLU Mish Softplus Softsign Sigmoid Tanh HardTanh HardSigmoid
+HardSwish Exp Sine Gaussian Softmax LogSoftmax
+""".split()
 LOSSES = {
     dn.MeanSquaredError(): RNG.normal(size=(4, 2)),
     dn.HalfSquaredError(): RNG.normal(size=(4, 2)),

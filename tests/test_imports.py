@@ -52,7 +52,18 @@ DELEGATES_UPWARD = {
 }
 """Imports upward, each inside a function or for type checking only."""
 
-HEAVY = ("matplotlib", "sklearn", "tqdm", "pandas", "onnx", "onnxruntime", "torch", "safetensors", "IPython", "threadpoolctl")
+HEAVY = (
+    "matplotlib",
+    "sklearn",
+    "tqdm",
+    "pandas",
+    "onnx",
+    "onnxruntime",
+    "torch",
+    "safetensors",
+    "IPython",
+    "threadpoolctl",
+)
 
 
 def unit(name: str) -> str:
@@ -144,5 +155,9 @@ def test_importing_the_package_brings_none_of_them():
 
 def test_no_super_chains():
     for name, tree in MODULES:
-        calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "super"]
+        calls = [
+            n
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "super"
+        ]
         assert not calls or unit(name) == "estimators", name

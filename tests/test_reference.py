@@ -305,7 +305,7 @@ def test_losses_by_hand():
     assert error["HalfSquaredError"]([[3.0]], [1.0]) == 2
     assert error["MeanAbsoluteError"](p, t) == 7 / 4
     assert error["Huber"](p, t) == (0.5 + 3.5 + 0 + 1.5) / 4
-    assert error["Huber"](p, t, delta=2) == (0.5 + 6 + 0 + 2) / 4
+    assert error["Huber"](p, t, delta=3) == (0.5 + 7.5 + 0 + 2) / 4
     logcosh = np.log(np.cosh([1, -4, 0, -2])).mean()
     assert error["LogCosh"](p, t) == pytest.approx(logcosh, rel=1e-14)
     assert error["LogCosh"]([[1e-9]], [0.0]) == pytest.approx(0.5e-18, rel=1e-14, abs=0)
@@ -331,10 +331,19 @@ def test_losses_of_certainty_are_finite():
     assert error["BinaryCrossEntropy"]([[0.0, 1.0]], [[0, 1]]) == 0
     assert error["BinaryCrossEntropy"]([[0.0, 1.0]], [[1, 0]]) == 100
     assert error["CategoricalCrossEntropy"]([[0.0, 1.0]], [0]) == 100
+    assert error["CategoricalCrossEntropy"]([[1e-42, 1.0]], [0]) == -math.log(1e-42)  # 96.7: not bounded yet
     assert error["SigmoidCrossEntropy"]([[1e4, -1e4]], [[1, 0]]) == 0
     assert error["SigmoidCrossEntropy"]([[1e4, -1e4]], [[0, 1]]) == 1e4
     assert error["FocalLoss"]([[1e4, -1e4]], [0]) == 0
     assert error["FocalLoss"]([[1e4, -1e4]], [1]) == 2e4
+
+
+@pytest.mark.parametrize(
+    ("name", "prediction", "target"),
+    [("MeanAbsoluteError", 2.0, 2.0), ("Quantile", 2.0, 2.0), ("Hinge", -1.0, 0), ("SquaredHinge", -1.0, 0)],
+)
+def test_slope_at_a_kink_is_zero(name, prediction, target):
+    assert reference.loss_delta(name, [[prediction]], [target]).tolist() == [[0.0]]
 
 
 def test_losses_are_scikit_learns():

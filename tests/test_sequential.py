@@ -172,9 +172,7 @@ def test_smaller_and_larger_batches_take_turns():
     for rows in (7, 3, 1, 7, 5):
         other = everything()
         assert_allclose(model.forward(X[:rows], training=False), other.forward(X[:rows], training=False), rtol=1e-12)
-        assert_allclose(
-            model.backward(np.ones((rows, 3))), other.backward(np.ones((rows, 3))), rtol=1e-10, atol=1e-14
-        )
+        assert_allclose(model.backward(np.ones((rows, 3))), other.backward(np.ones((rows, 3))), rtol=1e-10, atol=1e-14)
 
 
 # -- inference -----------------------------------------------------------------------------------------------------
@@ -411,7 +409,7 @@ def test_predict_names_the_row_and_column_that_is_not_finite():
 
 def test_backward_needs_a_forward_of_the_same_shape():
     model = chain()
-    with pytest.raises(RuntimeError, match="Dense.backward needs a forward pass first"):
+    with pytest.raises(RuntimeError, match=r"Dense\.backward needs a forward pass first"):
         model.backward(np.ones((2, 2)))
     model.forward(X[:, :3])
     with pytest.raises(ValueError, match=r"expects delta of shape \(7, 2\), the output's, got \(6, 2\)"):

@@ -473,9 +473,7 @@ def test_right_combinations_are_not_warned_of():
 
 def test_divergence_returns_to_the_start_of_the_epoch():
     x = X.copy()
-    trainer = dn.Trainer(
-        dn.mlp([3, 8, 1], batch_norm=True, seed=0, dtype="float64"), "mse", dn.Adam(1e-3)
-    )
+    trainer = dn.Trainer(dn.mlp([3, 8, 1], batch_norm=True, seed=0, dtype="float64"), "mse", dn.Adam(1e-3))
     trainer.fit(x, T, epochs=2, batch_size=10, seed=0)
     before = trainer.model.params.copy(), trainer.model.layers[1].running_mean.copy(), trainer.optimizer.state_dict()
 
@@ -486,7 +484,12 @@ def test_divergence_returns_to_the_start_of_the_epoch():
     with pytest.raises(dn.DivergenceError) as caught:
         trainer.fit(x, T, epochs=3, batch_size=10, seed=0, callbacks=[dn.LambdaCallback(on_batch_end=spoil)])
     message = str(caught.value)
-    for part in ("epoch 1, step 3", "first seen in W of layer 3, Dense(8, 1)", "learning rate 0.001", "smaller learning"):
+    for part in (
+        "epoch 1, step 3",
+        "first seen in W of layer 3, Dense(8, 1)",
+        "learning rate 0.001",
+        "smaller learning",
+    ):
         assert part in message
     assert isinstance(caught.value, FloatingPointError)
     assert isinstance(caught.value, ValueError)
@@ -522,7 +525,9 @@ def test_an_interrupt_stops_at_a_step_boundary_and_a_later_fit_goes_on():
         if run.epoch == 2 and run.step == 4:
             os.kill(os.getpid(), signal.SIGINT)
 
-    history = trainer.fit(X, T, epochs=9, batch_size=16, callbacks=[dn.LambdaCallback(on_batch_begin=interrupt)], seed=0)
+    history = trainer.fit(
+        X, T, epochs=9, batch_size=16, callbacks=[dn.LambdaCallback(on_batch_begin=interrupt)], seed=0
+    )
     assert history.stopped == "interrupted"
     assert len(history) == 1
     assert trainer.optimizer.steps == 5  # the step under way was finished
@@ -632,3 +637,10 @@ def test_batches_are_in_every_combination_of_rows_and_batch_size():
         history = trainer.fit(X[:n], T[:n], epochs=2, batch_size=size)
         assert trainer.optimizer.steps == 2 * -(-n // size)
         assert len(history) == 2
+
+
+def test_metrics_know_several_labels_from_one_class():
+    y = np.stack([X[:, 0] > 0, X[:, 1] > 0], axis=1).astype(int)
+    trainer = dn.Trainer(dn.mlp([3, 16, 2], seed=0), dn.SigmoidCrossEntropy(), dn.Adam(0.05), metrics=["accuracy"])
+    trainer.fit(X, y, epochs=30, seed=0)
+    assert trainer.evaluate(X, y)["accuracy"] == np.mean(trainer.predict_classes(X) == y)

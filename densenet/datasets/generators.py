@@ -250,5 +250,6 @@ def _alternate(zeros: NDArray[np.float64], ones: NDArray[np.float64], noise: Any
 
 def _jitter(values: NDArray[Any], noise: Any, seed: Any, who: str) -> NDArray[np.float32]:
     noise = nonnegative(noise, who, "noise")
-    drawn = np.random.default_rng(seed).standard_normal(values.shape)
+    rng = np.random.default_rng(seed)
+    drawn = rng.standard_normal(values.shape) if noise else 0.0
     return np.asarray(values + noise * drawn, np.float32)

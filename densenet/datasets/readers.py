@@ -24,6 +24,7 @@ from densenet.tables import Table, listed, parse_numbers
 PathLike: TypeAlias = str | os.PathLike[str]
 
 _MISSING = frozenset({"", "na", "nan", "null", "none", "?", "n/a"})
+_LONGEST_MISSING = max(map(len, _MISSING))
 _DELIMITERS = (",", ";", "\t")
 _SAMPLE = 1 << 16
 _SAMPLE_ROWS = 20
@@ -106,7 +107,7 @@ def read_csv(
             raise ValueError(f"read_csv finds no column {name!r} in {path}; its columns are {listed(names)}.")
     columns: dict[str, Any] = {}
     for name, values in zip(names, zip(*rows, strict=True), strict=True):
-        cells = [None if value.lower() in _MISSING else value for value in values]
+        cells = [None if len(value) <= _LONGEST_MISSING and value.lower() in _MISSING else value for value in values]
         numbers = None if name in kept else parse_numbers(_with_points(cells) if decimal == "," else cells)
         if numbers is not None and np.isinf(numbers).any():
             row = int(np.flatnonzero(np.isinf(numbers))[0])
@@ -126,7 +127,7 @@ def _read_rows(file: Any, delimiter: str, path: PathLike) -> tuple[list[str], li
     line = 1
     try:
         for record in records:
-            values = [value.strip() for value in record]
+            values = list(map(str.strip, record))
             if not any(values) and len(values) < 2:
                 pass
             elif not names:

@@ -7,6 +7,7 @@ in a formula stands out.
 
 from __future__ import annotations
 
+import copy
 import html
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ import numpy as np
 from densenet import losses
 from densenet._types import Array
 from densenet._validation import as_matrix, as_weights, check_finite, positive
-from densenet.layers.base import Layer
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 
@@ -60,6 +60,13 @@ class GradCheck:
     rows : tuple of GradCheckRow
         From the first layer to the last, x at the end.
     tolerance : float
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> report = dn.gradcheck(dn.mlp([2, 1], seed=0), "mse", [[1.0, 2.0]], [3.0])
+    >>> report.ok, [row.parameter for row in report.rows]
+    (True, ['W', 'b', 'x'])
     """
 
     rows: tuple[GradCheckRow, ...]
@@ -91,7 +98,7 @@ class GradCheck:
     def _verdict(self) -> str:
         row = self.first_wrong
         if row is None:
-            return f"correct: every derivative within {self.max_error:.1e} of the numeric one (tolerance {self.tolerance:.0e})"
+            return f"correct: every derivative within {self.max_error:.1e} of the numeric one ({self.tolerance:.0e} allowed)"
         where = "dE/dx" if row.layer is None else f"dE/d{row.parameter} of layer {row.layer}, {row.layer_name},"
         return (
             f"WRONG: {where} at entry {list(row.worst)} is {row.analytic:.8g}, numerically {row.numeric:.8g} "
@@ -184,7 +191,7 @@ def gradcheck(
     True
     """
     tolerance = positive(tolerance, "gradcheck", "tolerance")
-    model, loss = model.astype("float64"), losses.get(loss)
+    model, loss = model.astype("float64"), copy.copy(losses.get(loss))
     x = as_matrix(x, model.n_in, np.float64, "gradcheck", copy=True)
     check_finite(x, "gradcheck", "x")
     target = loss.prepare(y, model.output_width(x.shape[1]), np.float64)

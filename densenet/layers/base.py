@@ -39,8 +39,11 @@ class Mark:
 class Parameter:
     """A named view of the model's flat vectors: reading gives the view, assigning copies values in.
 
-    Declared in a layer's class body as ``W = Parameter()`` and ``dW = Parameter()``. The view itself stands in the
-    instance as ``_W``, where the layer's own equations read it without a detour.
+    Declared in a layer's class body, next to its gradient::
+
+        W, dW = Parameter(), Parameter()
+
+    The view itself stands in the instance as ``_W``, where the layer's own equations read it without a detour.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -103,8 +106,8 @@ class Layer(ABC):
                 self.dt[...] = delta.sum(axis=0)     # dE/dt = D^T 1
                 return delta                         # dE/dX = D
 
-    Constructor arguments are kept under their own names: `repr`, copies and model files read them there. `densenet.gradcheck` tells
-    whether the derivative is right.
+    Constructor arguments are kept under their own names: `repr`, copies and model files read them there.
+    `densenet.gradcheck` tells whether the derivative is right.
 
     Attributes
     ----------
@@ -177,6 +180,101 @@ class Layer(ABC):
     def backward_parameters(self, delta: Array) -> None:
         """Only dE/d(parameters): what the first layer of a chain is asked for in training."""
         self.backward(delta)
+
+    # -- derivatives sample by sample, and along a direction ------------------------------------------------------
+
+    def backward_samples(self, delta: Array, out: Array) -> Array:
+        """As `backward`, with every sample's own derivative by the parameters in a row of `out` instead of their sum.
+
+        Unless a layer says how, one sample's delta goes through `backward` at a time: n passes, right for every layer
+        that does not couple samples.
+
+        Parameters
+        ----------
+        delta : ndarray (n, n_out)
+            May be overwritten.
+        out : ndarray (n, parameters)
+            Columns in the order of the model's flat vectors, the layers inside after the layer's own.
+
+        Returns
+        -------
+        ndarray (n, n_in)
+            A working buffer, valid until the next call.
+        """
+        if out.shape[1]:
+            alone = np.zeros_like(delta)
+            for s in range(len(delta)):
+                alone.fill(0)
+                alone[s] = delta[s]
+                self.backward(alone)
+                gradients = [getattr(a, "d" + name).ravel() for a in self.walk() for name in a.parameter_shapes()]
+                np.concatenate(gradients, out=out[s])
+        return self.backward(delta)
+
+    def backward_norms(self, delta: Array, out: Array) -> Array:
+        """As `backward`, with the squared length of every sample's own derivative by the parameters added to `out`.
+
+        Parameters
+        ----------
+        delta : ndarray (n, n_out)
+            May be overwritten.
+        out : ndarray (n,)
+
+        Returns
+        -------
+        ndarray (n, n_in)
+            A working buffer, valid until the next call.
+        """
+        rows = np.empty((len(delta), self.n_params_inside), delta.dtype)
+        dx = self.backward_samples(delta, rows)
+        out += np.einsum("sp,sp->s", rows, rows)  # |g_s|^2
+        return dx
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        """How Y moves when X and the parameters move: dY/dt for X + t X' and w + t v, at t = 0, after `forward`.
+
+        Parameters
+        ----------
+        x_dot : ndarray (n, n_in)
+            X'. Not to be written.
+        v : ndarray (parameters,)
+            Columns as in `backward_samples`.
+
+        Returns
+        -------
+        ndarray (n, n_out)
+            Y', fresh.
+
+        Raises
+        ------
+        TypeError
+            If the layer has none.
+        """
+        raise TypeError(f"{type(self).__name__} has no tangent(x_dot, v): products J v and Hessian products need it.")
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        """How `backward` moves along the direction of the last `tangent`, where delta moves by `delta_dot`.
+
+        Parameters
+        ----------
+        delta, delta_dot : ndarray (n, n_out)
+            D and D' = dD/dt. Not to be written.
+        out : ndarray (parameters,)
+            Gets d/dt of dE/d(parameters).
+
+        Returns
+        -------
+        dx, dx_dot : ndarray (n, n_in)
+            dE/dX and its derivative by t, fresh.
+
+        Raises
+        ------
+        TypeError
+            If the layer has none.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no tangent_backward(delta, delta_dot, out): Hessian products need it."
+        )
 
     # -- parameters --------------------------------------------------------------------------------------------
 
@@ -270,6 +368,11 @@ class Layer(ABC):
         """Number of parameters."""
         return sum(math.prod(shape) for shape in self.parameter_shapes().values())
 
+    @property
+    def n_params_inside(self) -> int:
+        """Number of parameters of this layer and of every layer inside it."""
+        return sum(layer.n_params for layer in self.walk())
+
     # -- shape -------------------------------------------------------------------------------------------------
 
     @property
@@ -297,8 +400,12 @@ class Layer(ABC):
         if delta.shape != self._out_shape:
             name = type(self).__name__
             if not self._out_shape:
-                raise RuntimeError(f"{name}.backward needs a forward pass first: call forward(x) before backward(delta).")
-            raise ValueError(f"{name}.backward expects delta of shape {self._out_shape}, the output's, got {delta.shape}.")
+                raise RuntimeError(
+                    f"{name}.backward needs a forward pass first: call forward(x) before backward(delta)."
+                )
+            raise ValueError(
+                f"{name}.backward expects delta of shape {self._out_shape}, the output's, got {delta.shape}."
+            )
 
     # -- working memory ----------------------------------------------------------------------------------------
 
@@ -336,9 +443,7 @@ def chain_width(layers: Sequence[Layer], n_in: int | None, where: str) -> int | 
     width, giver = n_in, "the input"
     for i, layer in enumerate(layers):
         if layer.n_in is not None and width is not None and layer.n_in != width:
-            raise ValueError(
-                f"{where}: layer {i}, {layer!r}, expects {layer.n_in} columns, but {giver} gives {width}."
-            )
+            raise ValueError(f"{where}: layer {i}, {layer!r}, expects {layer.n_in} columns, but {giver} gives {width}.")
         width = layer.output_width(layer.n_in if layer.n_in is not None else width)
         if layer.n_in is not None or layer.n_out is not None:
             giver = f"layer {i}, {layer!r},"

@@ -32,6 +32,51 @@ def _infer(layers: Sequence[Layer], x: Array) -> Array:
     return x
 
 
+def chain_samples(layers: Sequence[Layer], delta: Array, out: Array) -> Array:
+    """`Layer.backward_samples` of a chain."""
+    end = out.shape[1]
+    for layer in reversed(layers):
+        start = end - layer.n_params_inside
+        delta = layer.backward_samples(delta, out[:, start:end])
+        end = start
+    return delta
+
+
+def chain_norms(layers: Sequence[Layer], delta: Array, out: Array) -> Array:
+    """`Layer.backward_norms` of a chain."""
+    for layer in reversed(layers):
+        delta = layer.backward_norms(delta, out)
+    return delta
+
+
+def chain_tangent(layers: Sequence[Layer], x_dot: Array, v: Array) -> Array:
+    """`Layer.tangent` of a chain."""
+    start = 0
+    for layer in layers:
+        end = start + layer.n_params_inside
+        x_dot = layer.tangent(x_dot, v[start:end])
+        start = end
+    return x_dot
+
+
+def chain_tangent_backward(
+    layers: Sequence[Layer], delta: Array, delta_dot: Array, out: Array
+) -> tuple[Array, Array]:
+    """`Layer.tangent_backward` of a chain."""
+    end = len(out)
+    for layer in reversed(layers):
+        start = end - layer.n_params_inside
+        delta, delta_dot = layer.tangent_backward(delta, delta_dot, out[start:end])
+        end = start
+    return delta, delta_dot
+
+
+def _spans(branches: Sequence[Sequence[Layer]]) -> list[slice]:
+    """Where each branch's parameters stand in the container's part of the flat vectors."""
+    ends = np.cumsum([sum(layer.n_params_inside for layer in branch) for branch in branches]).tolist()
+    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
 class Residual(Layer):
     """A chain f with a shortcut around it: Y = X + f(X).
 
@@ -68,7 +113,9 @@ class Residual(Layer):
         self.n_in = chain_input(self.layers)
         self.n_out = chain_width(self.layers, self.n_in, "Residual")
         if self.n_in != self.n_out:
-            raise ValueError(f"Residual expects f to give as many columns as it takes, got {self.n_in} to {self.n_out}.")
+            raise ValueError(
+                f"Residual expects f to give as many columns as it takes, got {self.n_in} to {self.n_out}."
+            )
 
     @property
     def children(self) -> Sequence[Layer]:
@@ -92,6 +139,27 @@ class Residual(Layer):
     def infer(self, x: Array, out: Array | None = None) -> Array:
         self._check_input(x)
         return np.add(x, _infer(self.layers, x), out=out)  # Y = X + f(X)
+
+    def backward_samples(self, delta: Array, out: Array) -> Array:
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        self._d[...] = delta
+        delta += chain_samples(self.layers, self._d, out)
+        return delta
+
+    def backward_norms(self, delta: Array, out: Array) -> Array:
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        self._d[...] = delta
+        delta += chain_norms(self.layers, self._d, out)
+        return delta
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        return x_dot + chain_tangent(self.layers, x_dot, v)  # Y' = X' + (f(X))'
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        dx, dx_dot = chain_tangent_backward(self.layers, delta, delta_dot, out)
+        return delta + dx, delta_dot + dx_dot
 
 
 class Concatenate(Layer):
@@ -129,10 +197,10 @@ class Concatenate(Layer):
         if isinstance(branches, Layer) or not isinstance(branches, (list, tuple)) or not branches:
             raise TypeError(f"Concatenate expects a list of branches, each a list of layers, got {branches!r}.")
         self.branches = [check_layers(branch, "Concatenate") for branch in branches]
-        widths = {chain_input(branch) for branch in self.branches} - {None}
+        widths = sorted({width for branch in self.branches if (width := chain_input(branch)) is not None})
         if len(widths) > 1:
-            raise ValueError(f"Concatenate expects branches that take the same columns, got {sorted(map(int, filter(None, widths)))}.")
-        self.n_in = next(iter(widths), None)
+            raise ValueError(f"Concatenate expects branches that take the same columns, got {widths}.")
+        self.n_in = widths[0] if widths else None
         self.n_out = self.output_width(self.n_in)
 
     @property
@@ -170,3 +238,36 @@ class Concatenate(Layer):
         self._check_input(x)
         y: Any = np.concatenate([_infer(branch, x) for branch in self.branches], axis=1, out=out)
         return np.asarray(y)
+
+    def backward_samples(self, delta: Array, out: Array) -> Array:
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        self._dx.fill(0)
+        spans = _spans(self.branches)
+        for branch, columns, part, span in zip(self.branches, self._columns, self._parts, spans, strict=True):
+            part[...] = delta[:, columns]
+            self._dx += chain_samples(branch, part, out[:, span])
+        return self._dx
+
+    def backward_norms(self, delta: Array, out: Array) -> Array:
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        self._dx.fill(0)
+        for branch, columns, part in zip(self.branches, self._columns, self._parts, strict=True):
+            part[...] = delta[:, columns]
+            self._dx += chain_norms(branch, part, out)
+        return self._dx
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        spans = _spans(self.branches)
+        parts = [chain_tangent(branch, x_dot, v[span]) for branch, span in zip(self.branches, spans, strict=True)]
+        return np.concatenate(parts, axis=1)  # Y' = [(f_1(X))', (f_2(X))', ...]
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        dx, dx_dot = np.zeros((2, *self._shape), delta.dtype)
+        for branch, columns, span in zip(self.branches, self._columns, _spans(self.branches), strict=True):
+            part, part_dot = np.ascontiguousarray(delta[:, columns]), np.ascontiguousarray(delta_dot[:, columns])
+            of_branch, of_branch_dot = chain_tangent_backward(branch, part, part_dot, out[span])
+            dx += of_branch
+            dx_dot += of_branch_dot
+        return dx, dx_dot

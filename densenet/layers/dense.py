@@ -177,3 +177,49 @@ class Dense(Layer):
             norms = np.sqrt(np.square(self._W).sum(axis=0))
             long = norms > self.max_norm
             self._W[:, long] *= self.max_norm / norms[long]
+
+    def _split(self, v: Array) -> tuple[Array, Array]:
+        """The parts of a vector that belong to W and to b."""
+        weights = self.n_in * self.n_out
+        return v[:weights].reshape(self.n_in, self.n_out), v[weights:]
+
+    def backward_samples(self, delta: Array, out: Array) -> Array:
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        n, weights = len(delta), self.n_in * self.n_out
+        by_weight = out[:, :weights].reshape(n, self.n_in, self.n_out)
+        np.multiply(self._x[:, :, None], delta[:, None, :], out=by_weight)  # dE_s/dW = x_s d_s^T
+        if self.use_bias:
+            out[:, weights:] = delta  # dE_s/db = d_s
+        self._nt(delta, self._W, self._dx, 0.0)  # dE/dX = D W^T
+        return self._dx
+
+    def backward_norms(self, delta: Array, out: Array) -> Array:
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        x_squared = np.einsum("si,si->s", self._x, self._x)
+        if self.use_bias:
+            x_squared += 1
+        out += x_squared * np.einsum("sj,sj->s", delta, delta)  # |x_s d_s^T|^2 + |d_s|^2 = (|x_s|^2 + 1) |d_s|^2
+        self._nt(delta, self._W, self._dx, 0.0)
+        return self._dx
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        self._x_dot, (self._V, c) = x_dot, self._split(v)
+        z_dot = np.empty(self._out_shape, self._W.dtype)
+        z_dot[...] = c if self.use_bias else 0.0
+        self._nn(x_dot, self._W, z_dot, 1.0)
+        self._nn(self._x, self._V, z_dot, 1.0)  # Z' = X' W + X V + 1 c^T
+        return z_dot
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        by_weight, by_bias = self._split(out)
+        self._tn(self._x_dot, delta, by_weight, 0.0)
+        self._tn(self._x, delta_dot, by_weight, 1.0)  # (X^T D)' = X'^T D + X^T D'
+        if self.use_bias:
+            self._column_sums(delta_dot, self._ones, by_bias)  # (D^T 1)' = D'^T 1
+        dx, dx_dot = np.empty((2, *self._shape), self._W.dtype)
+        self._nt(delta, self._W, dx, 0.0)
+        self._nt(delta_dot, self._W, dx_dot, 0.0)
+        self._nt(delta, self._V, dx_dot, 1.0)  # (D W^T)' = D' W^T + D V^T
+        return dx, dx_dot

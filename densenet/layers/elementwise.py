@@ -147,6 +147,34 @@ class Activation(Layer):
         self.slope(self._x, self._y, out, self._work)
         return out
 
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        """Write f''(x) into `out`: what exact Hessian products need, and nothing else.
+
+        Parameters
+        ----------
+        x, y, out, work
+            As in `slope`.
+
+        Raises
+        ------
+        TypeError
+            If the activation has none.
+        """
+        raise TypeError(f"{type(self).__name__} has no curvature(x, y, out, work), f'': Hessian products need it.")
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        self._x_dot = x_dot
+        return self.slopes() * x_dot  # Y' = f'(X) * X'
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        slopes = self.slopes()
+        bends = np.empty_like(slopes)
+        self.curvature(self._x, self._y, bends, self._work)
+        bends *= self._x_dot
+        bends *= delta
+        bends += delta_dot * slopes
+        return delta * slopes, bends  # (D * f')' = D' * f' + D * f'' * X'
+
 
 class Identity(Activation):
     """f(x) = x, with f'(x) = 1.
@@ -176,6 +204,9 @@ class Identity(Activation):
         self._check_delta(delta)
         return delta  # dE/dX = D
 
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        out.fill(0)  # f'' = 0
+
 
 class Exp(Activation):
     """f(x) = e^x, with f'(x) = y.
@@ -202,6 +233,9 @@ class Exp(Activation):
     def slope(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
         out[...] = y  # f' = y
 
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        out[...] = y  # f'' = y
+
 
 class Sine(Activation):
     """f(x) = sin x, with f'(x) = cos x; x in radians.
@@ -223,6 +257,9 @@ class Sine(Activation):
 
     def slope(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
         np.cos(x, out=out)  # f' = cos x
+
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        np.negative(y, out=out)  # f'' = -y
 
 
 class Gaussian(Activation):
@@ -249,3 +286,10 @@ class Gaussian(Activation):
     def slope(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
         np.multiply(x, y, out=out)
         out *= -2  # f' = -2 x y
+
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        np.clip(x, -28, 28, out=out)
+        np.square(out, out=out)
+        out *= 4
+        out -= 2
+        out *= y  # f'' = (4 x^2 - 2) y

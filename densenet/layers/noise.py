@@ -126,6 +126,14 @@ class Noise(Layer):
         keep[...] = u >= rate
         return keep
 
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        return x_dot * self._factor if self._noisy and self._factor is not None else x_dot  # Y' = X' * F
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        if self._noisy and self._factor is not None:
+            return delta * self._factor, delta_dot * self._factor
+        return delta, delta_dot
+
 
 class Dropout(Noise):
     """In training every entry is 0 with probability `rate` and grows by 1 / (1 - rate) otherwise: Y = F * X.

@@ -10,6 +10,7 @@ own, and one through either statistic. The backward equations are the sums of th
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -69,6 +70,27 @@ class _Columns(Layer):
             self._check_delta(delta)
         np.multiply(delta, self._xhat, out=self._w)
         self._column_sums(self._w, self._ones[: len(delta)], self._dgamma)  # dE/dgamma = sum_s D_s xhat_s
+
+    def backward_samples(self, delta: Array, out: Array) -> Array:
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        np.multiply(delta, self._xhat, out=out[:, : self.n])  # dE_s/dgamma = D_s xhat_s
+        if out.shape[1] > self.n:
+            out[:, self.n :] = delta  # dE_s/dbeta = D_s
+        return self.backward(delta)
+
+    def _moved(self, xhat_dot: Array, v: Array) -> Array:
+        """(gamma xhat + beta)' for xhat' and v = [gamma', beta']."""
+        self._xhat_dot, self._v = xhat_dot, v[: self.n]
+        y_dot = xhat_dot * self._gamma + self._xhat * self._v
+        if len(v) > self.n:
+            y_dot += v[self.n :]
+        return y_dot
+
+    def _moved_gradients(self, delta: Array, delta_dot: Array, out: Array) -> None:
+        out[: self.n] = (delta_dot * self._xhat + delta * self._xhat_dot).sum(axis=0)
+        if len(out) > self.n:
+            out[self.n :] = delta_dot.sum(axis=0)
 
 
 class BatchNorm(_Columns):
@@ -214,8 +236,60 @@ class BatchNorm(_Columns):
         y += self._beta  # y = gamma (x - m) / sqrt(v + eps) + beta
         return y
 
+    def backward_samples(self, delta: Array, out: Array) -> Array:
+        self._refuse_own_statistics()
+        return _Columns.backward_samples(self, delta, out)
 
-class LayerNorm(_Columns):
+    def _refuse_own_statistics(self) -> None:
+        if self._own_statistics:
+            raise ValueError(
+                "BatchNorm with the batch's own statistics couples samples, so that a sample has no derivative of its "
+                "own: call forward(x, training=False)."
+            )
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        self._refuse_own_statistics()
+        return self._moved(x_dot * self._inv, v)  # xhat' = x' / sqrt(v + eps)
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        self._moved_gradients(delta, delta_dot, out)
+        dx_dot = self._inv * (delta_dot * self._gamma + delta * self._v)
+        return delta * (self._gamma * self._inv), dx_dot
+
+
+class _Rows(_Columns):
+    """What normalizations over a row share: with u = C x (C takes the row's mean away, or is 1), xhat = u r."""
+
+    mixes: ClassVar[bool] = True
+
+    _inv: Array
+
+    @staticmethod
+    @abstractmethod
+    def _centred(x: Array) -> Array:
+        """C x."""
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        xhat, u_dot = self._xhat, self._centred(x_dot)
+        self._shrinkage = -self._inv * _row_means(xhat * u_dot)  # r' / r = -r mean(xhat u')
+        return self._moved(u_dot * self._inv + xhat * self._shrinkage, v)  # xhat' = u' r + u r'
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        self._moved_gradients(delta, delta_dot, out)
+        xhat, xhat_dot = self._xhat, self._xhat_dot
+        g, g_dot = delta * self._gamma, delta_dot * self._gamma + delta * self._v
+        dx = self._inv * (self._centred(g) - xhat * _row_means(g * xhat))
+        dx_dot = self._centred(g_dot) - xhat_dot * _row_means(g * xhat) - xhat * _row_means(g_dot * xhat + g * xhat_dot)
+        dx_dot *= self._inv
+        dx_dot += dx * self._shrinkage
+        return dx, dx_dot
+
+
+def _row_means(x: Array) -> Array:
+    return x.mean(axis=1, keepdims=True)
+
+
+class LayerNorm(_Rows):
     """Every row to mean 0 and variance 1: y = gamma xhat + beta, xhat = (x - m) / sqrt(v + eps).
 
     m and v are the row's own mean and (biased) variance. With D = dE/dY and G = gamma D, over rows s::
@@ -254,7 +328,6 @@ class LayerNorm(_Columns):
     """
 
     beta, dbeta = Parameter(), Parameter()
-    mixes: ClassVar[bool] = True
 
     _beta: Array
     _dbeta: Array
@@ -320,8 +393,13 @@ class LayerNorm(_Columns):
         self._values(x, y, np.empty(x.shape, dtype), mean, inv, np.ones(self.n, dtype))
         return y
 
+    @staticmethod
+    def _centred(x: Array) -> Array:
+        centred: Array = x - _row_means(x)
+        return centred
 
-class RMSNorm(_Columns):
+
+class RMSNorm(_Rows):
     """Every row to mean square 1: y = gamma xhat, xhat = x / sqrt(q + eps).
 
     q = mean(x^2) over the row. With D = dE/dY and G = gamma D, over rows s::
@@ -358,8 +436,6 @@ class RMSNorm(_Columns):
     array([[0.2, 1.4],
            [0. , 0. ]])
     """
-
-    mixes: ClassVar[bool] = True
 
     def __init__(self, n: int, *, eps: float | None = None) -> None:
         self._set_width(n)
@@ -402,6 +478,10 @@ class RMSNorm(_Columns):
         y = np.empty(x.shape, dtype) if out is None else out
         self._values(x, y, np.empty(x.shape, dtype), np.empty((len(x), 1), dtype), np.ones(self.n, dtype))
         return y
+
+    @staticmethod
+    def _centred(x: Array) -> Array:
+        return x
 
 
 class Scale(Layer):
@@ -485,3 +565,18 @@ class Scale(Layer):
     def infer(self, x: Array, out: Array | None = None) -> Array:
         self._check_input(x)
         return np.multiply(x, self.s, out=out)  # Y = X diag(s)
+
+    def backward_samples(self, delta: Array, out: Array) -> Array:
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        np.multiply(delta, self._x, out=out)  # dE_r/ds = D_r x_r
+        delta *= self._s
+        return delta
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        self._x_dot, self._v = x_dot, v
+        return x_dot * self._s + self._x * v  # Y' = X' diag(s) + X diag(v)
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        out[...] = (delta_dot * self._x + delta * self._x_dot).sum(axis=0)
+        return delta * self._s, delta_dot * self._s + delta * self._v

@@ -49,6 +49,9 @@ class ReLU(Activation):
     def slope(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
         out[...] = x > work[0]  # f' = 1 where x > 0
 
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        out.fill(0)  # f'' = 0
+
 
 def _leaky(x: Array, slope: float, out: Array) -> None:
     np.multiply(x, slope, out=out)
@@ -95,6 +98,9 @@ class LeakyReLU(Activation):
 
     def slope(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
         _leaky_slope(x, self.negative_slope, out)
+
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        out.fill(0)  # f'' = 0
 
 
 class PReLU(Activation):
@@ -157,6 +163,22 @@ class PReLU(Activation):
         self.backward_parameters(delta)
         return Activation.backward(self, delta)
 
+    def backward_samples(self, delta: Array, out: Array) -> Array:
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        np.minimum(self._x, 0, out=self._slope)
+        np.einsum("sj,sj->s", delta, self._slope, out=out[:, 0])  # dE_s/da = sum_j D_sj min(x_sj, 0)
+        return Activation.backward(self, delta)
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        self._x_dot, self._v = x_dot, v[0]
+        return self.slopes() * x_dot + v[0] * np.minimum(self._x, 0)  # Y' = f'(X) * X' + v min(X, 0)
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        slopes, left = self.slopes(), self._x <= 0
+        out[0] = (delta_dot * np.minimum(self._x, 0) + delta * left * self._x_dot).sum()
+        return delta * slopes, delta_dot * slopes + delta * left * self._v  # f'' = 0, and (a)' = v
+
 
 def _exponential_side(x: Array, alpha: float, out: Array) -> None:
     np.minimum(x, 0, out=out)
@@ -210,6 +232,10 @@ class ELU(Activation):
     def slope(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
         _two_sided_slope(x, self.alpha, 1.0, work[0], out)  # f' = 1 where x > 0, else y + alpha
 
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        np.add(work[0], self.alpha, out=out)
+        out *= x <= 0  # f'' = y + alpha where x <= 0, else 0
+
 
 class SELU(Activation):
     """f(x) = lambda x for x > 0, else lambda alpha (e^x - 1), with f'(x) = lambda for x > 0, else y + lambda alpha.
@@ -239,6 +265,10 @@ class SELU(Activation):
     def slope(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
         left = SELU_SCALE * SELU_ALPHA
         _two_sided_slope(x, left, SELU_SCALE, work[0], out)  # f' = lambda where x > 0, else y + lambda alpha
+
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        np.add(work[0], SELU_SCALE * SELU_ALPHA, out=out)
+        out *= x <= 0  # f'' = y + lambda alpha where x <= 0, else 0
 
 
 class CELU(Activation):
@@ -281,6 +311,13 @@ class CELU(Activation):
         out /= self.alpha
         out += 1  # f' = min(y, 0) / alpha + 1
 
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        np.minimum(y, 0, out=out)
+        out /= self.alpha
+        out += 1
+        out /= self.alpha
+        out *= x <= 0  # f'' = (y / alpha + 1) / alpha where x <= 0, else 0
+
 
 class GELU(Activation):
     """f(x) = x Phi(x), with f'(x) = Phi(x) + x phi(x): the exact form.
@@ -315,6 +352,13 @@ class GELU(Activation):
         out *= 1 / math.sqrt(2 * math.pi)
         out += work[0]  # f' = Phi(x) + x phi(x)
 
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        bounded = np.clip(x, -40, 40)
+        np.square(bounded, out=bounded)
+        np.exp(-0.5 * bounded, out=out)
+        out *= 2 - bounded
+        out *= 1 / math.sqrt(2 * math.pi)  # f'' = (2 - x^2) phi(x)
+
 
 class SiLU(Activation):
     """f(x) = x s, with f'(x) = s + y (1 - s), s = 1 / (1 + e^-x); also called Swish.
@@ -346,6 +390,14 @@ class SiLU(Activation):
         np.subtract(1, s, out=out)
         out *= y
         out += s  # f' = s + y (1 - s)
+
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        (s,) = work
+        np.subtract(1, 2 * s, out=out)
+        out *= x
+        out += 2
+        out *= s
+        out *= 1 - s  # f'' = s (1 - s) (2 + x (1 - 2 s))
 
 
 class Mish(Activation):
@@ -385,6 +437,16 @@ class Mish(Activation):
         out *= s
         out += t  # f' = t + (x - y t) s = t + x (1 - t^2) s
 
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        s, t = work
+        np.multiply(s, t, out=out)
+        out *= -2
+        out += 1 - s
+        out *= x
+        out += 2
+        out *= s
+        out *= 1 - t * t  # f'' = (1 - t^2) s (2 + x (1 - s - 2 s t))
+
 
 class Softplus(Activation):
     """f(x) = log(1 + e^x), with f'(x) = e^x / (1 + e^x).
@@ -413,6 +475,12 @@ class Softplus(Activation):
         (e,) = work
         np.add(e, 1, out=out)
         np.divide(e, out, out=out)  # f' = e^x / (1 + e^x)
+
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        (e,) = work
+        np.add(e, 1, out=out)
+        np.square(out, out=out)
+        np.divide(e, out, out=out)  # f'' = e^x / (1 + e^x)^2
 
 
 class HardSwish(Activation):
@@ -445,3 +513,8 @@ class HardSwish(Activation):
         out *= x
         out /= 6
         out += work[0]  # f' = h + x / 6 where |x| < 3, else h
+
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        np.absolute(x, out=out)
+        out[...] = out < 3
+        out /= 3  # f'' = 1/3 where |x| < 3

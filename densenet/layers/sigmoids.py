@@ -48,6 +48,11 @@ class Sigmoid(Activation):
         np.subtract(1, y, out=out)
         out *= y  # f' = y (1 - y)
 
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        np.subtract(1, y, out=out)
+        out *= y
+        out *= 1 - 2 * y  # f'' = y (1 - y) (1 - 2 y)
+
 
 class Tanh(Activation):
     """f(x) = tanh x, with f'(x) = 1 - y^2; y in (-1, 1).
@@ -70,6 +75,12 @@ class Tanh(Activation):
     def slope(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
         np.multiply(y, y, out=out)
         np.subtract(1, out, out=out)  # f' = 1 - y^2
+
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        np.multiply(y, y, out=out)
+        np.subtract(1, out, out=out)
+        out *= y
+        out *= -2  # f'' = -2 y (1 - y^2)
 
 
 class Softsign(Activation):
@@ -99,6 +110,11 @@ class Softsign(Activation):
         np.reciprocal(work[0], out=out)
         np.square(out, out=out)  # f' = 1 / (1 + |x|)^2
 
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        np.power(work[0], -3, out=out)
+        out *= np.sign(x)
+        out *= -2  # f'' = -2 sign(x) / (1 + |x|)^3
+
 
 class HardTanh(Activation):
     """f(x) = min(max(x, -1), 1), with f'(x) = 1 for |x| < 1, else 0.
@@ -121,6 +137,9 @@ class HardTanh(Activation):
     def slope(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
         np.absolute(y, out=out)
         out[...] = out < 1  # f' = 1 where |x| < 1
+
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        out.fill(0)  # f'' = 0
 
 
 class HardSigmoid(Activation):
@@ -147,3 +166,6 @@ class HardSigmoid(Activation):
         np.absolute(x, out=out)
         out[...] = out < 3
         out /= 6  # f' = 1/6 where |x| < 3
+
+    def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
+        out.fill(0)  # f'' = 0

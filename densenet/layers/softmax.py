@@ -92,6 +92,17 @@ class Softmax(_RowFunction):
         delta *= self._y  # dE/dx_j = y_j (d_j - s)
         return delta
 
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        y = self._y
+        self._y_dot = y * (x_dot - (y * x_dot).sum(axis=1, keepdims=True))  # y_j' = y_j (x_j' - sum_k y_k x_k')
+        return self._y_dot
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        y, y_dot = self._y, self._y_dot
+        inner = delta - (delta * y).sum(axis=1, keepdims=True)
+        inner_dot = delta_dot - (delta_dot * y + delta * y_dot).sum(axis=1, keepdims=True)
+        return y * inner, y_dot * inner + y * inner_dot  # (y (d - s))' = y' (d - s) + y (d' - s')
+
 
 class LogSoftmax(_RowFunction):
     """The logarithms of a row's probabilities: y_j = x_j - log sum_k e^(x_k).
@@ -130,3 +141,13 @@ class LogSoftmax(_RowFunction):
         np.multiply(self._s, self._w, out=sp)
         delta -= sp  # dE/dx_j = d_j - s p_j
         return delta
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        y_dot: Array = x_dot - (self._w * x_dot).sum(axis=1, keepdims=True)  # y_j' = x_j' - sum_k p_k x_k'
+        self._p_dot = self._w * y_dot
+        return y_dot
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        s, s_dot = delta.sum(axis=1, keepdims=True), delta_dot.sum(axis=1, keepdims=True)
+        p = self._w
+        return delta - s * p, delta_dot - s_dot * p - s * self._p_dot  # (d - s p)' = d' - s' p - s p'

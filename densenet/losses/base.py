@@ -67,6 +67,24 @@ class Loss(ABC):
     def slopes(self, prediction: Array, target: Array, out: Array) -> None:
         """out[i, j] = dl_i / dprediction[i, j], right after `values` for the same arrays."""
 
+    def slopes_along(self, prediction: Array, target: Array, direction: Array, out: Array) -> None:
+        """How the slopes move along a direction u: out[i, j] = sum_m d^2 l_i / dp_ij dp_im u_im, right after `slopes`.
+
+        Parameters
+        ----------
+        prediction, target
+            As in `slopes`.
+        direction, out : ndarray (n, k)
+
+        Raises
+        ------
+        TypeError
+            If the loss has none.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no slopes_along(prediction, target, direction, out): Hessian products need it."
+        )
+
     def prepare(self, target: Any, n_outputs: int, dtype: Any) -> Array:
         """Targets as the loop gathers them: checked once, in the model's dtype.
 
@@ -299,6 +317,16 @@ class ElementwiseLoss(Loss):
     def slope(self, prediction: Array, target: Array, out: Array) -> None:
         """out = dl/dprediction, entry by entry, all (n, k)."""
 
+    def curvature(self, prediction: Array, target: Array, out: Array) -> None:
+        """out = d^2 l / dprediction^2, entry by entry, all (n, k), right after `slope`: what Hessian products need.
+
+        Raises
+        ------
+        TypeError
+            If the loss has none.
+        """
+        raise TypeError(f"{type(self).__name__} has no curvature(prediction, target, out): Hessian products need it.")
+
     def values(self, prediction: Array, target: Array, out: Array) -> None:
         self.value(prediction, target, self._each)
         self._row_sums(self._each, self._shares, out)  # l_i = 1/k sum_j l_ij
@@ -316,3 +344,9 @@ class ElementwiseLoss(Loss):
         share = 1.0 if self.sums_outputs else 1 / k
         self._shares = np.full(k, share, dtype)
         self._one_kth = None if share == 1 else np.array(share, dtype)
+
+    def slopes_along(self, prediction: Array, target: Array, direction: Array, out: Array) -> None:
+        self.curvature(prediction, target, out)
+        np.multiply(out, direction, out=out)
+        if self._one_kth is not None:
+            np.multiply(out, self._one_kth, out=out)

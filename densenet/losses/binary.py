@@ -115,6 +115,10 @@ class SigmoidCrossEntropy(BinaryLoss):
     def last_probabilities(self) -> Array:
         return self._p
 
+    def curvature(self, prediction: Array, target: Array, out: Array) -> None:
+        np.subtract(1, self._p, out=out)
+        np.multiply(out, self._p, out=out)  # d^2 l / dz^2 = p (1 - p)
+
 
 class BinaryCrossEntropy(BinaryLoss):
     """Cross-entropy of independent yes-or-no outputs from probabilities, the mean over the outputs.
@@ -189,6 +193,12 @@ class BinaryCrossEntropy(BinaryLoss):
         checked = ElementwiseLoss._checked(self, prediction, target, sample_weight)
         check_probabilities(checked[0], "BinaryCrossEntropy", "SigmoidCrossEntropy")
         return checked
+
+    def curvature(self, prediction: Array, target: Array, out: Array) -> None:
+        p, d = prediction, prediction - self._smoothed(target)
+        v = np.maximum(p * (1 - p), SMALLEST_DIVISOR)
+        v_dot = (1 - 2 * p) * (v > SMALLEST_DIVISOR)
+        out[...] = (1 - d * v_dot / v) / v  # ((p - t) / v)' = (1 - (p - t) v' / v) / v, v = p (1 - p)
 
 
 def sigmoid(z: Array) -> Array:

@@ -140,6 +140,11 @@ class SoftmaxCrossEntropy(ClassLoss):
     def last_probabilities(self) -> Array:
         return self._p
 
+    def slopes_along(self, prediction: Array, target: Array, direction: Array, out: Array) -> None:
+        np.multiply(self._p, direction, out=out)
+        np.subtract(direction, out.sum(axis=1, keepdims=True), out=out)
+        np.multiply(out, self._p, out=out)  # p' = p (u - sum_j p_j u_j)
+
 
 class CategoricalCrossEntropy(ClassLoss):
     """Cross-entropy of classes from probabilities: l = -sum_j t_j log p_j, no logarithm below -100.
@@ -204,6 +209,13 @@ class CategoricalCrossEntropy(ClassLoss):
         checked = Loss._checked(self, prediction, target, sample_weight)
         check_probabilities(checked[0], "CategoricalCrossEntropy", "SoftmaxCrossEntropy")
         return checked
+
+    def slopes_along(self, prediction: Array, target: Array, direction: Array, out: Array) -> None:
+        np.maximum(prediction, SMALLEST_DIVISOR, out=out)
+        np.square(out, out=out)
+        np.divide(self._distributed, out, out=out)
+        out *= prediction > SMALLEST_DIVISOR
+        np.multiply(out, direction, out=out)  # d^2 l / dp^2 = t / p^2
 
 
 class FocalLoss(ClassLoss):
@@ -284,6 +296,15 @@ class FocalLoss(ClassLoss):
     def last_probabilities(self) -> Array:
         return self._p
 
+    def slopes_along(self, prediction: Array, target: Array, direction: Array, out: Array) -> None:
+        p, g, log_p, gamma = self._p, self._work, self._log_p, self.gamma
+        q = np.maximum(self._q, np.finfo(out.dtype).eps)
+        p_dot = p * (direction - (p * direction).sum(axis=1, keepdims=True))
+        focused = self._distribution(target) * gamma * q ** (gamma - 2)
+        g_dot = focused * ((gamma - 1) * p * log_p - q * (2 + log_p)) * p_dot
+        total, total_dot = g.sum(axis=1, keepdims=True), g_dot.sum(axis=1, keepdims=True)
+        out[...] = p_dot * total + p * total_dot - g_dot  # (p sum_j g_j - g)'
+
 
 class KLDivergence(ClassLoss):
     """Kullback-Leibler divergence of the prediction from the target, KL(t || p), from log-probabilities log p.
@@ -331,6 +352,9 @@ class KLDivergence(ClassLoss):
 
     def probabilities(self, prediction: Array) -> Array:
         return np.exp(prediction)
+
+    def slopes_along(self, prediction: Array, target: Array, direction: Array, out: Array) -> None:
+        out.fill(0)
 
 
 def softmax(z: Array) -> Array:

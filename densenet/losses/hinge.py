@@ -75,6 +75,9 @@ class Hinge(MarginLoss):
         np.multiply(missing, target, out=out)
         np.subtract(0, out, out=out)  # dl/dp = -t [m > 0]
 
+    def curvature(self, prediction: Array, target: Array, out: Array) -> None:
+        out.fill(0)
+
 
 class SquaredHinge(MarginLoss):
     """Mean over the outputs of the squared missing margin::
@@ -106,3 +109,7 @@ class SquaredHinge(MarginLoss):
     def slope(self, prediction: Array, target: Array, out: Array) -> None:
         np.multiply(self._buffer("m", prediction.shape, prediction.dtype), target, out=out)
         np.multiply(out, -2, out=out)  # dl/dp = -2 t m
+
+    def curvature(self, prediction: Array, target: Array, out: Array) -> None:
+        out[...] = self._buffer("m", prediction.shape, prediction.dtype) > 0
+        out *= 2  # d^2 l / dp^2 = 2 [m > 0]

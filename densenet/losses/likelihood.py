@@ -73,6 +73,9 @@ class PoissonNLL(ElementwiseLoss):
         rate: Array = np.minimum(prediction, 0.9 * _largest_exponent(prediction.dtype))
         return np.exp(rate, out=rate)
 
+    def curvature(self, prediction: Array, target: Array, out: Array) -> None:
+        np.copyto(out, self._buffer("rate", prediction.shape, prediction.dtype))  # d^2 l / dp^2 = exp(p)
+
 
 class GaussianNLL(Loss):
     """Numbers t of mean m and variance exp(s); 2k outputs, k means m and then k log-variances s.
@@ -147,3 +150,9 @@ class GaussianNLL(Loss):
         out[:, :k] *= 1 / k  # dl/dm = 1/k z exp(-s / 2)
         np.subtract(1, self._square, out=out[:, k:])
         out[:, k:] *= 0.5 / k  # dl/ds = 1/2k (1 - z^2)
+
+    def slopes_along(self, prediction: Array, target: Array, direction: Array, out: Array) -> None:
+        k, u, z = target.shape[1], self._u, self._z
+        by_m, by_s = direction[:, :k], direction[:, k:]
+        out[:, :k] = u * (u * by_m - z * by_s) / k  # 1/k (u^2 m' - z u s')
+        out[:, k:] = z * (0.5 * z * by_s - u * by_m) / k  # 1/k (z^2 s' / 2 - z u m')

@@ -42,6 +42,9 @@ class SquaredError(Loss):
     def slopes(self, prediction: Array, target: Array, out: Array) -> None:
         np.multiply(self._d, self._slope_factor, out=out)  # dl/dp = 2 c d
 
+    def slopes_along(self, prediction: Array, target: Array, direction: Array, out: Array) -> None:
+        np.multiply(direction, self._slope_factor, out=out)  # d^2 l / dp^2 = 2 c
+
 
 class MeanSquaredError(SquaredError):
     """Mean of the squared deviations: l = 1/k sum_j (p_j - t_j)^2.
@@ -118,6 +121,9 @@ class MeanAbsoluteError(ElementwiseLoss):
     def slope(self, prediction: Array, target: Array, out: Array) -> None:
         np.sign(self._buffer("d", prediction.shape, prediction.dtype), out=out)  # dl/dp = sign d
 
+    def curvature(self, prediction: Array, target: Array, out: Array) -> None:
+        out.fill(0)
+
 
 class Huber(ElementwiseLoss):
     """Square near 0, absolute value far out: the mean over the outputs of::
@@ -177,6 +183,11 @@ class Huber(ElementwiseLoss):
     def config(self) -> dict[str, Any]:
         return {"delta": self.threshold}
 
+    def curvature(self, prediction: Array, target: Array, out: Array) -> None:
+        np.subtract(prediction, target, out=out)
+        np.abs(out, out=out)
+        out[...] = out <= self.threshold  # d^2 l / dp^2 = 1 where |d| <= delta
+
 
 class LogCosh(ElementwiseLoss):
     """Mean over the outputs of log cosh d, d = p - t: smooth, d^2 / 2 near 0 and |d| - log 2 far out.
@@ -213,6 +224,13 @@ class LogCosh(ElementwiseLoss):
         np.add(m, 2, out=out)
         np.divide(m, out, out=out)
         np.copysign(out, d, out=out)  # dl/dp = tanh d
+
+    def curvature(self, prediction: Array, target: Array, out: Array) -> None:
+        m = self._buffer("m", prediction.shape, prediction.dtype)
+        np.add(m, 2, out=out)
+        np.square(out, out=out)
+        np.divide(m + 1, out, out=out)
+        out *= 4  # d^2 l / dp^2 = 1 / cosh^2 d = 4 (m + 1) / (m + 2)^2
 
 
 class Quantile(ElementwiseLoss):
@@ -301,3 +319,6 @@ class Quantile(ElementwiseLoss):
         np.less(self._d, 0, out=self._mask)
         np.multiply(self._mask, self._q, out=self._side)
         np.subtract(out, self._side, out=out)  # dl/dp = (1 - q) [d > 0] - q [d < 0]
+
+    def curvature(self, prediction: Array, target: Array, out: Array) -> None:
+        out.fill(0)

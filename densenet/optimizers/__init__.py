@@ -19,7 +19,8 @@ from densenet.optimizers.schedules import (
     StepDecay,
     Warmup,
 )
-from densenet.optimizers.sgd import SGD, Lion, Rprop
+from densenet.optimizers.sgd import SGD
+from densenet.optimizers.signs import Lion, Rprop
 
 __all__ = [
     "SGD",

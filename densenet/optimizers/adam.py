@@ -1,8 +1,8 @@
 """Adam and its relatives: a running mean of the gradient over the root of a running mean of its square.
 
 Both means start at 0 and are too small at first; dividing by 1 - beta^t takes that bias out. Here the divisors go into
-the scalars: m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + eps) equals c m / (sqrt(v) + eps q), with
-q = sqrt(1 - beta_2^t) and c = q / (1 - beta_1^t), which saves a pass over the vector.
+the scalars: m' / (sqrt(v') + eps) with m' = m / (1 - beta_1^t) and v' = v / q^2, q = sqrt(1 - beta_2^t), is
+q / (1 - beta_1^t) times m / (sqrt(v) + eps q), which saves two passes over the vectors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from densenet._types import Array
-from densenet._validation import fraction, nonnegative
+from densenet._validation import fraction, nonnegative, positive
 from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
 
@@ -21,7 +21,7 @@ from densenet.optimizers.schedules import Schedule
 class _Moments(Optimizer):
     """What Adam and its relatives share: two running means and their bias."""
 
-    slots: ClassVar[tuple[str, ...]] = ("m", "v")
+    slots: tuple[str, ...] = ("m", "v")
 
     beta_1: float
     beta_2: float
@@ -29,43 +29,49 @@ class _Moments(Optimizer):
 
     def _set(self, learning_rate: float | Schedule, beta_1: float, beta_2: float, eps: float, decay: float) -> None:
         who = type(self).__name__
-        Optimizer.__init__(self, learning_rate)
+        self.learning_rate = learning_rate
         self.beta_1, self.beta_2 = fraction(beta_1, who, "beta_1"), fraction(beta_2, who, "beta_2")
-        self.eps = nonnegative(eps, who, "eps")
+        self.eps = positive(eps, who, "eps")
         self.weight_decay = nonnegative(decay, who, "weight_decay")
 
-    def _prepare(self, params: Array, grads: Array) -> None:
-        Optimizer._prepare(self, params, grads)
-        self._b1, self._b2 = np.array(self.beta_1, params.dtype), np.array(self.beta_2, params.dtype)
-
     def begin_step(self) -> None:
-        self._bias_1 = 1 - self.beta_1**self.steps
-        self._bias_2 = 1 - self.beta_2**self.steps
-        self._root = math.sqrt(self._bias_2)
+        self._bias_1 = 1 - self.beta_1**self.steps  # 1 - beta_1^t
+        self._bias_2 = 1 - self.beta_2**self.steps  # 1 - beta_2^t
+        self._q = math.sqrt(self._bias_2)
+        self._b1, self._b2 = self._scalar("beta_1", self.beta_1), self._scalar("beta_2", self.beta_2)
+        self._eps_q = self._scalar("eps q", self.eps * self._q)
 
-    def _first(self, g: Array, m: Array) -> None:
+    def _mean(self, g: Array, m: Array) -> None:
         np.multiply(m, self._b1, out=m)
         self._add_scaled(g, m, 1 - self.beta_1)  # m <- beta_1 m + (1 - beta_1) g
 
-    def _second(self, g: Array, v: Array, work: Array) -> None:
+    def _mean_square(self, g: Array, v: Array, work: Array) -> None:
         np.multiply(g, g, out=work)
         np.multiply(v, self._b2, out=v)
         self._add_scaled(work, v, 1 - self.beta_2)  # v <- beta_2 v + (1 - beta_2) g^2
 
+    def _over_root(self, m: Array, v: Array, work: Array) -> Array:
+        np.sqrt(v, out=work)
+        np.add(work, self._eps_q, out=work)
+        return np.divide(m, work, out=work)  # m / (sqrt(v) + eps q)
+
 
 class _Adam(_Moments):
+    """What Adam and AdamW share: all but the kind of decay and its default."""
+
     amsgrad: bool
 
-    def direction(self, g: Array, work: Array, state: dict[str, Array], alpha: float) -> tuple[Array, float]:
-        m, v = state["m"], state["v"]
-        self._first(g, m)
-        self._second(g, v, work)
+    def _set_amsgrad(self, amsgrad: bool) -> None:
+        self.amsgrad = bool(amsgrad)
+        self.slots = ("m", "v", "largest") if self.amsgrad else ("m", "v")
+
+    def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
+        m, v = vectors["m"], vectors["v"]
+        self._mean(g, m)  # m <- beta_1 m + (1 - beta_1) g
+        self._mean_square(g, v, work)  # v <- beta_2 v + (1 - beta_2) g^2
         if self.amsgrad:
-            v = np.maximum(state["largest"], v, out=state["largest"])
-        np.sqrt(v, out=work)
-        np.add(work, self.eps * self._root, out=work)
-        np.divide(m, work, out=work)  # u = m / (sqrt(v) + eps q)
-        return work, alpha * self._root / self._bias_1
+            v = np.maximum(vectors["largest"], v, out=vectors["largest"])
+        return self._over_root(m, v, work), alpha * self._q / self._bias_1  # alpha m' / (sqrt(v') + eps)
 
 
 class Adam(_Adam):
@@ -74,22 +80,29 @@ class Adam(_Adam):
     ::
 
         m <- beta_1 m + (1 - beta_1) g        v <- beta_2 v + (1 - beta_2) g^2
-        w <- w - alpha m' / (sqrt(v') + eps)        m' = m / (1 - beta_1^t), v' = v / (1 - beta_2^t)
+        m' = m / (1 - beta_1^t)               v' = v / (1 - beta_2^t)
+        w <- w - alpha m' / (sqrt(v') + eps)
 
     Parameters
     ----------
     learning_rate : float or Schedule, default 1e-3
+        alpha.
     beta_1, beta_2 : float in [0, 1), default 0.9 and 0.999
     eps : float, default 1e-8
     weight_decay : float, default 0.0
         lambda, in g <- g + lambda w (see `AdamW` for the decoupled form).
     amsgrad : bool, default False
-        Whether v is replaced by its largest value so far.
+        Whether the largest v so far takes the place of v.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
 
     References
     ----------
     .. [1] Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
-    .. [2] Reddi, Kale, Kumar, "On the convergence of Adam and beyond" (2018) (amsgrad).
+    .. [2] Reddi, Kale, Kumar, "On the convergence of Adam and beyond" (2018), algorithm 2 (amsgrad).
 
     Examples
     --------
@@ -111,21 +124,27 @@ class Adam(_Adam):
         amsgrad: bool = False,
     ) -> None:
         self._set(learning_rate, beta_1, beta_2, eps, weight_decay)
-        self.amsgrad = bool(amsgrad)
-        self.slots = ("m", "v", "largest") if self.amsgrad else ("m", "v")  # type: ignore[misc]
+        self._set_amsgrad(amsgrad)
 
 
 class AdamW(_Adam):
-    """Adam with decoupled weight decay: w <- w - alpha (m' / (sqrt(v') + eps) + lambda w).
+    """Adam with decoupled weight decay: w <- w - alpha (m' / (sqrt(v') + eps) + lambda w), m' and v' as in `Adam`.
 
     Parameters
     ----------
     learning_rate : float or Schedule, default 1e-3
+        alpha.
     beta_1, beta_2 : float in [0, 1), default 0.9 and 0.999
     eps : float, default 1e-8
     weight_decay : float, default 0.01
         lambda.
     amsgrad : bool, default False
+        Whether the largest v so far takes the place of v.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
 
     References
     ----------
@@ -153,8 +172,7 @@ class AdamW(_Adam):
         amsgrad: bool = False,
     ) -> None:
         self._set(learning_rate, beta_1, beta_2, eps, weight_decay)
-        self.amsgrad = bool(amsgrad)
-        self.slots = ("m", "v", "largest") if self.amsgrad else ("m", "v")  # type: ignore[misc]
+        self._set_amsgrad(amsgrad)
 
 
 class Adamax(_Moments):
@@ -163,14 +181,22 @@ class Adamax(_Moments):
     ::
 
         m <- beta_1 m + (1 - beta_1) g        s <- max(beta_2 s, |g| + eps)
-        w <- w - alpha / (1 - beta_1^t) m / s
+        w <- w - alpha m' / s                 m' = m / (1 - beta_1^t)
 
     Parameters
     ----------
     learning_rate : float or Schedule, default 2e-3
+        alpha.
     beta_1, beta_2 : float in [0, 1), default 0.9 and 0.999
     eps : float, default 1e-8
+        Keeps s above 0.
     weight_decay : float, default 0.0
+        lambda, in g <- g + lambda w.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
 
     References
     ----------
@@ -186,7 +212,7 @@ class Adamax(_Moments):
     array([0.9])
     """
 
-    slots: ClassVar[tuple[str, ...]] = ("m", "s")
+    slots = ("m", "s")
 
     def __init__(
         self,
@@ -198,14 +224,14 @@ class Adamax(_Moments):
     ) -> None:
         self._set(learning_rate, beta_1, beta_2, eps, weight_decay)
 
-    def direction(self, g: Array, work: Array, state: dict[str, Array], alpha: float) -> tuple[Array, float]:
-        m, s = state["m"], state["s"]
-        self._first(g, m)
+    def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
+        m, s = vectors["m"], vectors["s"]
+        self._mean(g, m)  # m <- beta_1 m + (1 - beta_1) g
         np.abs(g, out=work)
-        np.add(work, self.eps, out=work)
+        np.add(work, self._scalar("eps", self.eps), out=work)
         np.multiply(s, self._b2, out=s)
         np.maximum(s, work, out=s)  # s <- max(beta_2 s, |g| + eps)
-        return np.divide(m, s, out=work), alpha / self._bias_1  # u = m / s
+        return np.divide(m, s, out=work), alpha / self._bias_1  # alpha m' / s
 
 
 class NAdam(_Moments):
@@ -213,18 +239,26 @@ class NAdam(_Moments):
 
     ::
 
-        mu_t = beta_1 (1 - 0.96^(t momentum_decay) / 2)        P_t = mu_1 mu_2 ... mu_t
+        mu_t = beta_1 (1 - 0.96^(t psi) / 2)        P_t = mu_1 mu_2 ... mu_t
         w <- w - alpha ((1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m) / (sqrt(v') + eps)
 
-    with m and v as in `Adam`.
+    with m, v and v' as in `Adam`.
 
     Parameters
     ----------
     learning_rate : float or Schedule, default 2e-3
+        alpha.
     beta_1, beta_2 : float in [0, 1), default 0.9 and 0.999
     eps : float, default 1e-8
     weight_decay : float, default 0.0
+        lambda, in g <- g + lambda w.
     momentum_decay : float, default 4e-3
+        psi.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
 
     References
     ----------
@@ -234,13 +268,17 @@ class NAdam(_Moments):
     --------
     >>> import numpy as np
     >>> import densenet as dn
-    >>> w = np.array([1.0])
-    >>> dn.NAdam(learning_rate=0.1).step(w, np.array([3.0]))
-    >>> bool(w[0] < 1)
-    True
+    >>> w, optimizer = np.array([1.0]), dn.NAdam(learning_rate=0.1)
+    >>> for _ in range(2):
+    ...     optimizer.step(w, np.array([3.0]))
+    >>> w.round(4)
+    array([0.816])
     """
 
+    scratch: ClassVar[tuple[str, ...]] = ("ahead",)
     numbers: ClassVar[tuple[str, ...]] = ("mu_product",)
+
+    mu_product: float = 1.0
 
     def __init__(
         self,
@@ -253,49 +291,50 @@ class NAdam(_Moments):
     ) -> None:
         self._set(learning_rate, beta_1, beta_2, eps, weight_decay)
         self.momentum_decay = nonnegative(momentum_decay, "NAdam", "momentum_decay")
-        self.mu_product = 1.0
+
+    def _mu(self, t: int) -> float:
+        return self.beta_1 * (1 - 0.5 * math.pow(0.96, t * self.momentum_decay))  # mu_t
 
     def begin_step(self) -> None:
         _Moments.begin_step(self)
-        t, decay = self.steps, self.momentum_decay
-        self._mu = self.beta_1 * (1 - 0.5 * 0.96 ** (t * decay))
-        self._mu_next = self.beta_1 * (1 - 0.5 * 0.96 ** ((t + 1) * decay))
-        self.mu_product *= self._mu
+        mu, following = self._mu(self.steps), self._mu(self.steps + 1)
+        self.mu_product *= mu  # P_t = P_(t-1) mu_t
+        self._of_g = (1 - mu) / (1 - self.mu_product)
+        self._of_m = following / (1 - self.mu_product * following)
 
-    def direction(self, g: Array, work: Array, state: dict[str, Array], alpha: float) -> tuple[Array, float]:
-        m, v = state["m"], state["v"]
-        self._first(g, m)
-        self._second(g, v, work)
-        u = self._ahead[: g.size]
-        np.multiply(g, (1 - self._mu) / (1 - self.mu_product), out=u)
-        self._add_scaled(m, u, self._mu_next / (1 - self.mu_product * self._mu_next))
-        np.sqrt(v, out=work)
-        np.multiply(work, 1 / self._root, out=work)
-        np.add(work, self.eps, out=work)
-        return np.divide(u, work, out=work), alpha
-
-    def _prepare(self, params: Array, grads: Array) -> None:
-        _Moments._prepare(self, params, grads)
-        self._ahead = np.empty_like(self._decayed)
+    def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
+        m, v, ahead = vectors["m"], vectors["v"], vectors["ahead"]
+        self._mean(g, m)  # m <- beta_1 m + (1 - beta_1) g
+        self._mean_square(g, v, work)  # v <- beta_2 v + (1 - beta_2) g^2
+        np.multiply(g, self._scalar("of g", self._of_g), out=ahead)
+        self._add_scaled(m, ahead, self._of_m)  # (1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m
+        return self._over_root(ahead, v, work), alpha * self._q  # alpha ... / (sqrt(v') + eps)
 
 
 class RAdam(_Moments):
-    """Adam that waits with adapting until the variance of its rates is tractable.
+    """Adam that adapts no rates before their variance is tractable.
 
     ::
 
         rho = 2 / (1 - beta_2) - 1        rho_t = rho - 2 t beta_2^t / (1 - beta_2^t)
-        rho_t > 5:  w <- w - alpha r m' / (sqrt(v') + eps')        else:  w <- w - alpha m'
+        rho_t > 5:  w <- w - alpha r m' / (sqrt(v') + eps')        otherwise:  w <- w - alpha m'
         r = sqrt((rho_t - 4) (rho_t - 2) rho / ((rho - 4) (rho - 2) rho_t))
 
-    with m' and v' as in `Adam`, and eps' = eps / sqrt(1 - beta_2^t).
+    with m, v, m' and v' as in `Adam`, and eps' = eps / sqrt(1 - beta_2^t).
 
     Parameters
     ----------
     learning_rate : float or Schedule, default 1e-3
+        alpha.
     beta_1, beta_2 : float in [0, 1), default 0.9 and 0.999
     eps : float, default 1e-8
     weight_decay : float, default 0.0
+        lambda, in g <- g + lambda w.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
 
     References
     ----------
@@ -321,15 +360,16 @@ class RAdam(_Moments):
     ) -> None:
         self._set(learning_rate, beta_1, beta_2, eps, weight_decay)
 
-    def direction(self, g: Array, work: Array, state: dict[str, Array], alpha: float) -> tuple[Array, float]:
-        m, v = state["m"], state["v"]
-        self._first(g, m)
-        self._second(g, v, work)
+    def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
+        m, v = vectors["m"], vectors["v"]
+        self._mean(g, m)  # m <- beta_1 m + (1 - beta_1) g
+        self._mean_square(g, v, work)  # v <- beta_2 v + (1 - beta_2) g^2
         rho = 2 / (1 - self.beta_2) - 1
         rho_t = rho - 2 * self.steps * self.beta_2**self.steps / self._bias_2
         if rho_t <= 5:
-            return m, alpha / self._bias_1
+            return m, alpha / self._bias_1  # alpha m'
         r = math.sqrt((rho_t - 4) * (rho_t - 2) * rho / ((rho - 4) * (rho - 2) * rho_t))
         np.sqrt(v, out=work)
-        np.add(work, self.eps, out=work)
-        return np.divide(m, work, out=work), alpha * r * self._root / self._bias_1
+        np.add(work, self._scalar("eps", self.eps), out=work)
+        np.divide(m, work, out=work)
+        return work, alpha * r * self._q / self._bias_1  # alpha r m' / (sqrt(v') + eps')

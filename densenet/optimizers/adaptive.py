@@ -13,24 +13,33 @@ from densenet.optimizers.schedules import Schedule
 
 
 class RMSprop(Optimizer):
-    """Gradients divided by the root of their mean square.
+    """Gradients divided by the root of their running mean square.
 
     ::
 
         v <- rho v + (1 - rho) g^2        w <- w - alpha g / (sqrt(v) + eps)
 
-    With `centered` the variance takes the place of the mean square, v - a^2 with a <- rho a + (1 - rho) g; with
-    `momentum` mu the quotient goes through b <- mu b + g / (sqrt(v) + eps), w <- w - alpha b.
+    With `centered` the running variance v - a^2, a <- rho a + (1 - rho) g, takes the place of v; with `momentum` mu the
+    quotient goes through b <- mu b + g / (sqrt(v) + eps), w <- w - alpha b.
 
     Parameters
     ----------
     learning_rate : float or Schedule, default 1e-2
+        alpha.
     rho : float in [0, 1), default 0.99
+        The share of v that stays.
     eps : float, default 1e-8
     momentum : float in [0, 1), default 0.0
+        mu.
     centered : bool, default False
+        Whether to divide by the root of the variance.
     weight_decay : float, default 0.0
         lambda, in g <- g + lambda w.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
 
     References
     ----------
@@ -56,36 +65,35 @@ class RMSprop(Optimizer):
         centered: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        Optimizer.__init__(self, learning_rate)
+        self.learning_rate = learning_rate
         self.rho = fraction(rho, "RMSprop", "rho")
-        self.eps = nonnegative(eps, "RMSprop", "eps")
+        self.eps = positive(eps, "RMSprop", "eps")
         self.momentum = fraction(momentum, "RMSprop", "momentum")
         self.centered = bool(centered)
         self.weight_decay = nonnegative(weight_decay, "RMSprop", "weight_decay")
-        self.slots = ("v", *(["a"] if self.centered else []), *(["b"] if self.momentum else []))  # type: ignore[misc]
+        self.slots = ("v", *(("a",) if self.centered else ()), *(("b",) if self.momentum else ()))
 
-    def direction(self, g: Array, work: Array, state: dict[str, Array], alpha: float) -> tuple[Array, float]:
-        v = state["v"]
+    def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
+        v, rho = vectors["v"], self._scalar("rho", self.rho)
         np.multiply(g, g, out=work)
-        np.multiply(v, self.rho, out=v)
+        np.multiply(v, rho, out=v)
         self._add_scaled(work, v, 1 - self.rho)  # v <- rho v + (1 - rho) g^2
         if self.centered:
-            a = state["a"]
-            np.multiply(a, self.rho, out=a)
+            a = vectors["a"]
+            np.multiply(a, rho, out=a)
             self._add_scaled(g, a, 1 - self.rho)  # a <- rho a + (1 - rho) g
             np.multiply(a, a, out=work)
-            np.subtract(v, work, out=work)  # v - a^2
-            np.maximum(work, 0, out=work)
-            np.sqrt(work, out=work)
-        else:
-            np.sqrt(v, out=work)
-        np.add(work, self.eps, out=work)
-        np.divide(g, work, out=work)  # u = g / (sqrt(v) + eps)
+            np.subtract(v, work, out=work)
+            v = np.maximum(work, self._scalar("zero", 0.0), out=work)  # v - a^2, which rounding may bring below 0
+        np.sqrt(v, out=work)
+        np.add(work, self._scalar("eps", self.eps), out=work)
+        np.divide(g, work, out=work)
         if not self.momentum:
-            return work, alpha
-        b = state["b"]
-        np.multiply(b, self.momentum, out=b)
-        return np.add(b, work, out=b), alpha  # b <- mu b + u
+            return work, alpha  # u = g / (sqrt(v) + eps)
+        b = vectors["b"]
+        np.multiply(b, self._scalar("mu", self.momentum), out=b)
+        self._add_scaled(work, b, 1.0)  # b <- mu b + u
+        return b, alpha
 
 
 class Adagrad(Optimizer):
@@ -98,11 +106,19 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     learning_rate : float or Schedule, default 1e-2
+        alpha.
     lr_decay : float, default 0.0
+        Per step.
     initial_accumulator_value : float, default 0.0
         Where s starts.
     eps : float, default 1e-10
     weight_decay : float, default 0.0
+        lambda, in g <- g + lambda w.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
 
     References
     ----------
@@ -118,7 +134,7 @@ class Adagrad(Optimizer):
     array([0.9])
     """
 
-    slots: ClassVar[tuple[str, ...]] = ("s",)
+    slots = ("s",)
 
     def __init__(
         self,
@@ -128,21 +144,21 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
         weight_decay: float = 0.0,
     ) -> None:
-        Optimizer.__init__(self, learning_rate)
+        self.learning_rate = learning_rate
         self.lr_decay = nonnegative(lr_decay, "Adagrad", "lr_decay")
         self.initial_accumulator_value = nonnegative(initial_accumulator_value, "Adagrad", "initial_accumulator_value")
-        self.eps = nonnegative(eps, "Adagrad", "eps")
+        self.eps = positive(eps, "Adagrad", "eps")
         self.weight_decay = nonnegative(weight_decay, "Adagrad", "weight_decay")
 
-    def start_state(self) -> None:
-        self.state["s"].fill(self.initial_accumulator_value)
+    def start(self, vectors: dict[str, Array]) -> None:
+        vectors["s"].fill(self.initial_accumulator_value)
 
-    def direction(self, g: Array, work: Array, state: dict[str, Array], alpha: float) -> tuple[Array, float]:
-        s = state["s"]
+    def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
+        s = vectors["s"]
         np.multiply(g, g, out=work)
         np.add(s, work, out=s)  # s <- s + g^2
         np.sqrt(s, out=work)
-        np.add(work, self.eps, out=work)
+        np.add(work, self._scalar("eps", self.eps), out=work)
         np.divide(g, work, out=work)  # u = g / (sqrt(s) + eps)
         return work, alpha / (1 + (self.steps - 1) * self.lr_decay)
 
@@ -158,9 +174,17 @@ class Adadelta(Optimizer):
     Parameters
     ----------
     learning_rate : float or Schedule, default 1.0
+        alpha.
     rho : float in [0, 1), default 0.9
+        The share of s and d that stays.
     eps : float, default 1e-6
     weight_decay : float, default 0.0
+        lambda, in g <- g + lambda w.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
 
     References
     ----------
@@ -176,7 +200,8 @@ class Adadelta(Optimizer):
     array([0.996838])
     """
 
-    slots: ClassVar[tuple[str, ...]] = ("s", "d")
+    slots = ("s", "d")
+    scratch: ClassVar[tuple[str, ...]] = ("u",)
 
     def __init__(
         self,
@@ -185,27 +210,23 @@ class Adadelta(Optimizer):
         eps: float = 1e-6,
         weight_decay: float = 0.0,
     ) -> None:
-        Optimizer.__init__(self, learning_rate)
+        self.learning_rate = learning_rate
         self.rho = fraction(rho, "Adadelta", "rho")
         self.eps = positive(eps, "Adadelta", "eps")
         self.weight_decay = nonnegative(weight_decay, "Adadelta", "weight_decay")
 
-    def direction(self, g: Array, work: Array, state: dict[str, Array], alpha: float) -> tuple[Array, float]:
-        s, d = state["s"], state["d"]
+    def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
+        s, d, u = vectors["s"], vectors["d"], vectors["u"]
+        rho, eps = self._scalar("rho", self.rho), self._scalar("eps", self.eps)
         np.multiply(g, g, out=work)
-        np.multiply(s, self.rho, out=s)
+        np.multiply(s, rho, out=s)
         self._add_scaled(work, s, 1 - self.rho)  # s <- rho s + (1 - rho) g^2
-        u = self._update[: g.size]
-        np.add(d, self.eps, out=u)
-        np.add(s, self.eps, out=work)
+        np.add(d, eps, out=u)
+        np.add(s, eps, out=work)
         np.divide(u, work, out=u)
         np.sqrt(u, out=u)
         np.multiply(u, g, out=u)  # u = g sqrt(d + eps) / sqrt(s + eps)
         np.multiply(u, u, out=work)
-        np.multiply(d, self.rho, out=d)
+        np.multiply(d, rho, out=d)
         self._add_scaled(work, d, 1 - self.rho)  # d <- rho d + (1 - rho) u^2
         return u, alpha
-
-    def _prepare(self, params: Array, grads: Array) -> None:
-        Optimizer._prepare(self, params, grads)
-        self._update = np.empty_like(self._decayed)

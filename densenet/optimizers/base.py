@@ -1,6 +1,6 @@
 """What an optimizer is: a rule that moves a vector of parameters against its gradient.
 
-Every rule here has the form w <- w - alpha u, where u is made of the gradient and of vectors that the optimizer keeps.
+Every rule here has the form w <- w - c u, where u is made of the gradient and of vectors that the optimizer keeps.
 It sees flat vectors, not layers; what a layer wants for one of its arrays (frozen, undecayed, another rate) comes along
 as vectors, the `Marks`. Long vectors are worked through in parts that stay in the cache.
 """
@@ -10,74 +10,118 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from densenet._blas import products
 from densenet._memory import without_caches
 from densenet._types import Array
-from densenet._validation import is_number
+from densenet._validation import is_number, nonnegative_int
 from densenet.optimizers.schedules import Schedule
 
 CHUNK = 32_768
-"""Entries worked on at a time."""
+"""Entries worked on at a time, so that what a rule touches stays in the cache."""
 
 
 @dataclass(frozen=True)
 class Marks:
     """How each parameter is to be treated, as flat vectors; None stands for all ones.
 
+    An optimizer looks at them when it first meets the object: make new Marks instead of writing into the vectors.
+
     Attributes
     ----------
-    rate : ndarray or None
-        Factor of the whole update; 0 where a parameter is frozen.
-    decay : ndarray or None
+    rate : ndarray (n,) or None
+        Factor of the whole update, decay included. Where it is 0 the parameter is frozen: it keeps its bits, and what
+        the optimizer keeps for it stands still. Frozen parameters come in stretches (a layer's arrays); every stretch
+        between them is worked on by itself.
+    decay : ndarray (n,) or None
         1 where `weight_decay` acts, 0 where not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import densenet as dn
+    >>> w, marks = np.array([1.0, 1.0, 1.0]), dn.optimizers.Marks(rate=np.array([1.0, 0.5, 0.0]))
+    >>> dn.SGD(learning_rate=0.1).step(w, np.array([1.0, 1.0, 1.0]), marks)
+    >>> w
+    array([0.9 , 0.95, 1.  ])
     """
 
     rate: Array | None = None
     decay: Array | None = None
 
 
+class _Part(NamedTuple):
+    """Views of one stretch of the vectors."""
+
+    p: Array
+    g: Array
+    work: Array
+    shrunk: Array
+    vectors: dict[str, Array]
+    rate: Array | None
+    decay: Array | None
+    decayed: bool
+
+
 class Optimizer(ABC):
-    """A rule w <- w - alpha u on flat vectors.
+    """A rule w <- w - c u on flat vectors.
 
-    One of one's own names the vectors it keeps, and gives the direction::
+    One of one's own gives the direction u and its factor c, and names the vectors it keeps, which are 0 at first::
 
-        class SignSGD(dn.Optimizer):                       # w <- w - alpha sign(g)
-            def direction(self, g, work, state, alpha):
-                return np.sign(g, out=work), alpha
+        class SignedMomentum(dn.Optimizer):                # m <- 0.9 m + g,  w <- w - alpha sign(m)
+            slots = ("m",)
+
+            def direction(self, g, work, vectors, alpha):
+                m = vectors["m"]
+                m *= 0.9
+                m += g
+                return np.sign(m, out=work), alpha
+
+    A constructor of one's own sets `learning_rate` and keeps its other arguments under their own names: `repr`, copies
+    and model files read them there.
 
     Parameters
     ----------
     learning_rate : float or Schedule
-        alpha.
-    weight_decay : float, default 0.0
+        alpha; may be set anew between steps.
 
     Attributes
     ----------
-    learning_rate : float or Schedule
     rate : float
         alpha of the next step.
     steps : int
         Steps done.
+    weight_decay : float
+        lambda; 0 where the rule has none.
     """
 
-    slots: ClassVar[tuple[str, ...]] = ()
-    """Names of the vectors that are kept, zero at first."""
-    decoupled: ClassVar[bool] = False
-    """Whether weight decay shrinks the weights directly instead of joining the gradient."""
+    slots: tuple[str, ...] = ()
+    """Names of the vectors that are kept from step to step."""
+    scratch: ClassVar[tuple[str, ...]] = ()
+    """Names of further working vectors that `direction` needs beside `work`."""
     numbers: ClassVar[tuple[str, ...]] = ()
     """Names of numbers that are kept beside the vectors."""
+    decoupled: ClassVar[bool] = False
+    """Whether weight decay shrinks the weights, w <- w - alpha lambda w, instead of joining the gradient."""
 
     weight_decay: float = 0.0
+    steps: int = 0
+
+    _learning_rate: float | Schedule
+    _state: dict[str, Array] | None = None
+    _seen: tuple[Array | None, Array | None, Marks | None] = (None, None, None)
+    _parts: list[_Part]
+    _scalars: dict[str, Array]
+    _dtype: np.dtype[Any]
+    _add_scaled: Callable[[Array, Array, float], None]
 
     def __init__(self, learning_rate: float | Schedule) -> None:
         self.learning_rate = learning_rate
-        self.steps = 0
-        self.state: dict[str, Array] = {}
 
     # -- the rate ----------------------------------------------------------------------------------------------
 
@@ -88,23 +132,34 @@ class Optimizer(ABC):
 
     @learning_rate.setter
     def learning_rate(self, value: float | Schedule) -> None:
-        if not isinstance(value, Schedule) and (not is_number(value) or not math.isfinite(value) or value <= 0):
+        if isinstance(value, Schedule):
+            self._learning_rate = value
+        elif is_number(value) and math.isfinite(value) and value > 0:
+            self._learning_rate = float(value)
+        else:
             raise ValueError(
-                f"{type(self).__name__} expects learning_rate to be a finite number above 0 or a Schedule, got {value!r}."
+                f"{type(self).__name__} expects learning_rate to be a finite number above 0 or a Schedule, "
+                f"got {value!r}."
             )
-        self._learning_rate = value if isinstance(value, Schedule) else float(value)
 
     @property
     def rate(self) -> float:
         """alpha of the next step."""
-        rate = self._learning_rate
-        return rate(self.steps) if isinstance(rate, Schedule) else rate
+        alpha = self._learning_rate
+        if isinstance(alpha, Schedule):
+            schedule, alpha = alpha, alpha(self.steps)
+            if not 0 <= alpha < math.inf:
+                raise ValueError(
+                    f"{type(self).__name__} expects a schedule to give a finite rate of at least 0, but {schedule!r} "
+                    f"gives {alpha!r} after {self.steps} steps."
+                )
+        return alpha
 
     # -- the rule ----------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def direction(self, g: Array, work: Array, state: dict[str, Array], alpha: float) -> tuple[Array, float]:
-        """u and c for a part of the vector: the update is w <- w - c u.
+    def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
+        """u and c for one part of the vector: the update is w <- w - c u.
 
         Parameters
         ----------
@@ -112,11 +167,22 @@ class Optimizer(ABC):
             dE/dw, with coupled decay; it must not be written.
         work : ndarray
             Scratch of the same size; u may be it.
-        state : dict of ndarray
-            The same part of the kept vectors, by name.
+        vectors : dict of ndarray
+            The same part of the kept vectors (to be updated in place) and of further scratch, by name.
         alpha : float
             The rate of this step.
+
+        Returns
+        -------
+        (ndarray, float)
+            u and c.
         """
+
+    def begin_step(self) -> None:  # noqa: B027  most rules have nothing to prepare
+        """Compute what depends on `steps` alone (1 at the first), before `direction` is called for every part."""
+
+    def start(self, vectors: dict[str, Array]) -> None:  # noqa: B027
+        """Fill kept vectors that do not start at 0."""
 
     def step(self, params: Array, grads: Array, marks: Marks | None = None) -> None:
         """Move `params` in place.
@@ -124,114 +190,162 @@ class Optimizer(ABC):
         Parameters
         ----------
         params, grads : ndarray (n,)
-            Of one dtype; `grads` is not written.
+            Both float32 or both float64, `params` contiguous; `grads` is not written.
         marks : Marks, optional
             Frozen, undecayed and differently rated parameters; without them all are treated alike.
 
         Raises
         ------
+        TypeError
+            If `params` or `grads` is no NumPy array.
         ValueError
-            If the vectors' shapes differ, or their size is not that of the steps before.
+            If the vectors' shapes or dtypes differ, or are not those of the steps before; if a schedule gives a
+            negative or infinite rate, or NaN.
         """
-        if params.shape != self._shape:
-            self._prepare(params, grads)
+        seen = self._seen
+        if params is not seen[0] or grads is not seen[1] or marks is not seen[2]:
+            self._meet(params, grads, marks)
         alpha = self.rate
         self.steps += 1
         self.begin_step()
-        rate, decay = (None, None) if marks is None else (marks.rate, marks.decay)
-        for part, state, work in self._parts:
-            p, g = (params, grads) if part is None else (params[part], grads[part])
-            scale = rate if rate is None or part is None else rate[part]
-            if self.weight_decay:
-                g = self._decay(p, g, alpha, scale, decay if decay is None or part is None else decay[part])
-            u, c = self.direction(g, work, state, alpha)
-            if scale is not None:
-                u = np.multiply(u, scale, out=work)
+        for p, g, work, shrunk, vectors, rate, decay, decayed in self._parts:
+            if decayed and self.weight_decay:
+                if self.decoupled:
+                    self._shrink(p, shrunk, rate, decay, alpha)
+                else:
+                    np.multiply(p, self._scalar("lambda", self.weight_decay), out=shrunk)
+                    if decay is not None:
+                        np.multiply(shrunk, decay, out=shrunk)
+                    g = np.add(g, shrunk, out=shrunk)  # g <- g + lambda w
+            u, c = self.direction(g, work, vectors, alpha)
+            if rate is not None:
+                u = np.multiply(u, rate, out=work)
             self._add_scaled(u, p, -c)  # w <- w - c u
 
-    def begin_step(self) -> None:  # noqa: B027  most rules have nothing to prepare
-        """Compute what depends on `steps` alone (1 at the first), before `direction` is called for every part."""
+    def _shrink(self, p: Array, shrunk: Array, rate: Array | None, decay: Array | None, alpha: float) -> None:
+        np.copyto(shrunk, p)
+        for factor in (rate, decay):
+            if factor is not None:
+                np.multiply(shrunk, factor, out=shrunk)
+        self._add_scaled(shrunk, p, -alpha * self.weight_decay)  # w <- w - alpha lambda w: 1 - alpha lambda would round
 
-    def _decay(self, p: Array, g: Array, alpha: float, scale: Array | None, mask: Array | None) -> Array:
-        decayed = self._decayed[: p.size]
-        if mask is None:
-            np.multiply(p, self.weight_decay, out=decayed)
-        else:
-            np.multiply(p, mask, out=decayed)
-            np.multiply(decayed, self.weight_decay, out=decayed)
-        if not self.decoupled:
-            return np.add(decayed, g, out=decayed)  # g <- g + lambda w
-        if scale is not None:
-            np.multiply(decayed, scale, out=decayed)
-        self._add_scaled(decayed, p, -alpha)  # w <- w - alpha lambda w
-        return g
+    def _scalar(self, name: str, value: float) -> Array:
+        """A number as a 0-d array of the vectors' dtype: ufuncs take it in half the time of a float."""
+        kept = self._scalars.get(name)
+        if kept is None:
+            kept = self._scalars[name] = np.empty((), self._dtype)
+        kept.fill(value)
+        return kept
+
+    # -- the vectors -------------------------------------------------------------------------------------------
+
+    def _meet(self, params: Array, grads: Array, marks: Marks | None) -> None:
+        """Check vectors that were not those of the step before, and cut everything into parts."""
+        self._check(params, grads, marks)
+        if self._state is None:
+            self._state = {slot: np.zeros(params.shape, params.dtype) for slot in self.slots}
+            self.start(self._state)
+        self._dtype, self._add_scaled, self._scalars = params.dtype, products(params.dtype).add_scaled, {}
+        whole = not self.slots and not self.weight_decay
+        length = params.size if whole else min(params.size, CHUNK)
+        work, shrunk, *scratch = (np.empty(length, params.dtype) for _ in range(2 + len(self.scratch)))
+        rates, decays = (None, None) if marks is None else (marks.rate, marks.decay)
+        self._parts = []
+        for part in _cut(params.size, length, rates):
+            n = part.stop - part.start
+            vectors = {slot: kept[part] for slot, kept in self._state.items()}
+            vectors |= {name: array[:n] for name, array in zip(self.scratch, scratch, strict=True)}
+            rate, decay = (None if v is None or (v[part] == 1).all() else v[part] for v in (rates, decays))
+            decayed = decay is None or bool(decay.any())
+            self._parts.append(_Part(params[part], grads[part], work[:n], shrunk[:n], vectors, rate, decay, decayed))
+        self._seen = (params, grads, marks)
+
+    def _check(self, params: Array, grads: Array, marks: Marks | None) -> None:
+        who = type(self).__name__
+        for name, array in (("params", params), ("grads", grads)):
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{who}.step expects {name} to be a NumPy array, got {type(array).__name__}.")
+        if params.ndim != 1 or params.dtype not in (np.float32, np.float64) or not params.flags.carray:
+            raise ValueError(
+                f"{who}.step moves params in place: it expects a contiguous, writeable vector of float32 or float64, "
+                f"got shape {params.shape}, {params.dtype}, {_layout(params)}."
+            )
+        if grads.shape != params.shape or grads.dtype != params.dtype:
+            raise ValueError(
+                f"{who}.step expects params and grads of one shape (n,) and dtype, got {params.shape} {params.dtype} and "
+                f"{grads.shape} {grads.dtype}."
+            )
+        for name, mark in () if marks is None else (("rate", marks.rate), ("decay", marks.decay)):
+            if mark is not None and (mark.shape != params.shape or mark.dtype != params.dtype):
+                raise ValueError(
+                    f"{who}.step expects marks.{name} like params, {params.shape} {params.dtype}, got {mark.shape} "
+                    f"{mark.dtype}."
+                )
+        for slot, kept in (self._state or {}).items():
+            if kept.shape != params.shape or kept.dtype != params.dtype:
+                raise ValueError(
+                    f"{who} has state for {kept.size} parameters of {kept.dtype} ({slot}), got {params.size} of "
+                    f"{params.dtype}: use a new optimizer."
+                )
 
     # -- the state ---------------------------------------------------------------------------------------------
 
-    _shape: tuple[int, ...] = ()
-
-    def _prepare(self, params: Array, grads: Array) -> None:
-        """Make the kept vectors and the parts they are worked on in."""
-        name = type(self).__name__
-        if params.ndim != 1 or params.shape != grads.shape or params.dtype != grads.dtype:
-            raise ValueError(
-                f"{name}.step expects params and grads of one shape (n,) and dtype, got {params.shape} {params.dtype} "
-                f"and {grads.shape} {grads.dtype}."
-            )
-        if not self.state:
-            self.state = {slot: np.zeros_like(params) for slot in self.slots}
-            self.start_state()
-        for slot, kept in self.state.items():
-            if kept.shape != params.shape:
-                raise ValueError(
-                    f"{name} has state for {kept.size} parameters ({slot}), got {params.size}: use a new optimizer."
-                )
-        self._shape, self._add_scaled = params.shape, products(params.dtype).add_scaled
-        size = min(CHUNK, params.size)
-        self._decayed = np.empty(size, params.dtype)
-        work = np.empty(size, params.dtype)
-        if params.size <= CHUNK:
-            self._parts: list[tuple[slice | None, dict[str, Array], Array]] = [(None, self.state, work)]
-            return
-        self._parts = []
-        for start in range(0, params.size, CHUNK):
-            part = slice(start, min(start + CHUNK, params.size))
-            self._parts.append((part, {k: v[part] for k, v in self.state.items()}, work[: part.stop - start]))
-
-    def start_state(self) -> None:  # noqa: B027
-        """Fill kept vectors that do not start at 0."""
-
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on: steps, rate, numbers and kept vectors (copied), by name."""
-        numbers = {name: getattr(self, name) for name in ("steps", *self.numbers)}
-        if not isinstance(self._learning_rate, Schedule):
-            numbers["learning_rate"] = self._learning_rate
-        return numbers | {slot: kept.copy() for slot, kept in self.state.items()}
+        """Everything that the next step depends on, besides the constructor's other arguments.
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take `state_dict`'s values back.
+        Returns
+        -------
+        dict
+            ``steps``, ``learning_rate`` (a float or the Schedule), the rule's numbers, and copies of the kept vectors
+            (none before the first step), by name.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import densenet as dn
+        >>> optimizer = dn.SGD(learning_rate=0.1, momentum=0.9)
+        >>> optimizer.step(np.zeros(2), np.array([1.0, 2.0]))
+        >>> optimizer.state_dict()
+        {'steps': 1, 'learning_rate': 0.1, 'v': array([1., 2.])}
+        """
+        numbers = {name: getattr(self, name) for name in ("steps", "learning_rate", *self.numbers)}
+        return numbers | {slot: kept.copy() for slot, kept in (self._state or {}).items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take `state_dict`'s values back, by copy; all of them or, on an error, none.
 
         Raises
         ------
         ValueError
-            If it is not of an optimizer of this kind.
+            If it is not the state of an optimizer like this one, or of vectors of another size than those kept here.
         """
-        who, given = type(self).__name__, set(state) - {"learning_rate"}
-        numbers, slots = {"steps", *self.numbers}, set(self.slots)
-        if given not in (numbers, numbers | slots):
-            raise ValueError(f"{who} expects a state with {sorted(numbers | slots)}, got {sorted(given)}.")
-        arrays = {slot: np.array(state[slot]) for slot in self.slots if slot in state}
-        if len({(array.shape, array.dtype) for array in arrays.values()}) > 1:
-            raise ValueError(f"{who} expects state vectors of one size, got {[a.shape for a in arrays.values()]}.")
-        self.steps = int(state["steps"])
+        who = type(self).__name__
+        named = {"steps", "learning_rate", *self.numbers}
+        if set(state) not in (named, named | set(self.slots)):
+            raise ValueError(f"{who} expects a state with {sorted(named | set(self.slots))}, got {sorted(state)}.")
+        arrays = None
+        if self.slots and self.slots[0] in state:
+            arrays = {slot: np.array(state[slot], order="C") for slot in self.slots}
+            like = next(iter((self._state or arrays).values()))
+            for slot, array in arrays.items():
+                if array.ndim != 1 or array.shape != like.shape or array.dtype != like.dtype or array.dtype.kind != "f":
+                    raise ValueError(
+                        f"{who} expects state vectors of one size, {like.shape} {like.dtype}, got {slot} of "
+                        f"{array.shape} {array.dtype}."
+                    )
+        steps = nonnegative_int(state["steps"], who, "steps in the state")
+        for name in self.numbers:
+            if not is_number(state[name]) or not math.isfinite(state[name]):
+                raise ValueError(f"{who} expects {name} in the state to be a finite number, got {state[name]!r}.")
+        self.learning_rate = state["learning_rate"]
+        self.steps = steps
         for name in self.numbers:
             setattr(self, name, float(state[name]))
-        if "learning_rate" in state and not isinstance(self._learning_rate, Schedule):
-            self.learning_rate = float(state["learning_rate"])
-        self.state, self._shape = arrays, ()
+        self._state, self._seen = arrays, (None, None, None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return without_caches(self.__dict__, frozenset({"_learning_rate"}))
+        """Everything but the parts: copies and pickles carry configuration, steps and kept vectors."""
+        return without_caches(self.__dict__, frozenset({"_learning_rate", "_state"}))
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
@@ -244,3 +358,21 @@ class Optimizer(ABC):
             if name == "learning_rate" or value != parameter.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _cut(size: int, length: int, rates: Array | None) -> Iterator[slice]:
+    """Parts of at most that length that leave frozen parameters out."""
+    stretches = [(0, size)]
+    if rates is not None:
+        moving = np.concatenate(([False], rates != 0, [False]))
+        edges = np.flatnonzero(moving[1:] != moving[:-1]).tolist()
+        stretches = list(zip(edges[::2], edges[1::2], strict=True))
+    for start, end in stretches:
+        for at in range(start, end, max(length, 1)):
+            yield slice(at, min(at + length, end))
+
+
+def _layout(array: Array) -> str:
+    flags = array.flags
+    words = ["contiguous" if flags.c_contiguous else "not contiguous", "writeable" if flags.writeable else "read-only"]
+    return ", ".join(words if flags.aligned else [*words, "unaligned"])

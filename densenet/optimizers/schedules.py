@@ -243,7 +243,7 @@ class Warmup(Schedule):
 
     def __call__(self, step: int) -> float:
         done = max(0, step - self.steps)
-        rate = self.after(done) if isinstance(self.after, Schedule) else self.after
+        rate: float = self.after(done) if isinstance(self.after, Schedule) else self.after
         return rate * min(1.0, (step + 1) / (self.steps + 1))
 
 
@@ -271,8 +271,8 @@ class OneCycle(Schedule):
     Examples
     --------
     >>> import densenet as dn
-    >>> schedule = dn.OneCycle(0.1, steps=11, rise=0.3)
-    >>> [round(schedule(t), 4) for t in (0, 2, 10)]
+    >>> schedule = dn.OneCycle(0.1, steps=10, rise=0.3)
+    >>> [round(schedule(t), 4) for t in (0, 2, 9)]
     [0.004, 0.1, 0.0]
     """
 

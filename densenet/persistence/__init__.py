@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from densenet.persistence.checkpoints import ModelCheckpoint
 from densenet.persistence.codec import register
 from densenet.persistence.files import CheckpointError
 from densenet.persistence.models import load, save_model
+from densenet.persistence.onnx_graph import to_onnx
+from densenet.persistence.sklearn_mlp import from_sklearn
+from densenet.persistence.torch_modules import from_torch, to_torch
 
-__all__ = ["CheckpointError", "load", "register", "save_model"]
+__all__ = [
+    "CheckpointError",
+    "ModelCheckpoint",
+    "from_sklearn",
+    "from_torch",
+    "load",
+    "register",
+    "save_model",
+    "to_onnx",
+    "to_torch",
+]

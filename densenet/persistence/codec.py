@@ -53,8 +53,8 @@ _BUILT_IN = frozenset(_registry.values())
 def register(cls: _Class) -> _Class:
     """Let model files and checkpoints hold a class of one's own.
 
-    A file names the class; loading looks the name up among densenet's classes and those registered here. The class keeps
-    its constructor's arguments under their own names.
+    A file names the class; loading looks the name up among densenet's classes and those registered here. The class
+    keeps its constructor's arguments under their own names.
 
     Parameters
     ----------
@@ -91,11 +91,14 @@ def register(cls: _Class) -> _Class:
     """
     kind = _kind(cls) if isinstance(cls, type) else None
     if kind is None or inspect.isabstract(cls):
-        raise TypeError(f"register expects a complete {', '.join(base.__name__ for base in _KINDS.values())} class, got {cls!r}.")
+        kinds = ", ".join(base.__name__ for base in _KINDS.values())
+        raise TypeError(f"register expects a complete class of one of {kinds}, got {cls!r}.")
     known = _registry.get((kind, cls.__name__), cls)
     same_place = (known.__module__, known.__qualname__) == (cls.__module__, cls.__qualname__)
     if known is not cls and (known in _BUILT_IN or not same_place):  # a notebook cell that is run again defines it anew
-        raise ValueError(f"register: {known!r} goes by the name {cls.__name__!r} already: give your {kind} another name.")
+        raise ValueError(
+            f"register: {known!r} goes by the name {cls.__name__!r} already: give your {kind} another name."
+        )
     _registry[kind, cls.__name__] = cls
     return cls
 
@@ -143,17 +146,19 @@ class Encoder:
     def _generator(self, generator: np.random.Generator, name: str) -> Any:
         kind = type(generator.bit_generator)
         if _BIT_GENERATORS.get(kind.__name__) is not kind:
-            raise TypeError(f"{name}: a file cannot hold the bit generator {kind.__name__}; it can hold {', '.join(_BIT_GENERATORS)}.")
+            known = ", ".join(_BIT_GENERATORS)
+            raise TypeError(f"{name}: a file cannot hold the bit generator {kind.__name__}; it can hold {known}.")
         return {"generator": self.encode(generator.bit_generator.state, name)}
 
     def _object(self, value: Any, name: str) -> Any:
-        kind = _kind(type(value))
-        if kind is None:
+        if not isinstance(value, Layer | Loss | Optimizer | Schedule | Initializer | Metric):
             raise TypeError(f"{name}: a file cannot hold {value!r}, a {type(value).__name__}.")
+        kind = str(_kind(type(value)))
         if _registry.get((kind, type(value).__name__)) is not type(value):
-            raise TypeError(f"{name}: a file cannot hold {value!r} yet: call densenet.register({type(value).__name__}) first.")
-        arguments = value.config().items()
-        made = {kind: type(value).__name__, "config": {k: self.encode(v, f"{name}.{k}") for k, v in arguments}}
+            own = type(value).__name__
+            raise TypeError(f"{name}: a file cannot hold {value!r} yet: call densenet.register({own}) first.")
+        arguments = {k: self.encode(v, f"{name}.{k}") for k, v in value.config().items()}
+        made: dict[str, Any] = {kind: type(value).__name__, "config": arguments}
         if isinstance(value, Layer):
             marks = {
                 parameter: [mark.trainable, mark.decayed, mark.rate]
@@ -223,7 +228,7 @@ class Decoder:
 
     def _generator(self, encoded: Any) -> np.random.Generator:
         state = self.decode(encoded)
-        kind = _BIT_GENERATORS.get(state.get("bit_generator")) if isinstance(state, dict) else None
+        kind = _BIT_GENERATORS.get(str(state.get("bit_generator"))) if isinstance(state, dict) else None
         if kind is None:
             raise CheckpointError("it holds a random generator that densenet does not know.")
         made = kind(0)
@@ -238,8 +243,8 @@ class Decoder:
         cls = _registry.get((kind, name)) if isinstance(name, str) else None
         if cls is None:
             raise CheckpointError(
-                f"it needs the {kind} {name!r}, which is not among densenet's: define it and call densenet.register with "
-                "the class before loading."
+                f"it needs the {kind} {name!r}, which is not among densenet's: define it and call densenet.register "
+                "with the class before loading."
             )
         if not isinstance(config, dict) or set(value) - {kind, "config", "marks", "generator"}:
             raise CheckpointError("its configuration holds a value that densenet does not write.")

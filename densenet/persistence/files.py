@@ -1,9 +1,9 @@
 """The two containers of a model file or checkpoint: `.npz`, which is always there, and `.safetensors`.
 
-Both hold the same: a configuration in JSON, which lists every array with its dtype and shape, the arrays, and one SHA-256
-over the configuration and every array. An `.npz` here is laid out in one fixed way, so that the configuration settles
-every other byte of the file but the numbers: the reader knows the exact size of the file before it takes memory for an
-array, and anything that is not as the writer lays it out is refused. `np.load` reads these files, too.
+Both hold the same: a configuration in JSON, which lists every array with its dtype and shape, the arrays, and one
+SHA-256 over the configuration and every array. An `.npz` here is laid out in one fixed way, so that the configuration
+settles every other byte of the file but the numbers: the reader knows the exact size of the file before it takes memory
+for an array, and anything that is not as the writer lays it out is refused. `np.load` reads these files, too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,19 @@ _DTYPES = ("float32", "float64", "float16", "bool", *(f"{u}int{bits}" for u in (
 
 
 class CheckpointError(ValueError):
-    """A file is not a whole and unaltered one of densenet, or needs something that is not there."""
+    """A file is not a whole and unaltered one of densenet, or needs something that is not there.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> path = getfixture("tmp_path") / "model.npz"
+    >>> dn.mlp([2, 1]).save(path)
+    >>> _ = path.write_bytes(path.read_bytes()[:-1])
+    >>> dn.load(path)
+    Traceback (most recent call last):
+        ...
+    densenet.persistence.files.CheckpointError: ...model.npz is no whole file of densenet: it has...
+    """
 
 
 @dataclass
@@ -112,7 +124,7 @@ def _writer(path: str) -> Callable[[BinaryIO, bytes, dict[str, Array]], None]:
 
 
 def _plain(array: Array, name: str) -> Array:
-    """The array C-ordered in little-endian byte order: the safetensors library would silently store anything else wrongly."""
+    """The array in C order and little-endian: the safetensors library silently stores any other order wrongly."""
     made = np.asarray(array)
     if made.dtype.name not in _DTYPES:
         raise TypeError(f"{name} is of dtype {made.dtype}, which a file cannot hold.")
@@ -138,7 +150,8 @@ def _unpack_config(config: bytes) -> tuple[str, dict[str, Any], dict[str, tuple[
         raise CheckpointError("its configuration is not one of densenet.")
     if top["version"] > FORMAT_VERSION:
         raise CheckpointError(
-            f"it has format version {top['version']}, and this densenet reads versions up to {FORMAT_VERSION}: use a newer one."
+            f"it has format version {top['version']}, and this densenet reads versions up to {FORMAT_VERSION}: "
+            "use a newer one."
         )
     if set(top) != {"format", "version", "kind", "arrays", "content"} or top["version"] < 1:
         raise CheckpointError("its configuration is not as densenet writes it.")

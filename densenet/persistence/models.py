@@ -134,9 +134,13 @@ def decode_model(tree: Any, decoder: Decoder) -> Sequential:
         If there is none.
     """
     match tree:
-        case {"dtype": "float32" | "float64" as dtype, "layers": [*_] as listed, "loss": kept_loss, "preparation": kept, **rest} if (
-            not rest and listed
-        ):
+        case {
+            "dtype": "float32" | "float64" as dtype,
+            "layers": [*_] as listed,
+            "loss": kept_loss,
+            "preparation": kept,
+            **rest,
+        } if not rest and listed:
             pass
         case _:
             raise CheckpointError("its configuration is not one of a model.")

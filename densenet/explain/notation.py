@@ -1,0 +1,203 @@
+r"""The notes' notation in plain text, LaTeX and HTML.
+
+Names are written once, as plain text: ``w(1)_{1,3}`` joins neuron 1 to neuron 3 of dense layer 1, ``f'(z(2)_1)`` is a
+slope, ``dE/dz(4)_1`` a derivative, ``y^_1`` an output. A derivation is a list of sections; the same sections become
+text, LaTeX and HTML.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_NAME = r"(?:new )?[A-Za-z][A-Za-z0-9]*'?\(\d+\)(?:_(?:\{[\d,]+\}|\d+))?"
+_OUTPUT = r"y\^(?:_\d+)?"
+_TOKEN = re.compile(
+    rf"d(?:E|{_NAME})/d(?:{_NAME}|{_OUTPUT})|{_NAME}|{_OUTPUT}|(?<![A-Za-z])[py]_\d+|\balpha\b|[A-Z]\w+(?=\([az]\()"
+)
+_PARTS = re.compile(r"(?P<new>new )?(?P<name>[A-Za-z][A-Za-z0-9]*)(?P<prime>'?)\((?P<layer>\d+)\)(?:_\{?(?P<below>[\d,]+)\}?)?")
+_POWER = re.compile(r"e([+-]\d+)")
+
+
+def number(value: float) -> str:
+    """A number as it is shown everywhere: six digits."""
+    return f"{value:.6g}"
+
+
+def signed(value: float) -> str:
+    """A number inside a product or sum: in brackets where it is negative."""
+    return f"({value:.6g})" if value < 0 else f"{value:.6g}"
+
+
+def number_word(n: int) -> str:
+    """A small number as a word."""
+    words = "no one two three four five six seven eight nine ten eleven twelve".split()
+    return words[n] if n < len(words) else f"{n:,}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One equation: left = formula = numbers = value, and a remark; what is empty is left out."""
+
+    left: str
+    formula: str = ""
+    numbers: str = ""
+    value: float | None = None
+    remark: str = ""
+
+    @property
+    def sides(self) -> list[str]:
+        """What stands between the equal signs."""
+        value = "" if self.value is None else number(self.value)
+        shown = [self.left, self.formula, self.numbers, value]
+        return [side for i, side in enumerate(shown) if side and side not in shown[:i]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, sentences, and lines of equations."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+
+# -- text ----------------------------------------------------------------------------------------------------------
+
+
+def to_text(sections: Sequence[Section]) -> str:
+    """The sections as plain text."""
+    out: list[str] = []
+    for section in sections:
+        out += ["", section.title, *(f"  {sentence}" for sentence in section.sentences)]
+        width = max((len(line.left) for line in section.lines if len(line.left) <= 40), default=0)
+        sides = [" = ".join([line.left.ljust(width), *line.sides[1:]]) for line in section.lines]
+        remarks = max((len(s) for s, line in zip(sides, section.lines, strict=True) if line.remark), default=0)
+        for side, line in zip(sides, section.lines, strict=True):
+            out.append(f"  {side.ljust(remarks)}   {line.remark}" if line.remark else f"  {side}")
+    return "\n".join(out[1:])
+
+
+# -- LaTeX ---------------------------------------------------------------------------------------------------------
+
+
+def latex(text: str) -> str:
+    r"""Names, products and numbers in LaTeX, for use in mathematics.
+
+    Examples
+    --------
+    >>> latex("w(1)_{1,3}"), latex("f'(z(2)_1)")
+    ('w^{(1)}_{1,3}', "f'(z^{(2)}_{1})")
+    >>> latex("dE/dw(4)_{2,1} x 2e-05") == r"\frac{\partial E}{\partial w^{(4)}_{2,1}} \cdot 2\cdot 10^{-5}"
+    True
+    """
+    text = _TOKEN.sub(lambda m: _latex_token(m[0]), text)
+    text = re.sub(r"(?<=\d)e([+-]\d+)", lambda m: rf"\cdot 10^{{{int(m[1])}}}", text)
+    return text.replace(" x ", r" \cdot ").replace("%", r"\%")
+
+
+def _latex_token(token: str) -> str:
+    above, slash, below = token.partition("/d")
+    if slash:
+        sign = r"\partial " if above == "dE" else "d"
+        return rf"\frac{{{sign}{_latex_token(above[1:])}}}{{{sign}{_latex_token(below)}}}"
+    if token == "alpha":
+        return r"\alpha"
+    if token.startswith("y^"):
+        return r"\hat{y}" + (f"_{{{token[3:]}}}" if token[2:] else "")
+    m = _PARTS.fullmatch(token)
+    if m is None:
+        return token if "_" in token or token == "E" else rf"\mathrm{{{token}}}"
+    name = m["name"] if len(m["name"]) == 1 else rf"\mathrm{{{m['name']}}}"
+    new = r",\,\mathrm{new}" if m["new"] else ""
+    return f"{name}{m['prime']}^{{({m['layer']}){new}}}" + (f"_{{{m['below']}}}" if m["below"] else "")
+
+
+def _latex_sentence(text: str, style: str = "text") -> str:
+    out, at = [], 0
+    for match in _TOKEN.finditer(text):
+        out += [_latex_words(text[at : match.start()], style), _latex_token(match[0])]
+        at = match.end()
+    return "".join([*out, _latex_words(text[at:], style)])
+
+
+def _latex_words(text: str, style: str) -> str:
+    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text)
+    return rf"\{style}{{{escaped}}}" if text else ""
+
+
+def to_latex(sections: Sequence[Section]) -> str:
+    """The sections as one aligned block, for use inside display mathematics."""
+    rows: list[str] = []
+    for section in sections:
+        rows.append("&" + _latex_sentence(section.title, "textbf"))
+        rows += [r"&\quad " + _latex_sentence(sentence) for sentence in section.sentences]
+        for line in section.lines:
+            first, *rest = (latex(side) for side in line.sides)
+            remark = rf" \qquad {_latex_sentence(line.remark)}" if line.remark else ""
+            rows.append(rf"&\quad {' = '.join([first, *rest])}{remark}")
+    return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+
+# -- HTML ----------------------------------------------------------------------------------------------------------
+
+
+def html_text(text: str) -> str:
+    """Names, products and numbers in HTML; everything else escaped.
+
+    Examples
+    --------
+    >>> html_text("w(1)_{1,3}")
+    '<i>w</i><sup>(1)</sup><sub>1,3</sub>'
+    >>> html_text("dE/dz(4)_1 < 1")
+    '&part;<i>E</i>/&part;<i>z</i><sup>(4)</sup><sub>1</sub> &lt; 1'
+    """
+    out, at = [], 0
+    for match in _TOKEN.finditer(text):
+        out += [_html_words(text[at : match.start()]), _html_token(match[0])]
+        at = match.end()
+    return "".join([*out, _html_words(text[at:])])
+
+
+def _html_words(text: str) -> str:
+    escaped = html.escape(text, quote=False).replace(" x ", " &middot; ")
+    return re.sub(r"(?<=\d)e([+-]\d+)", lambda m: f"&middot;10<sup>{int(m[1])}</sup>", escaped)
+
+
+def _html_token(token: str) -> str:
+    above, slash, below = token.partition("/d")
+    if slash:
+        sign = "&part;" if above == "dE" else "d"
+        return f"{sign}{_html_token(above[1:])}/{sign}{_html_token(below)}"
+    if token == "alpha":
+        return "<i>&alpha;</i>"
+    if token.startswith("y^"):
+        return "<i>&#375;</i>" + (f"<sub>{token[3:]}</sub>" if token[2:] else "")
+    m = _PARTS.fullmatch(token)
+    if m is None:
+        name, _, below = token.partition("_")
+        return f"<i>{name}</i><sub>{below}</sub>" if below else (f"<i>{name}</i>" if name == "E" else name)
+    name = f"<i>{m['name']}</i>" if len(m["name"]) == 1 else m["name"]
+    prime, new = html.escape(m["prime"], quote=False), " new" if m["new"] else ""
+    return f"{name}{prime}<sup>({m['layer']}){new}</sup>" + (f"<sub>{m['below']}</sub>" if m["below"] else "")
+
+
+def to_html(sections: Sequence[Section]) -> str:
+    """The sections as a self-contained block of HTML without scripts."""
+    out = ['<div style="line-height:1.5">']
+    for section in sections:
+        out.append(f"<h4>{html_text(section.title)}</h4>")
+        out += [f"<p>{html_text(sentence)}</p>" for sentence in section.sentences]
+        if section.lines:
+            rows = "".join(_html_row(line) for line in section.lines)
+            out.append(f'<div style="overflow-x:auto"><table style="border-collapse:collapse">{rows}</table></div>')
+    return "\n".join([*out, "</div>"])
+
+
+def _html_row(line: Line) -> str:
+    first, *rest = line.sides
+    cell = 'style="text-align:left;padding:1px 8px;white-space:nowrap"'
+    right = "".join(f" = {html_text(side)}" for side in rest)
+    return f"<tr><td {cell}>{html_text(first)}</td><td {cell}>{right}</td><td {cell}>{html_text(line.remark)}</td></tr>"

@@ -1,0 +1,144 @@
+"""How the gradient itself turns when the parameters move: products with second derivatives, without the matrix.
+
+The Hessian matrix of n parameters has n^2 entries, its product with a vector costs two passes more than a gradient:
+differentiate every line of the forward and of the backward pass along the vector. Leaving out the bends of the network
+itself gives the Gauss-Newton matrix J^T H J, which never points uphill where the loss is convex.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from densenet import losses
+from densenet._blas import one_pool
+from densenet._types import Array
+from densenet._validation import as_weights
+from densenet.layers.containers import chain_tangent, chain_tangent_backward
+from densenet.losses.base import Loss
+from densenet.second_order.jacobian import direction, passed
+from densenet.sequential import Sequential
+
+
+def gauss_newton_product(
+    model: Sequential, loss: Loss | str, x: Any, y: Any, v: Any, *, sample_weight: Any = None
+) -> Array:
+    """G v with the Gauss-Newton matrix: the Hessian of the error as if the outputs were linear in the parameters.
+
+    With J = dy/dw and H the loss's second derivative by the outputs::
+
+        G v = J^T H J v
+
+    Parameters
+    ----------
+    model : Sequential
+        Taken as it predicts: running statistics, no noise.
+    loss : Loss or str
+    x : array_like (n, n_in)
+    y : array_like
+        Targets as the loss takes them.
+    v : array_like (n_params,)
+    sample_weight : array_like (n,), optional
+
+    Returns
+    -------
+    ndarray (n_params,)
+        Of the error E = sum(w l) / sum(w), without penalties.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If x, y or v does not fit the model and the loss.
+    TypeError
+        If a layer or loss of one's own lacks a method that this needs (`tangent`; `slopes_along` or `curvature`).
+
+    References
+    ----------
+    .. [1] Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent" (2002), section 3.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> model = dn.Sequential([dn.Dense(1, 1, use_bias=False)], dtype="float64")
+    >>> dn.gauss_newton_product(model, "mse", [[1.0], [2.0]], [0.0, 0.0], [1.0])
+    array([5.])
+    """
+    at = _At(model, loss, x, y, v, sample_weight, "gauss_newton_product")
+    with one_pool():
+        at.model.run_backward(at.delta_dot)  # J^T (H J v)
+    return at.model.grads
+
+
+def hessian_product(
+    model: Sequential, loss: Loss | str, x: Any, y: Any, v: Any, *, sample_weight: Any = None
+) -> Array:
+    """H v with the exact Hessian of the error: how the gradient moves when the parameters move along v.
+
+    ::
+
+        H v = d/dt dE/dw (w + t v) at t = 0
+
+    Parameters
+    ----------
+    model, loss, x, y, v, sample_weight
+        As in `gauss_newton_product`.
+
+    Returns
+    -------
+    ndarray (n_params,)
+        Of the error E = sum(w l) / sum(w), without penalties.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If x, y or v does not fit the model and the loss.
+    TypeError
+        If a layer or loss of one's own lacks a method that this needs (`tangent` and `tangent_backward`, for an
+        `Activation` only `curvature`; `slopes_along` or `curvature` of the loss).
+
+    References
+    ----------
+    .. [1] Pearlmutter, "Fast exact multiplication by the Hessian" (1994), section 3.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> model = dn.Sequential([dn.Dense(1, 1, use_bias=False), dn.Tanh()], dtype="float64", seed=0)
+    >>> v, h = 1.0, 1e-5
+    >>> def gradient(moved):
+    ...     return dn.per_sample_gradients(moved, "mse", [[1.0]], [0.5])[0]
+    >>> above, below = model.astype("float64"), model.astype("float64")
+    >>> above.params += h; below.params -= h
+    >>> difference = (gradient(above) - gradient(below)) / (2 * h)
+    >>> bool(abs(difference - dn.hessian_product(model, "mse", [[1.0]], [0.5], [v])) < 1e-8)
+    True
+    """
+    at = _At(model, loss, x, y, v, sample_weight, "hessian_product")
+    out = np.empty_like(at.model.params)
+    with one_pool():
+        chain_tangent_backward(at.model.layers, at.delta, at.delta_dot, out)
+    return out
+
+
+class _At:
+    """Delta at the outputs, and how it moves along v: D = dE/dY, D' = w / sum(w) H J v."""
+
+    def __init__(
+        self, model: Sequential, loss: Loss | str, x: Any, y: Any, v: Any, sample_weight: Any, who: str
+    ) -> None:
+        self.model, x, prediction = passed(model, x, who)
+        loss = copy.copy(losses.get(loss))
+        target = loss.prepare(y, prediction.shape[1], model.dtype)
+        if len(target) != len(x):
+            raise ValueError(f"{who} expects as many targets as rows, got x {x.shape} and y {np.shape(target)}.")
+        weight = as_weights(sample_weight, len(x), model.dtype, who)
+        with one_pool():
+            loss.error(prediction, target, weight)
+            self.delta = loss.delta().copy()
+            y_dot = chain_tangent(self.model.layers, np.zeros_like(x), direction(v, self.model, who))  # J v
+        self.delta_dot = np.empty_like(y_dot)
+        loss.slopes_along(prediction, target, y_dot, self.delta_dot)
+        shares = np.full((len(x), 1), 1 / len(x), model.dtype) if weight is None else weight[:, None] / weight.sum()
+        self.delta_dot *= shares
