@@ -123,6 +123,15 @@ from densenet.persistence import (
     to_onnx,
     to_torch,
 )
+from densenet.second_order import (
+    gauss_newton_product,
+    hessian_product,
+    jacobian,
+    jacobian_product,
+    jacobian_transpose_product,
+    per_sample_gradient_norms,
+    per_sample_gradients,
+)
 from densenet.sequential import Sequential, mlp
 from densenet.tables import Table, TablePreparation
 from densenet.trainer import DivergenceError, Trainer
@@ -236,13 +245,20 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "datasets",
     "from_sklearn",
     "from_torch",
+    "gauss_newton_product",
     "gradcheck",
+    "hessian_product",
     "initializers",
+    "jacobian",
+    "jacobian_product",
+    "jacobian_transpose_product",
     "load",
     "losses",
     "metrics",
     "mlp",
     "optimizers",
+    "per_sample_gradient_norms",
+    "per_sample_gradients",
     "register",
     "threads",
     "to_onnx",

@@ -64,6 +64,16 @@ def fraction(value: Any, who: str, name: str) -> float:
     return float(value)
 
 
+def as_generator(seed: Any, who: str) -> np.random.Generator:
+    """A random generator from a seed, or the generator itself."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{who} expects seed to be a whole number of at least 0, a Generator or None, got {seed!r}."
+        ) from None
+
+
 def choose(value: Any, table: Mapping[str, Any], who: str, kind: type) -> Any:
     """An object from its string shorthand, its class, or itself."""
     if isinstance(value, str):
@@ -129,19 +139,22 @@ def cast(array: NDArray[Any], dtype: Any, *, copy: bool = False) -> Array:
     return made.view(np.ndarray)
 
 
-def as_matrix(value: Any, columns: int | None, dtype: Any, who: str, *, name: str = "x", copy: bool = False) -> Array:
-    """A C-ordered (n, columns) array of that dtype, at least one row; float32 or float64 when dtype is None."""
-    array = as_numbers(value, who, name)
+def check_matrix(array: NDArray[Any], columns: int | None, who: str, name: str = "x") -> None:
+    """ValueError unless the array is (n, columns) with at least one row and column."""
     expected = f"(n, {'columns' if columns is None else columns})"
     if array.ndim != 2 or (columns is not None and array.shape[1] != columns):
-        hint = ""
-        if array.ndim == 1:
-            hint = f" One row is {name}[None, :], one column is {name}[:, None]."
+        hint = f" One row is {name}[None, :], one column is {name}[:, None]." if array.ndim == 1 else ""
         raise ValueError(f"{who} expects {name} of shape {expected}, got {array.shape}.{hint}")
-    if array.shape[0] == 0 or array.shape[1] == 0:
+    if 0 in array.shape:
         raise ValueError(
             f"{who} expects {name} of shape {expected} with at least one row and column, got {array.shape}."
         )
+
+
+def as_matrix(value: Any, columns: int | None, dtype: Any, who: str, *, name: str = "x", copy: bool = False) -> Array:
+    """A C-ordered (n, columns) array of that dtype, at least one row; float32 or float64 when dtype is None."""
+    array = as_numbers(value, who, name)
+    check_matrix(array, columns, who, name)
     if dtype is None:
         dtype = np.float32 if array.dtype == np.float32 else np.float64
     return cast(array, dtype, copy=copy)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from densenet._types import Array, IntArray
-from densenet._validation import as_matrix, as_numbers, as_weights, cast, check_finite
+from densenet._validation import as_matrix, as_numbers, as_weights, cast, check_finite, check_matrix
 
 Batch: TypeAlias = tuple[Array, Array, Array | None]
 
@@ -103,12 +103,13 @@ class StreamBatches:
     Parameters
     ----------
     batches : iterable of (x, y) or (x, y, sample_weight)
-    prepare : callable
-        Turns a batch's y into prepared targets.
+    prepare : callable or None
+        Turns a batch's y into prepared targets. None says that the batches are ready: (x, y, weight or None), checked and
+        in the model's dtype; x may be sparse rows where the first layer is dense.
     """
 
     def __init__(
-        self, batches: Iterable[Any], columns: int | None, prepare: Callable[[Any], Array], dtype: Any, who: str
+        self, batches: Iterable[Any], columns: int | None, prepare: Callable[[Any], Array] | None, dtype: Any, who: str
     ) -> None:
         if not hasattr(batches, "__iter__"):
             raise TypeError(f"{who} expects x and y, or an iterable of (x, y) batches, got {type(batches).__name__}.")
@@ -121,6 +122,9 @@ class StreamBatches:
 
     def epoch(self, batch_size: int = 0, order: IntArray | None = None, start: int = 0) -> Iterator[Batch]:
         """The batches of one pass, whatever their sizes."""
+        if self.prepare is None:
+            yield from self.batches
+            return
         for number, batch in enumerate(self.batches):
             where = f"{self.who}, batch {number} of the stream,"
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
@@ -140,7 +144,8 @@ class StreamBatches:
 def rows_of(x: Any, columns: int | None, dtype: Any, who: str) -> Array:
     """x as (n, columns) finite numbers, ready for `ArrayBatches`: of that dtype, or the memory map as it is."""
     array = as_numbers(x, who, "x")
-    if is_mapped(array) and array.ndim == 2 and array.size and columns in (None, array.shape[1]):
+    if is_mapped(array):
+        check_matrix(array, columns, who)
         check_finite(array, who, "x")
         return array
     made = as_matrix(array, columns, dtype, who)

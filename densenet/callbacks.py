@@ -128,7 +128,7 @@ class Callback:
         """After the update."""
 
     def on_gradients(self, run: Run) -> None:
-        """Between backward and update: ``run.model.grads`` holds dE/dw, before clipping, and may be changed in place."""
+        """Between backward and update: ``run.model.grads`` holds dE/dw before clipping, and may be changed."""
 
     def state_dict(self) -> dict[str, Any]:
         """What has to survive in a checkpoint: numbers, strings, arrays."""
@@ -527,7 +527,8 @@ class LambdaCallback(Callback):
 
     Parameters
     ----------
-    on_fit_begin, on_fit_end, on_epoch_begin, on_epoch_end, on_batch_begin, on_batch_end, on_gradients : callable, optional
+    on_fit_begin, on_fit_end, on_epoch_begin, on_epoch_end : callable, optional
+    on_batch_begin, on_batch_end, on_gradients : callable, optional
 
     Raises
     ------

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from densenet._types import Array
-from densenet._validation import choose, finite, nonnegative, positive
+from densenet._validation import choose, finite, nonnegative, positive, positive_int
 
 __all__ = [
     "Constant",
@@ -345,9 +345,7 @@ class NguyenWidrow(Initializer):
     """
 
     def __init__(self, fan_in: int = 1) -> None:
-        if isinstance(fan_in, bool) or not isinstance(fan_in, (int, np.integer)) or fan_in < 1:
-            raise ValueError(f"NguyenWidrow expects fan_in to be a whole number of at least 1, got {fan_in!r}.")
-        self.fan_in = int(fan_in)
+        self.fan_in = positive_int(fan_in, "NguyenWidrow", "fan_in")
 
     def __call__(self, W: Array, rng: np.random.Generator) -> None:
         if W.ndim == 1:

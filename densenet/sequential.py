@@ -12,13 +12,14 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from densenet._memory import Buffers
 from densenet._types import Array
-from densenet._validation import as_matrix, as_numbers, cast, check_finite, positive_int
+from densenet._validation import as_generator, as_matrix, as_numbers, cast, check_finite, check_matrix, positive_int
 from densenet.layers.activations import activation as activation_layer
 from densenet.layers.base import Layer, chain_input, chain_width, check_layers, copy_into
 from densenet.layers.dense import Dense
@@ -93,14 +94,11 @@ class Sequential:
         every = [layer for top in self.layers for layer in top.walk()]
         for i, layer in enumerate(every):
             if any(layer is other for other in every[:i]):
-                raise ValueError(f"{layer!r} stands twice in the model: a layer belongs to one place. Make a second one.")
+                raise ValueError(f"{layer!r} stands twice in the model: it belongs to one place. Make a second one.")
             if layer.__dict__.get("_owned"):
-                raise ValueError(f"{layer!r} belongs to another model already: make a new layer, or copy.deepcopy the model.")
+                raise ValueError(f"{layer!r} belongs to another model: make a new layer, or copy.deepcopy the model.")
         chain_width(self.layers, None, "Sequential")
-        try:
-            rng = np.random.default_rng(seed)
-        except (TypeError, ValueError):
-            raise ValueError(f"Sequential expects seed to be a whole number of at least 0, a Generator or None, got {seed!r}.") from None
+        rng = as_generator(seed, "Sequential")
         self._connect(np.zeros(sum(layer.n_params for layer in every), self.dtype))
         for layer in every:
             layer.reset_state(self.dtype)
@@ -123,7 +121,7 @@ class Sequential:
         self.n_in = chain_input(self.layers)
         self.n_out = chain_width(self.layers, self.n_in, "Sequential")
         self._forwards = [layer.forward for layer in self.layers]
-        first = next((i for i, top in enumerate(self.layers) if any(l.n_params for l in top.walk())), None)
+        first = next((i for i, top in enumerate(self.layers) if any(layer.n_params for layer in top.walk())), None)
         self._backwards: list[Callable[[Array], Array]] = []
         self._backward_first: Callable[[Array], None] | None = None
         if first is not None:
@@ -305,7 +303,7 @@ class Sequential:
         array([[6., 6.]], dtype=float32)
         """
         array = as_numbers(x, self._who, "x")
-        self._check_shape(array)
+        check_matrix(array, self.n_in, self._who)
         rows = self.predict_rows if batch_size is None else positive_int(batch_size, "predict", "batch_size")
         out = np.empty((len(array), self.output_width(array.shape[1])), self.dtype)
         work = Buffers()
@@ -329,10 +327,6 @@ class Sequential:
     @property
     def _who(self) -> str:
         return type(self.layers[0]).__name__
-
-    def _check_shape(self, array: Any) -> None:
-        if array.ndim != 2 or 0 in array.shape or (self.n_in is not None and array.shape[1] != self.n_in):
-            as_matrix(array[:0] if array.ndim == 2 and array.shape[1:] == (self.n_in,) else array, self.n_in, self.dtype, self._who)
 
     def _checked(self, x: Any) -> Array:
         made = as_matrix(x, self.n_in, self.dtype, self._who)
@@ -530,7 +524,7 @@ def mlp(
     if isinstance(activation, Layer) and hidden > 1:
         raise ValueError(f"mlp needs a new {activation!r} for each hidden layer: pass its class or its name.")
     layers: list[Layer] = []
-    for i, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (n_in, n_out) in enumerate(pairwise(sizes)):
         layers.append(Dense(n_in, n_out, kernel_initializer=kernel_initializer))
         if i < hidden:
             if batch_norm:

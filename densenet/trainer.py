@@ -19,11 +19,21 @@ from typing import Any
 
 import numpy as np
 
-from densenet import losses, metrics as metrics_module, optimizers
+from densenet import losses, optimizers
+from densenet import metrics as metrics_module
 from densenet._blas import one_pool, products
 from densenet._memory import Buffers
 from densenet._types import Array
-from densenet._validation import as_matrix, as_weights, fraction, nonnegative, nonnegative_int, positive, positive_int
+from densenet._validation import (
+    as_generator,
+    as_matrix,
+    as_weights,
+    fraction,
+    nonnegative,
+    nonnegative_int,
+    positive,
+    positive_int,
+)
 from densenet.batches import ArrayBatches, Batch, StreamBatches, rows_of, split
 from densenet.callbacks import Callback, Hooks, Run, state_arrays
 from densenet.history import History
@@ -259,12 +269,7 @@ class Trainer:
         for callback in (callbacks := [callbacks] if isinstance(callbacks, Callback) else list(callbacks)):
             if not isinstance(callback, Callback):
                 raise TypeError(f"fit expects callbacks to be Callback objects, got {callback!r}.")
-        try:
-            rng = np.random.default_rng(seed)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"fit expects seed to be a whole number of at least 0, a Generator or None, got {seed!r}."
-            ) from None
+        rng = as_generator(seed, "fit")
         history = History()
         checkpoint = None
         if resume is not None:
@@ -311,7 +316,8 @@ class Trainer:
             if isinstance(validation_data, tuple):
                 if len(validation_data) not in (2, 3):
                     raise ValueError(
-                        f"fit expects validation_data as (x, y) or (x, y, sample_weight), got {len(validation_data)} entries."
+                        "fit expects validation_data as (x, y) or (x, y, sample_weight), got "
+                        f"{len(validation_data)} entries."
                     )
                 validation = self._source(*validation_data, who="fit, validation_data,")
             else:
@@ -320,7 +326,8 @@ class Trainer:
         if isinstance(source, StreamBatches):
             if validation_split or class_weight is not None:
                 raise ValueError(
-                    "fit cannot take validation_split or class_weight with an iterable of batches: pass arrays, or weigh the batches."
+                    "fit cannot take validation_split or class_weight with an iterable of batches: pass arrays, or "
+                    "weigh the batches."
                 )
             return source, validation
         if class_weight is not None:
@@ -351,6 +358,8 @@ class Trainer:
 
     def _source(self, x: Any, y: Any, sample_weight: Any = None, *, who: str) -> ArrayBatches | StreamBatches:
         dtype = self.model.dtype
+        if isinstance(x, StreamBatches):
+            return x
         if y is None:
             if isinstance(x, np.ndarray) or hasattr(x, "to_numpy"):
                 raise ValueError(f"{who} expects targets: y is None.")
@@ -393,8 +402,9 @@ class Trainer:
 
         It holds the model, the optimizer's state, the position in the run with the shuffle's and the noise layers'
         generators, the history, and the callbacks' states. Inside a fit it can be called from a callback's
-        `on_batch_end`, `on_epoch_end` and `on_fit_end`; `ModelCheckpoint` does so regularly. After a fit it holds the
-        model as the callbacks have left it (the best or the averaged weights).
+        `on_batch_end`, `on_epoch_end` and `on_fit_end`; `ModelCheckpoint` does so regularly. After a fit its model is
+        the one that the callbacks have left (with the best or the averaged weights), and a resumed fit goes on from the
+        weights that were there before.
 
         Parameters
         ----------
@@ -560,11 +570,22 @@ class _Loop:
             run.stop("interrupted", lasting=False)
         finally:
             restore()
-            self.trainer._loop = None
+            self._end()
+
+    def _end(self) -> None:
+        """Keep what a checkpoint after the fit will need; call the end hooks, which may change the weights."""
+        trainer, arrays = self.trainer, state_arrays(self.trainer.model)
+        progress = trainer._loop = trainer._progress = None
+        try:
+            progress = trainer._progress = self.state_dict()
+            if self.hooks["on_fit_end"]:
+                progress["arrays"] = [array.copy() for array in arrays]
+        finally:
             try:
-                self.trainer._progress = self.state_dict()
+                self.hooks.end(self.state)
             finally:
-                hooks.end(run)
+                if progress is not None and all(map(np.array_equal, progress["arrays"] or arrays, arrays)):
+                    progress["arrays"] = None
 
     def _catch_interrupts(self) -> Callable[[], None]:
         """Let the first Ctrl-C end the run at a step boundary; the second raises."""
@@ -739,6 +760,7 @@ class _Loop:
             "gathered": gathered.state_dict() if gathered is not None and inside else None,
             "generator": generator,
             "gradients": self.trainer.model.grads.copy() if whole or not inside else None,  # else a step is to come
+            "arrays": None,  # weights and statistics, where they are not the model's any more
             "history": run.history.state_dict(),
             "hook": hooks.now if waiting else "",
             "callbacks": [

@@ -95,26 +95,78 @@ def test_every_optimizer_goes_downhill(name, problem, dtype):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_marks_equal_separate_vectors(name):
+@pytest.mark.parametrize("factor", [1.0, 0.25])
+def test_marks_equal_separate_vectors(name, factor):
     rng = np.random.default_rng(0)
-    p = rng.normal(size=9)
-    whole, parts = p.copy(), [p[:3].copy(), p[3:6].copy(), p[6:].copy()]
-    rate, decay = np.ones(9), np.ones(9)
-    rate[:3], rate[3:6], decay[6:] = 0, 1, 0
-    combined, second, third = EVERY[name](), EVERY[name](), EVERY[name]()
-    if hasattr(combined, "momentum") or name in ("adam", "adamw", "lion"):
-        combined.weight_decay = second.weight_decay = 0.1
-        third.weight_decay = 0.0
-    else:
-        combined.weight_decay = second.weight_decay = third.weight_decay = 0.0
+    p = rng.normal(size=12)
+    cuts = {"frozen": slice(0, 3), "plain": slice(3, 6), "undecayed": slice(6, 9), "slow": slice(9, 12)}
+    whole, parts = p.copy(), {key: p[cut].copy() for key, cut in cuts.items()}
+    rate, decay = np.ones(12), np.ones(12)
+    rate[cuts["frozen"]], rate[cuts["slow"]], decay[cuts["undecayed"]] = 0, factor, 0
+    combined, alone = EVERY[name](), {key: EVERY[name]() for key in cuts}
+    for key, optimizer in [("all", combined), *alone.items()]:
+        optimizer.weight_decay = 0.0 if key == "undecayed" or name == "rprop" else 0.1
+    if name != "rprop":  # its steps come from `etas`, and its rate is but the first of them
+        alone["slow"].learning_rate *= factor
     for _ in range(5):
-        g = rng.normal(size=9)
+        g = rng.normal(size=12)
+        if name == "rprop":
+            before = parts["slow"].copy()
+        for key, cut in cuts.items():
+            if key != "frozen":
+                alone[key].step(parts[key], g[cut])
+        if name == "rprop":
+            parts["slow"] = before + factor * (parts["slow"] - before)
         combined.step(whole, g, Marks(rate, decay))
-        second.step(parts[1], g[3:6])
-        third.step(parts[2], g[6:])
-    assert_array_equal(whole[:3], p[:3])
-    assert_allclose(whole[3:6], parts[1], rtol=1e-14)
-    assert_allclose(whole[6:], parts[2], rtol=1e-14)
+    for key, cut in cuts.items():
+        assert_allclose(whole[cut], parts[key], rtol=1e-13, err_msg=key)
+    assert combined.steps == 5
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_frozen_parameters_and_what_is_kept_for_them_keep_their_bits(name):
+    p = np.array([-0.0, 1.0, np.inf, 2.0, 3.0, -0.0], "f")
+    g = np.array([np.nan, 0.5, np.inf, -0.5, 0.25, np.nan], "f")
+    rate = np.array([0, 1, 0, 0.5, 1, 0], "f")
+    w, optimizer = p.copy(), EVERY[name]()
+    optimizer.weight_decay = 0.0 if name == "rprop" else 0.1
+    for _ in range(3):
+        optimizer.step(w, g, Marks(rate=rate))
+    frozen = rate == 0
+    assert_array_equal(w.view(np.int32)[frozen], p.view(np.int32)[frozen])
+    assert (w[~frozen] != p[~frozen]).all()
+    fresh = EVERY[name]()
+    fresh.step(np.ones(6, "f"), np.zeros(6, "f"), Marks(rate=np.zeros(6, "f")))
+    for slot in optimizer.slots:
+        assert_array_equal(optimizer.state_dict()[slot][frozen], fresh.state_dict()[slot][frozen])
+
+
+def test_new_marks_between_steps_change_no_state():
+    rng = np.random.default_rng(0)
+    a, b, gradients = rng.normal(size=6), None, rng.normal(size=(6, 6))
+    b = a.copy()
+    steady, changing = dn.Adam(0.1), dn.Adam(0.1)
+    for t, g in enumerate(gradients):
+        steady.step(a, g)
+        changing.step(b, g.copy(), [None, Marks(), Marks(rate=np.ones(6)), Marks(decay=np.zeros(6))][t % 4])
+    assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", sorted(set(EVERY) - {"rprop"}))
+def test_decay_joins_the_gradient_unless_it_is_decoupled(name):
+    rng = np.random.default_rng(0)
+    p, gradients = rng.normal(size=4), rng.normal(size=(4, 4))
+    w, v = p.copy(), p.copy()
+    decayed, plain = EVERY[name](), EVERY[name]()
+    decayed.weight_decay, plain.weight_decay = 0.1, 0.0
+    for g in gradients:
+        decayed.step(w, g)
+        if name in ("adamw", "lion"):
+            v *= 1 - plain.rate * 0.1
+            plain.step(v, g)
+        else:
+            plain.step(v, g + 0.1 * v)
+    assert_allclose(w, v, rtol=1e-13)
 
 
 def test_a_rate_factor_multiplies_the_whole_update():
@@ -180,9 +232,52 @@ def test_state_is_a_copy_and_is_checked():
     ):
         dn.SGD().load_state_dict(state)
     with pytest.raises(ValueError, match="Adam expects m in the state to be a vector like"):
-        dn.Adam().load_state_dict(state | {"m": np.zeros(4)})
-    with pytest.raises(ValueError, match="Adam has kept m of 3 parameters, float64, got 4, .*make a new optimizer"):
+        a.load_state_dict(state | {"m": np.zeros(4)})
+    with pytest.raises(ValueError, match=r"Adam has kept m of 3 parameters, float64, got 4, .*make a new optimizer"):
         a.step(np.zeros(4), np.zeros(4))
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    a, p = dn.NAdam(0.1), np.zeros(3)
+    for _ in range(2):
+        a.step(p, np.ones(3))
+    state = a.state_dict()
+    for change, message in (
+        ({"steps": -1}, "steps in the state to be a whole number of at least 0, got -1"),
+        ({"mu_product": "1"}, "mu_product in the state to be a finite number, got '1'"),
+        ({"learning_rate": float("nan")}, "learning_rate to be a finite number above 0 or a Schedule, got nan"),
+        ({"v": np.zeros((3, 1))}, r"expects v in the state to be a vector like \(3,\) float64, got \(3, 1\)"),
+        ({"v": np.zeros(3, int)}, "expects v in the state"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            a.load_state_dict({key: 7 * value for key, value in state.items()} | change)
+        after = a.state_dict()
+        assert list(after) == list(state)
+        assert all(np.array_equal(after[key], state[key]) for key in state)
+
+
+def test_the_state_carries_rate_and_schedule():
+    a, b = dn.Adam(0.1), dn.Adam(0.2)
+    a.learning_rate = 0.025
+    b.load_state_dict(a.state_dict())
+    assert b.rate == 0.025
+    a.learning_rate = dn.Warmup(dn.CosineDecay(0.1, 10), 2)
+    b.load_state_dict(a.state_dict())
+    assert b.learning_rate == dn.Warmup(dn.CosineDecay(0.1, 10), 2)
+    unused = dn.Adam().state_dict()
+    b.step(np.zeros(3), np.ones(3))
+    b.load_state_dict(unused)
+    b.step(np.zeros(5), np.ones(5))  # it starts anew
+    assert b.steps == 1
+
+
+def test_a_loaded_state_is_not_shared():
+    a, b, p = dn.SGD(0.1, momentum=0.9), dn.SGD(0.1, momentum=0.9), np.zeros(2)
+    a.step(p, np.ones(2))
+    state = a.state_dict()
+    b.load_state_dict(state)
+    b.step(p, np.ones(2))
+    assert_array_equal(state["v"], np.ones(2))
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -247,6 +342,17 @@ def test_vectors_that_do_not_fit():
     ):
         with pytest.raises(ValueError, match=message):
             dn.SGD().step(p, g)
+    for marks in (Marks(rate=np.ones(2)), Marks(decay=np.ones(3, "f"))):
+        with pytest.raises(ValueError, match=r"SGD.step expects marks.(rate|decay) like params, \(3,\) float64"):
+            dn.SGD().step(np.zeros(3), np.zeros(3), marks)
+    fixed = np.zeros(3)
+    fixed.flags.writeable = False
+    with pytest.raises(ValueError, match="contiguous, read-only"):
+        dn.SGD().step(fixed, np.zeros(3))
+    optimizer = dn.Adam()
+    optimizer.step(np.zeros(3), np.zeros(3))
+    with pytest.raises(ValueError, match="3 parameters, float64, got 3, float32"):
+        optimizer.step(np.zeros(3, "f"), np.zeros(3, "f"))
     with pytest.raises(TypeError, match="expects params to be a NumPy array, got list"):
         dn.SGD().step([1.0], np.zeros(1))
 
@@ -259,6 +365,40 @@ def test_a_schedule_is_asked_with_the_steps_done():
         path.append(-p[0])
     assert path == [1.0, 2.0, 2.5, 3.0, 3.25]
     assert optimizer.rate == 0.25
+
+
+def test_a_schedule_of_ones_own_and_one_that_gives_no_rate():
+    class Sawtooth(dn.Schedule):
+        def __call__(self, step):
+            return [0.5, 0.0, 0.25, -1.0][step]
+
+    optimizer, p = dn.SGD(Sawtooth()), np.zeros(1)
+    for expected in (-0.5, -0.5, -0.75):
+        optimizer.step(p, np.ones(1))
+        assert p[0] == expected
+    with pytest.raises(ValueError, match=r"finite rate of at least 0, but Sawtooth\(\) gives -1.0 after 3 steps"):
+        optimizer.step(p, np.ones(1))
+    assert optimizer.steps == 3
+    assert p[0] == -0.75
+
+
+def test_arguments_may_change_between_steps():
+    a, b, p = dn.SGD(0.1, momentum=0.9), dn.SGD(0.1, momentum=0.9), np.ones(3)
+    q, g = p.copy(), np.arange(3.0)
+    for _ in range(2):
+        a.step(p, g)
+        b.step(q, g)
+    a.momentum, a.weight_decay, a.learning_rate = 0.5, 0.1, 0.2
+    expected = q - 0.2 * (0.5 * b.state_dict()["v"] + g + 0.1 * q)
+    a.step(p, g)
+    assert_allclose(p, expected, rtol=1e-14)
+
+
+def test_a_strided_gradient_is_read_right():
+    G, p, q = np.arange(8.0).reshape(4, 2), np.zeros(4), np.zeros(4)
+    for optimizer, w, g in ((dn.Adam(0.1), p, G[:, 1]), (dn.Adam(0.1), q, G[:, 1].copy())):
+        optimizer.step(w, g)
+    assert_array_equal(p, q)
 
 
 def test_names_and_reprs():

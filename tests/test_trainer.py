@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import multiprocessing
 import os
 import pickle
 import signal
@@ -644,3 +645,50 @@ def test_metrics_know_several_labels_from_one_class():
     trainer = dn.Trainer(dn.mlp([3, 16, 2], seed=0), dn.SigmoidCrossEntropy(), dn.Adam(0.05), metrics=["accuracy"])
     trainer.fit(X, y, epochs=30, seed=0)
     assert trainer.evaluate(X, y)["accuracy"] == np.mean(trainer.predict_classes(X) == y)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.float16, np.longdouble, ">f8"])
+def test_other_number_types_are_converted_and_never_overflow(dtype):
+    x = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 0, 1]], dtype)
+    t = np.array([0, 1, 1, 0], dtype) if dtype is bool else np.array([0, 120, 110, 100], dtype)
+    a, b = regressor(), regressor()
+    one = a.fit(x, t, epochs=2, batch_size=2, shuffle=False)
+    two = b.fit(x.astype(float), t.astype(float), epochs=2, batch_size=2, shuffle=False)
+    assert one["loss"] == two["loss"]
+    assert_array_equal(a.model.params, b.model.params)
+
+
+@pytest.mark.parametrize(
+    "turn", [np.asfortranarray, lambda a: np.repeat(a, 2, axis=0)[::2], lambda a: a[::-1].copy()[::-1]]
+)
+def test_layouts_train_alike_and_inputs_are_not_written(turn):
+    x, t = turn(X), turn(T[:, None])
+    for array in (x, t):
+        array.flags.writeable = False
+    a, b = regressor(), regressor()
+    a.fit(x, t, epochs=2, seed=0)
+    b.fit(X, T, epochs=2, seed=0)
+    assert_array_equal(a.model.params, b.model.params)
+    assert_array_equal(x, X)
+
+
+def _predict_in_a_process(model, x, results):
+    results.put(model.predict(x))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_models_work_in_other_processes(method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system has no {method}")
+    context = multiprocessing.get_context(method)
+    trainer = classifier()
+    trainer.fit(X, Y, epochs=1)
+    results = context.Queue()
+    process = context.Process(target=_predict_in_a_process, args=(trainer.model, X, results))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of fork where threads run, as BLAS's do
+        process.start()
+    answer = results.get(timeout=60)
+    process.join()
+    with dn.threads(1):
+        assert_allclose(answer, trainer.model.predict(X), rtol=1e-12)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,10 @@ _TOKEN = re.compile(
     rf"d(?:E|{_NAME})/d(?:{_NAME}|{_OUTPUT})|{_NAME}|{_OUTPUT}|(?<![A-Za-z])[py]_\d+|\balpha\b|[A-Z]\w+(?=\([az]\()"
 )
 _PARTS = re.compile(r"(?P<new>new )?(?P<name>[A-Za-z][A-Za-z0-9]*)(?P<prime>'?)\((?P<layer>\d+)\)(?:_\{?(?P<below>[\d,]+)\}?)?")
-_POWER = re.compile(r"e([+-]\d+)")
+_POWER = re.compile(r"(?<=\d)e([+-]\d+)")
+_WORDS = re.compile(r"(?<!\\)\b[A-Za-z][a-zA-Z',]+(?: [A-Za-z]{2,})*")
+_PATH = re.compile(r"(?:\d+|bias)(?:-(?:\d+|\w+ [\w ]+))+|\d[\d,]* smaller")
+_LATEX_SPECIAL = re.compile(r"([&%$#_{}])")
 
 
 def number(value: float) -> str:
@@ -57,11 +61,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, sentences, and lines of equations."""
+    """A heading, sentences, and lines of equations; `loud` is a sentence that nobody may miss."""
 
     title: str
     sentences: tuple[str, ...] = ()
     lines: tuple[Line, ...] = ()
+    loud: str = ""
 
 
 # -- text ----------------------------------------------------------------------------------------------------------
@@ -71,12 +76,14 @@ def to_text(sections: Sequence[Section]) -> str:
     """The sections as plain text."""
     out: list[str] = []
     for section in sections:
-        out += ["", section.title, *(f"  {sentence}" for sentence in section.sentences)]
+        out += ["", section.title]
+        for sentence in (section.loud, *section.sentences):
+            out += textwrap.wrap(sentence, 110, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
         width = max((len(line.left) for line in section.lines if len(line.left) <= 40), default=0)
         sides = [" = ".join([line.left.ljust(width), *line.sides[1:]]) for line in section.lines]
-        remarks = max((len(s) for s, line in zip(sides, section.lines, strict=True) if line.remark), default=0)
+        remarks = max((len(side) for side in sides if len(side) <= 80), default=0)
         for side, line in zip(sides, section.lines, strict=True):
-            out.append(f"  {side.ljust(remarks)}   {line.remark}" if line.remark else f"  {side}")
+            out.append(f"  {side.ljust(remarks)}   {line.remark}".rstrip())
     return "\n".join(out[1:])
 
 
@@ -93,9 +100,18 @@ def latex(text: str) -> str:
     >>> latex("dE/dw(4)_{2,1} x 2e-05") == r"\frac{\partial E}{\partial w^{(4)}_{2,1}} \cdot 2\cdot 10^{-5}"
     True
     """
-    text = _TOKEN.sub(lambda m: _latex_token(m[0]), text)
-    text = re.sub(r"(?<=\d)e([+-]\d+)", lambda m: rf"\cdot 10^{{{int(m[1])}}}", text)
-    return text.replace(" x ", r" \cdot ").replace("%", r"\%")
+    if _PATH.fullmatch(text):
+        return _latex_words(text, "text")
+    out, at = [], 0
+    for match in _TOKEN.finditer(text):
+        out += [_latex_between(text[at : match.start()]), _latex_token(match[0])]
+        at = match.end()
+    return "".join([*out, _latex_between(text[at:])])
+
+
+def _latex_between(text: str) -> str:
+    text = _POWER.sub(lambda m: rf"\cdot 10^{{{int(m[1])}}}", text).replace("%", r"\%")
+    return _WORDS.sub(lambda m: rf"\text{{{m[0]}}}", text).replace(" x ", r" \cdot ")
 
 
 def _latex_token(token: str) -> str:
@@ -124,7 +140,7 @@ def _latex_sentence(text: str, style: str = "text") -> str:
 
 
 def _latex_words(text: str, style: str) -> str:
-    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text)
+    escaped = _LATEX_SPECIAL.sub(r"\\\1", text)
     return rf"\{style}{{{escaped}}}" if text else ""
 
 
@@ -133,7 +149,9 @@ def to_latex(sections: Sequence[Section]) -> str:
     rows: list[str] = []
     for section in sections:
         rows.append("&" + _latex_sentence(section.title, "textbf"))
-        rows += [r"&\quad " + _latex_sentence(sentence) for sentence in section.sentences]
+        rows += [r"&\quad " + _latex_sentence(part, "textbf") for part in textwrap.wrap(section.loud, 110)]
+        for sentence in section.sentences:
+            rows += [r"&\quad " + _latex_sentence(part) for part in textwrap.wrap(sentence, 110)]
         for line in section.lines:
             first, *rest = (latex(side) for side in line.sides)
             remark = rf" \qquad {_latex_sentence(line.remark)}" if line.remark else ""
@@ -163,7 +181,7 @@ def html_text(text: str) -> str:
 
 def _html_words(text: str) -> str:
     escaped = html.escape(text, quote=False).replace(" x ", " &middot; ")
-    return re.sub(r"(?<=\d)e([+-]\d+)", lambda m: f"&middot;10<sup>{int(m[1])}</sup>", escaped)
+    return _POWER.sub(lambda m: f"&middot;10<sup>{int(m[1])}</sup>", escaped)
 
 
 def _html_token(token: str) -> str:
@@ -189,6 +207,8 @@ def to_html(sections: Sequence[Section]) -> str:
     out = ['<div style="line-height:1.5">']
     for section in sections:
         out.append(f"<h4>{html_text(section.title)}</h4>")
+        if section.loud:
+            out.append(f"<p><strong>{html_text(section.loud)}</strong></p>")
         out += [f"<p>{html_text(sentence)}</p>" for sentence in section.sentences]
         if section.lines:
             rows = "".join(_html_row(line) for line in section.lines)

@@ -88,8 +88,9 @@ class Paths:
     def __init__(self, graph: Graph, layer: int, source: int | None, target: int) -> None:
         self.graph, self.layer, self.source, self.target = graph, layer, source, target
         self._sizes = graph.absolute()
-        enters, self.start = graph.dense[layer]
-        self.enters = np.ones(len(graph.delta)) if source is None else graph.columns[enters].values[:, source]
+        self.start_column, self.start = graph.dense[layer]
+        self.name = f"b({layer})_{target + 1}" if source is None else f"w({layer})_{{{source + 1},{target + 1}}}"
+        self.enters = np.ones(len(graph.delta)) if source is None else graph.columns[self.start_column].values[:, source]
         self.entering = float(self.enters[0])
 
     @cached_property
@@ -241,7 +242,7 @@ class Paths:
     def path(self, trail: Trail) -> Path:
         """The path along a trail, with its factors."""
         neurons: list[int | str | Passage] = ["bias" if self.source is None else self.source + 1, self.target + 1]
-        factors = [] if self.source is None else [Factor(f"a({self.layer - 1})_{self.source + 1}", self.entering)]
+        factors = [] if self.source is None else [Factor(self.entry_name(self.start_column, self.source), self.entering)]
         neuron = self.target
         for number, there in trail:
             link = self.graph.links[number]
@@ -267,23 +268,25 @@ class Paths:
         name = self.graph.columns[self.graph.output].name
         return f"dE/d{name}" if name[0] == "z" else "dE/dy^"
 
-    def parts_by_layer(self, path: Path) -> list[tuple[str, float, float]]:
-        """G(l) of every dense layer passed, from the weight to the output: (symbol of w(l), what enters it, G(l)).
+    def entry_name(self, column: int, neuron: int) -> str:
+        """What enters a weight from that neuron (from 0): "a(2)_1"."""
+        return f"a({self.graph.columns[column].number})_{neuron + 1}"
 
-        G(l) is this path's part of dE/dw(l): what enters w(l) times the factors after z(l).
+    def weights_passed(self, path: Path) -> list[tuple[str, Factor | None, int]]:
+        """Every weight of a path from the one explained to the output, as the notes' formula names them.
+
+        For each: its name, what enters it (None for a bias), and how many of the path's factors come before what
+        follows its neuron's sum: the product of the factors from there on is the derivative of E by that sum along
+        the path.
         """
-        rest = [1.0] * (len(path.factors) + 1)
-        for i in range(len(path.factors) - 1, -1, -1):
-            rest[i] = rest[i + 1] * path.factors[i].value
-        bias = self.source is None
-        symbol = f"b({self.layer})_{self.target + 1}" if bias else f"w({self.layer})_{{{path.neurons[0]},{path.neurons[1]}}}"
-        found = [(symbol, self.entering, rest[0])]
-        at, neuron = int(not bias), self.target
+        first = path.factors[0] if self.source is not None else None
+        found = [(self.name, first, int(first is not None))]
+        at, neuron = found[0][2], self.target
         for number, there in path.trail:
             link = self.graph.links[number]
             at += link.values is not None
             if link.kind == "weights":
-                enters = float(self.graph.columns[link.start].values[0, neuron])
-                found.append((f"{link.symbol}_{{{neuron + 1},{there + 1}}}", enters, enters * rest[at]))
+                enters = Factor(self.entry_name(link.start, neuron), float(self.graph.columns[link.start].values[0, neuron]))
+                found.append((f"{link.symbol}_{{{neuron + 1},{there + 1}}}", enters, at))
             neuron = there
         return found

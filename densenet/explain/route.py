@@ -423,14 +423,13 @@ def route(
         total += float(graph.forward(paths.start, tangent).sum())
         absolute += paths.absolute
     own = subject.own_dtype_model() if subject.dtype != np.float64 else subject.model
-    name = f"b({number})_{j + 1}" if i is None else f"w({number})_{{{i + 1},{j + 1}}}"
     return Route(
         layer=number,
         source="bias" if i is None else i + 1,
         target=j + 1,
         sample=None if sample is None else subject.rows.start,
         training=subject.training,
-        name=name,
+        name=paths.name,
         element=f"{layer_place(subject.model, dense)}.{array}[{', '.join(map(str, index))}]",
         value=float(getattr(dense, array)[index]),
         error=error,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from densenet.explain.notation import Line, Section, number, number_word, signed
@@ -38,8 +39,8 @@ def _head(route: Route) -> Section:
     if route.source == "bias":
         joins = f"{route.name} is the bias of {end}"
     else:
-        start = f"input {route.source}" if route.layer == 1 else f"neuron {route.source} of what enters"
-        joins = f"{route.name} joins {start} to {end}" if route.layer == 1 else f"{route.name} joins {start} to {end}"
+        start = f"input {route.source}" if route.layer == 1 else f"neuron {route.source} of those that enter"
+        joins = f"{route.name} joins {start} to {end}"
     rows = len(route._subject.x)
     whose = (
         f"E is the error of the whole batch of {rows} rows"
@@ -49,41 +50,40 @@ def _head(route: Route) -> Section:
     noise = " The masks of the last training pass are repeated." if route.training else ""
     return Section(
         f"dE/d{route.name}: why this weight changes",
-        (
-            f"Layers (dense ones) and neurons count from 1: {joins}.",
-            f"Arrays count from 0: it is {route.element} = {number(route.value)}.",
-            f"{whose}: E = {number(route.error)}.{noise}",
-        ),
+        (f"{whose}: E = {number(route.error)}.{noise}",),
+        loud=f"Dense layers and neurons count from 1: {joins}. Arrays count from 0: it is {route.element} = {number(route.value)}.",
     )
 
 
 def _as_the_notes_have_it(route: Route, path: Path) -> Section:
-    parts = route._one.parts_by_layer(path)
-    names = [symbol for symbol, _, _ in parts]
-    quotients = [f"dE/d{names[-1]}", *(f"d{b}/d{a}" for a, b in zip(names[-2::-1], names[:0:-1], strict=True))]
-    lines = [Line(f"dE/d{names[0]}", " x ".join(quotients), remark="the part that this path has in it")]
-    layers = [name.partition("(")[2].partition(")")[0] for name in names]
-    last = parts[-1][2]
-    lines.append(Line(quotients[0], f"G({layers[-1]})", value=last))
-    for place in range(len(parts) - 2, -1, -1):
-        here, after = parts[place][2], parts[place + 1][2]
-        quotient = quotients[len(parts) - 1 - place]
-        formula = f"G({layers[place]}) / G({layers[place + 1]})"
-        if after:
-            lines.append(Line(quotient, formula, value=here / after))
-        else:
-            lines.append(Line(quotient, formula, remark=f"has no value: G({layers[place + 1]}) is 0"))
-    if len(parts) > 1:
-        whole = " x ".join(_bare(line) for line in lines[1:])
-        lines.append(Line(f"G({layers[0]})", whole, value=parts[0][2], remark="the product"))
+    weights = route._one.weights_passed(path)
+    names = [name for name, _, _ in weights]
+    quotients = [f"dE/d{names[-1]}", *(f"d{names[i + 1]}/d{names[i]}" for i in range(len(names) - 2, -1, -1))]
+    lines = [Line(f"dE/d{names[0]}", " x ".join(quotients), remark="along this path")]
+    values: list[float] = []
+    for i in range(len(weights) - 1, -1, -1):
+        _, enters, at = weights[i]
+        last = i == len(weights) - 1
+        factors = path.factors[at : None if last else weights[i + 1][2]]
+        over = None if last else weights[i + 1][1]
+        shown = [enters, *factors] if enters is not None else list(factors)
+        formula = " x ".join(factor.name for factor in shown) + (f" / {over.name}" if over else "")
+        quotient = quotients[len(weights) - 1 - i]
+        if over is not None and over.value == 0:
+            lines.append(Line(quotient, formula, remark=f"has no value: {over.name} is 0"))
+            continue
+        values.append(math.prod(factor.value for factor in shown) / (over.value if over else 1.0))
+        numbers = " x ".join(signed(factor.value) for factor in shown) + (f" / {signed(over.value)}" if over else "")
+        lines.append(Line(quotient, formula, numbers, values[-1]))
+    if len(values) == len(weights) > 1:
+        lines.append(Line("product", " x ".join(map(signed, values)), value=math.prod(values)))
     count = f"{number_word(len(quotients))} factor" + "s" * (len(quotients) > 1)
-    sentences = ["Weights do not depend on one another, so these quotients are no derivatives. Read exactly: G(l) is this path's"]
-    sentences[0] += " part of dE/dw(l), and dw(l+1)/dw(l) stands for G(l+1) turned into G(l), which is G(l) / G(l+1)."
-    return Section(f"The path {path} in {count}, as the notes write it", tuple(sentences), tuple(lines))
-
-
-def _bare(line: Line) -> str:
-    return signed(line.value) if line.value is not None else "?"
+    sentence = (
+        "Weights do not depend on one another, so a quotient of two weights is no derivative. Read exactly, the first factor is "
+        "this path's part of the gradient of the last weight, and each further one turns the part of a weight's gradient "
+        "into the part of the weight before it."
+    )
+    return Section(f"The path {path} in {count}, as the notes write it", (sentence,), tuple(lines))
 
 
 def _factors(route: Route, path: Path) -> Section:
@@ -117,7 +117,7 @@ def _factors(route: Route, path: Path) -> Section:
 
 def _sum(route: Route, k: int) -> Section:
     paths = route.paths(k)
-    lines = [Line(str(p), value=p.contribution, remark=f"{p.share:+.1%} of all sizes") for p in paths]
+    lines = [Line(str(p), value=p.contribution, remark=f"share {p.share:+.1%}") for p in paths]
     rest = route.n_paths - len(paths)
     if rest:
         left = route.total - sum(p.contribution for p in paths)

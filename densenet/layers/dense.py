@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -128,6 +128,8 @@ class Dense(Layer):
         self._ones[...] = 1
 
     def forward(self, x: Array, training: bool = True) -> Array:
+        if not isinstance(x, np.ndarray):
+            return self._forward_sparse(x)
         if x.shape != self._shape:
             self._resize(x)
         self._x, z = x, self._z
@@ -135,10 +137,24 @@ class Dense(Layer):
         self._nn(x, self._W, z, 1.0)  # Z = X W + 1 b^T
         return z
 
+    def _forward_sparse(self, x: Any) -> Array:
+        """The same for the rows of a SciPy sparse matrix, which the estimators pass to the first layer."""
+        self._check_input(x)
+        self._shape, self._out_shape = (), (x.shape[0], self.n_out)
+        self._ones = self._buffer("ones", (x.shape[0],), self.W.dtype)
+        self._ones[...] = 1
+        self._x, z = x, x @ self._W
+        if self.use_bias:
+            z += self._b  # Z = X W + 1 b^T
+        return cast(Array, z)
+
     def backward_parameters(self, delta: Array) -> None:
         if delta.shape != self._out_shape:
             self._check_delta(delta)
-        self._tn(self._x, delta, self._dW, 0.0)  # dE/dW = X^T D
+        if isinstance(self._x, np.ndarray):
+            self._tn(self._x, delta, self._dW, 0.0)  # dE/dW = X^T D
+        else:
+            self._dW[...] = self._x.T @ delta
         if self.use_bias:
             self._column_sums(delta, self._ones, self._db)  # dE/db = D^T 1
 
@@ -149,9 +165,12 @@ class Dense(Layer):
 
     def infer(self, x: Array, out: Array | None = None) -> Array:
         self._check_input(x)
-        z = np.empty((len(x), self.n_out), self.W.dtype) if out is None else out
+        z = np.empty((x.shape[0], self.n_out), self.W.dtype) if out is None else out
         z[...] = self._b if self.use_bias else 0.0
-        self._nn(x, self._W, z, 1.0)  # Z = X W + 1 b^T
+        if isinstance(x, np.ndarray):
+            self._nn(x, self._W, z, 1.0)  # Z = X W + 1 b^T
+        else:
+            z += x @ self._W
         return z
 
     @property

@@ -22,8 +22,8 @@ from densenet._types import Array
 from densenet._validation import is_number, nonnegative_int
 from densenet.optimizers.schedules import Schedule
 
-CHUNK = 32_768
-"""Entries worked on at a time, so that what a rule touches stays in the cache."""
+CHUNK_BYTES = 1 << 17
+"""Of each vector, worked on at a time: what a rule touches stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ class Optimizer(ABC):
             self.start(self._state)
         self._dtype, self._add_scaled, self._scalars = params.dtype, products(params.dtype).add_scaled, {}
         whole = not self.slots and not self.weight_decay
-        length = params.size if whole else min(params.size, CHUNK)
+        length = params.size if whole else min(params.size, CHUNK_BYTES // params.itemsize)
         work, shrunk, *scratch = (np.empty(length, params.dtype) for _ in range(2 + len(self.scratch)))
         rates, decays = (None, None) if marks is None else (marks.rate, marks.decay)
         self._parts = []
@@ -272,8 +272,7 @@ class Optimizer(ABC):
             )
         if grads.shape != params.shape or grads.dtype != params.dtype:
             raise ValueError(
-                f"{who}.step expects params and grads of one shape (n,) and dtype, got {params.shape} {params.dtype} and "
-                f"{grads.shape} {grads.dtype}."
+                f"{who}.step expects grads like params, {params.shape} {params.dtype}, got {grads.shape} {grads.dtype}."
             )
         for name, mark in () if marks is None else (("rate", marks.rate), ("decay", marks.decay)):
             if mark is not None and (mark.shape != params.shape or mark.dtype != params.dtype):
@@ -284,8 +283,8 @@ class Optimizer(ABC):
         for slot, kept in (self._state or {}).items():
             if kept.shape != params.shape or kept.dtype != params.dtype:
                 raise ValueError(
-                    f"{who} has state for {kept.size} parameters of {kept.dtype} ({slot}), got {params.size} of "
-                    f"{params.dtype}: use a new optimizer."
+                    f"{who} has kept {slot} of {kept.size} parameters, {kept.dtype}, got {params.size}, "
+                    f"{params.dtype}: make a new optimizer for another vector."
                 )
 
     # -- the state ---------------------------------------------------------------------------------------------
@@ -330,7 +329,7 @@ class Optimizer(ABC):
             for slot, array in arrays.items():
                 if array.ndim != 1 or array.shape != like.shape or array.dtype != like.dtype or array.dtype.kind != "f":
                     raise ValueError(
-                        f"{who} expects state vectors of one size, {like.shape} {like.dtype}, got {slot} of "
+                        f"{who} expects {slot} in the state to be a vector like {like.shape} {like.dtype}, got "
                         f"{array.shape} {array.dtype}."
                     )
         steps = nonnegative_int(state["steps"], who, "steps in the state")

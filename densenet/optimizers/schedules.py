@@ -114,7 +114,7 @@ class PolynomialDecay(Schedule):
 
     def __call__(self, step: int) -> float:
         left = 1 - min(step, self.steps) / self.steps
-        return (self.initial - self.final) * left**self.power + self.final
+        return (self.initial - self.final) * math.pow(left, self.power) + self.final
 
 
 class InverseTimeDecay(Schedule):
@@ -266,7 +266,8 @@ class OneCycle(Schedule):
 
     References
     ----------
-    .. [1] Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates" (2018).
+    .. [1] Smith and Topin, "Super-convergence: very fast training of neural networks using large learning
+       rates" (2018).
 
     Examples
     --------

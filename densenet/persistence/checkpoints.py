@@ -59,7 +59,8 @@ class Checkpoint:
             trainer.optimizer.load_state_dict(self.optimizer_state)
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(f"the checkpoint's optimizer state does not fit: {error}") from None
-        for array, kept in zip(state_arrays(model), state_arrays(self.model), strict=True):
+        arrays: list[Array] = self.progress["arrays"] or state_arrays(self.model)
+        for array, kept in zip(state_arrays(model), arrays, strict=True):
             array[...] = kept
         for layer, kept_layer in zip(_every(model), _every(self.model), strict=True):
             layer.marks.update(kept_layer.marks)
@@ -127,6 +128,7 @@ _PROGRESS = {
     "gathered": dict | None,
     "generator": np.random.Generator | None,
     "gradients": np.ndarray | None,
+    "arrays": list | None,
     "history": dict,
     "hook": str,
     "callbacks": list,
@@ -139,6 +141,7 @@ def _is_progress(progress: Any, model: Sequential) -> bool:
         return False
     gathered, gradients, figures = progress["gathered"], progress["gradients"], progress["history"]["figures"]
     vectors = [gradients, None if gathered is None else gathered.get("sum")]
+    arrays, wanted = progress["arrays"], [(array.shape, array.dtype) for array in state_arrays(model)]
     return (
         all(_has(callback, _CALLBACK) for callback in progress["callbacks"])
         and all(isinstance(metric, dict) for metric in progress["metrics"])
@@ -146,6 +149,7 @@ def _is_progress(progress: Any, model: Sequential) -> bool:
         and all(v is None or (v.shape, v.dtype) == (model.params.shape, model.dtype) for v in vectors)
         and all(isinstance(column, np.ndarray) and column.ndim == 1 for column in figures.values())
         and len({len(column) for column in figures.values()}) < 2
+        and (arrays is None or [(getattr(a, "shape", None), getattr(a, "dtype", None)) for a in arrays] == wanted)
         and len(progress["sums"]) == 3
         and min(progress["epoch"], progress["batch"], progress["step"]) >= 0
         and progress["hook"] in ("", "on_batch_end", "on_epoch_end")

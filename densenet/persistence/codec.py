@@ -173,10 +173,10 @@ class Encoder:
 
 
 class Decoder:
-    """Turns plain values back; arrays are taken out by name, each of them once."""
+    """Turns plain values back; arrays are taken out by name, each of them once, so that nobody holds them twice."""
 
     def __init__(self, arrays: dict[str, Array]) -> None:
-        self.arrays = dict(arrays)
+        self.arrays = arrays
 
     def take(self, name: Any) -> Array:
         """An array, in native byte order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -154,7 +155,7 @@ def decode_model(tree: Any, decoder: Decoder) -> Sequential:
         model.preparation = None if state is None else TablePreparation.from_state(state)
     except CheckpointError:
         raise
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise CheckpointError(f"its parts do not fit together: {error}") from None
     return model
 
@@ -166,29 +167,38 @@ def _every(layers: list[Layer]) -> list[Layer]:
 def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder) -> Sequential:
     """Layers and their arrays as a model. Memory is taken only for what the file has been seen to hold."""
     every = _every(layers)
-    parts: list[Array] = []
-    states: list[dict[str, Array]] = []
+    wanted = [
+        (f"layers.{i}.{name}", shape)
+        for i, layer in enumerate(every)
+        for name, shape in layer.parameter_shapes().items()
+    ]
+    for name, shape in wanted:
+        _check_fit(decoder.arrays.get(name), name, dtype, shape)
     for i, layer in enumerate(every):
-        for name, shape in layer.parameter_shapes().items():
-            parts.append(_fitting(decoder.take(f"layers.{i}.{name}"), f"layers.{i}.{name}", dtype, shape))
-        states.append({name: decoder.take(f"layers.{i}.{name}") for name in layer.state_names})
+        held = sum(decoder.arrays[f"layers.{i}.{name}"].size for name in layer.state_names)
+        if layer.state_names and max(layer.n_in or 0, layer.n_out or 0) > held + 2**20:
+            raise CheckpointError(f"layer {i}, {layer!r}, is larger than what the file holds of it.")
         if layer.draws and layer._rng is None:
             raise CheckpointError(f"the generator of layer {i}, {layer!r}, is missing.")
-    params = np.concatenate([part.reshape(-1) for part in parts]) if parts else np.zeros(0, dtype)
+    params = np.empty(sum(math.prod(shape) for _, shape in wanted), dtype)
+    start = 0
+    for name, shape in wanted:
+        end = start + math.prod(shape)
+        params[start:end] = decoder.take(name).reshape(-1)
+        start = end
     model = Sequential.__new__(Sequential)
     model.__setstate__({"layers": layers, "dtype": dtype, "params": params})
-    for i, (layer, state) in enumerate(zip(every, states, strict=True)):
-        held = sum(array.size for array in state.values())
-        if state and max(layer.n_in or 0, layer.n_out or 0) > held + 2**20:
-            raise CheckpointError(f"layer {i}, {layer!r}, is larger than what the file holds of it.")
+    for i, layer in enumerate(every):
         layer.reset_state(dtype)
-        for name, array in state.items():
-            fresh = getattr(layer, name)
-            setattr(layer, name, _fitting(array, f"layers.{i}.{name}", fresh.dtype, fresh.shape))
+        for name, fresh in layer.state.items():
+            array = decoder.take(f"layers.{i}.{name}")
+            _check_fit(array, f"layers.{i}.{name}", fresh.dtype, fresh.shape)
+            setattr(layer, name, array)
     return model
 
 
-def _fitting(array: Array, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+def _check_fit(array: Array | None, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    if array is None:
+        raise CheckpointError(f"there is no array {name!r}.")
     if array.dtype != dtype or array.shape != shape:
         raise CheckpointError(f"array {name!r} is {array.dtype} {array.shape}, and the model wants {dtype} {shape}.")
-    return array
