@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,15 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with the defaults that there are."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None:
+            return action.help
+        return argparse.ArgumentDefaultsHelpFormatter._get_help_string(self, action)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (``sys.argv`` by default); returns the exit code.
 
@@ -46,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         args.run(args)
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, TypeError, OSError, ImportError) as error:
         text = " ".join(str(error).split())
         print(f"densenet {args.command}: {text}", file=sys.stderr)
@@ -65,7 +76,7 @@ def _parser() -> _Parser:
         help="train on the shipped digits, or on a CSV table",
         description="Train a dense network and write the model, its history and a picture of the learning curves. "
         "Without DATA: the shipped handwritten digits.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
     )
     train.add_argument("data", nargs="?", metavar="DATA", help="a CSV file with a header line (with --target)")
     train.add_argument("--target", help="the column of DATA to predict")
@@ -173,7 +184,7 @@ def _train(args: argparse.Namespace) -> None:
         seed=rng,
         callbacks=[EarlyStopping(patience=args.patience, restore_best_weights=True)],
     )
-    print(f"{len(history)} epochs in {history['seconds'][-1] if len(history) else 0:.1f} s ({history.stopped})")
+    print(f"{len(history)} epochs in {history['seconds'][-1] if len(history) else 0:.2f} s ({history.stopped})")
     print(_results(trainer, preparation, x, y, training, held_out))
     _write(args.output, model, loss, preparation, history)
 

@@ -175,3 +175,18 @@ def test_help_as_a_module(arguments):
     result = subprocess.run([sys.executable, "-m", "densenet", *arguments], capture_output=True, text=True, check=True)
     assert "densenet" in result.stdout
     assert result.stderr == ""
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, flowers):
+    run("train", flowers, "--target", "species", "--epochs", 1, "--output", tmp_path / "run")
+    with open(flowers, encoding="utf-8") as file:
+        head, *rows = file.read().splitlines()
+    long = tmp_path / "long.csv"
+    long.write_text("\n".join([head, *rows * 200]) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "densenet", "predict", str(tmp_path / "run" / "model.npz"), str(long)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "species\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
