@@ -124,6 +124,8 @@ from densenet.persistence import (
     to_torch,
 )
 from densenet.second_order import (
+    FullBatchSolver,
+    LevenbergMarquardt,
     gauss_newton_product,
     hessian_product,
     jacobian,
@@ -158,6 +160,8 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "CosineDecay",
     "CosineRestarts",
     "Dense",
+    "DenseClassifier",
+    "DenseRegressor",
     "DivergenceError",
     "Dropout",
     "ELU",
@@ -167,6 +171,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "ExponentialDecay",
     "F1",
     "FocalLoss",
+    "FullBatchSolver",
     "GELU",
     "Gaussian",
     "GaussianNLL",
@@ -187,6 +192,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LevenbergMarquardt",
     "Lion",
     "LogCosh",
     "LogSoftmax",
@@ -267,4 +273,12 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
 
 
 def __getattr__(name: str) -> object:
+    if name in ("DenseClassifier", "DenseRegressor"):
+        try:
+            from densenet import estimators
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] != "sklearn":
+                raise
+            raise ImportError(f"densenet.{name} needs scikit-learn: pip install '.[sklearn]'") from error
+        return getattr(estimators, name)
     raise AttributeError(f"module 'densenet' has no attribute {name!r}")

@@ -17,6 +17,7 @@ import numpy as np
 
 from densenet._types import Array
 from densenet._validation import finite, fraction, nonnegative, nonnegative_int, positive, positive_int
+from densenet.batches import Batch
 from densenet.history import History
 from densenet.optimizers.schedules import Schedule
 
@@ -44,6 +45,8 @@ class Run:
         Whether the last mini-batch ended with an update (not every one does where gradients accumulate).
     batch_error : float
         Error of the last mini-batch.
+    batch : tuple (x, y, sample_weight) or None
+        The last mini-batch, y as the loss prepares it: working arrays, to be copied by who wants to keep them.
     figures : dict
         In `on_epoch_end`: the epoch's figures, as they go into the History.
     stopped : str or None
@@ -70,6 +73,7 @@ class Run:
         self.step = 0
         self.stepped = False
         self.batch_error = math.nan
+        self.batch: Batch | None = None
         self.figures: dict[str, float] = {}
         self.stopped: str | None = None
         self.lasting = True

@@ -108,7 +108,7 @@ class Sequential:
 
     def _connect(self, params: Array) -> None:
         """Make every layer's arrays views of the flat vectors, and the chain of bound methods that training runs."""
-        self._params, self._grads = params, np.zeros_like(params)
+        self._params, self._grads = params, np.zeros(params.size, params.dtype)
         self._every = [layer for top in self.layers for layer in top.walk()]
         self._marks: Marks | None = None
         offset = 0
@@ -197,7 +197,7 @@ class Sequential:
         for i, layer in enumerate(self.layers):
             width = layer.output_width(width) or width
             if i < last or out is None:
-                x = layer.infer(x, work("ab"[i % 2], (len(x), width), self.dtype))
+                x = layer.infer(x, work("ab"[i % 2], (x.shape[0], width), self.dtype))
             else:
                 x = layer.infer(x, out)
         return x

@@ -35,12 +35,13 @@ from densenet._validation import (
     positive_int,
 )
 from densenet.batches import ArrayBatches, Batch, StreamBatches, rows_of, split
-from densenet.callbacks import Callback, Hooks, Run, state_arrays
+from densenet.callbacks import Callback, EarlyStopping, Hooks, Run, state_arrays
 from densenet.history import History
 from densenet.losses.base import Loss
 from densenet.metrics import Metric
 from densenet.optimizers.base import Optimizer
 from densenet.progress import progress_bar
+from densenet.second_order.base import FullBatchSolver
 from densenet.sequential import Sequential
 
 
@@ -67,8 +68,8 @@ class Trainer:
     model : Sequential
     loss : Loss or str
         For example ``dn.SoftmaxCrossEntropy()`` or ``"mse"``.
-    optimizer : Optimizer or str
-        For example ``dn.SGD(0.1)`` or ``"adam"``.
+    optimizer : Optimizer, FullBatchSolver or str
+        For example ``dn.SGD(0.1)``, ``"adam"`` or ``dn.LevenbergMarquardt()``.
     metrics : sequence of Metric or str, default ()
         Figures beside the error.
     clip_norm : float, optional
@@ -107,7 +108,7 @@ class Trainer:
         self,
         model: Sequential,
         loss: Loss | str,
-        optimizer: Optimizer | str,
+        optimizer: Optimizer | FullBatchSolver | str,
         *,
         metrics: Sequence[Metric | str] = (),
         clip_norm: float | None = None,
@@ -118,7 +119,7 @@ class Trainer:
             raise TypeError(f"Trainer expects a Sequential as its model, got {model!r}.")
         self.model = model
         self.loss = losses.get(loss)
-        self.optimizer = optimizers.get(optimizer)
+        self.optimizer: Any = optimizer if isinstance(optimizer, FullBatchSolver) else optimizers.get(optimizer)
         if isinstance(metrics, (str, Metric)):
             metrics = [metrics]
         self.metrics = [metrics_module.get(metric) for metric in metrics]
@@ -129,6 +130,8 @@ class Trainer:
         if clip_norm is not None and clip_value is not None:
             raise ValueError("Trainer expects clip_norm or clip_value, got both.")
         self.accumulate = positive_int(accumulate, "Trainer", "accumulate")
+        if isinstance(optimizer, FullBatchSolver) and (clip_norm or clip_value or self.accumulate > 1):
+            raise ValueError(f"Trainer: {optimizer!r} makes its own steps: clipping and accumulate are for optimizers.")
         self._loop: _Loop | None = None
         self._progress: dict[str, Any] | None = None
         _warn_of_wrong_output(model, self.loss)
@@ -157,6 +160,8 @@ class Trainer:
         DivergenceError
             If the error is NaN or infinite; no update is made.
         """
+        if isinstance(self.optimizer, FullBatchSolver):
+            raise TypeError(f"step is for optimizers; {self.optimizer!r} works on all the data, in fit.")
         x = as_matrix(x, self.model.n_in, self.model.dtype, "step")
         y = self._targets(y, x.shape[1])
         if len(y) != len(x):
@@ -220,6 +225,7 @@ class Trainer:
         y : array_like
             Targets as the loss takes them; None with an iterable.
         epochs : int
+            With a `FullBatchSolver` its iterations at most, each on all the data.
         batch_size : int, default 32
             Rows of a mini-batch; more than n is one batch of n. An iterable brings its own.
         validation_data : (x, y), (x, y, sample_weight) or an iterable of batches, optional
@@ -245,7 +251,7 @@ class Trainer:
         -------
         History
             One number an epoch for every figure. Training figures are means over the samples, each taken before its
-            update.
+            update; of a `FullBatchSolver`, taken after it.
 
         Raises
         ------
@@ -285,6 +291,17 @@ class Trainer:
                 f"fit expects an iterable that can be read {epochs} times, got an iterator that is used up after one "
                 "epoch: pass a list, or an object whose __iter__ starts anew."
             )
+        if isinstance(self.optimizer, FullBatchSolver):
+            if isinstance(source, StreamBatches) or 32 != batch_size < len(source):
+                raise ValueError(
+                    f"fit: {self.optimizer!r} takes all the data at once: pass arrays, and leave batch_size out."
+                )
+            if resume is not None:
+                raise ValueError(f"fit cannot resume with {self.optimizer!r}: checkpoints are of runs with an optimizer.")
+            shuffle = False
+            if validation is not None and self.optimizer.max_fail is not None:
+                patience = self.optimizer.max_fail
+                callbacks = [*callbacks, EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
         bar = progress_bar(progress)
         hooks = Hooks([*callbacks, bar] if bar else callbacks)
         run = Run(self, history, epochs)
@@ -438,6 +455,8 @@ class Trainer:
         """
         from densenet.persistence.checkpoints import write_checkpoint
 
+        if isinstance(self.optimizer, FullBatchSolver):
+            raise TypeError(f"save_checkpoint is for runs with an optimizer, got {self.optimizer!r}: save the model.")
         write_checkpoint(self, path, self._progress if self._loop is None else self._loop.state_dict())
 
     # -- what the model is worth -------------------------------------------------------------------------------
@@ -557,6 +576,8 @@ class _Loop:
         try:
             hooks.call("on_fit_begin", run)
             self._take_up()
+            if isinstance(self.trainer.optimizer, FullBatchSolver) and run.epochs:
+                self._solve(self.trainer.optimizer)
             while self.inside or (run.epoch < run.epochs and run.stopped is None):
                 if not self.inside:
                     self._begin_epoch()
@@ -655,6 +676,50 @@ class _Loop:
         self.inside = False
         self.hooks.call("on_epoch_end", run)
 
+    def _solve(self, solver: FullBatchSolver) -> None:
+        """All epochs of a full-batch solver, which leads and reports after every iteration."""
+        trainer, run, hooks = self.trainer, self.state, self.hooks
+        x, y, weight = next(iter(self.source.epoch(len(self.source))))  # type: ignore[arg-type]
+
+        def begin() -> None:
+            self._begin_epoch()
+            hooks.call("on_batch_begin", run)
+            self.began = time.perf_counter()
+
+        def report(figures: dict[str, float], ended: str) -> bool:
+            self.seconds, self.began = self._seconds(), math.nan
+            if ended:
+                run.stop(ended)
+            run.step, run.stepped, run.batch_error = run.step + 1, True, figures["loss"]
+            hooks.call("on_batch_end", run)
+            run.figures = dict(figures)
+            if trainer.metrics:
+                run.figures |= trainer._evaluate(self.source) | {"loss": figures["loss"]}
+            if self.validation is not None:
+                run.figures |= {f"val_{name}": value for name, value in trainer._evaluate(self.validation).items()}
+            run.figures["seconds"] = self.seconds
+            run.history.append(run.figures)
+            self.inside = False
+            hooks.call("on_epoch_end", run)
+            if run.stopped is not None or run.epoch >= run.epochs:
+                return False
+            begin()
+            return True
+
+        begin()
+        try:
+            ended = solver.solve(trainer.model, trainer.loss, x, y, weight, report)
+        except FloatingPointError as error:
+            raise DivergenceError(f"fit: {error}{trainer._where(x)}.") from None
+        if self.inside:  # it ended without another iteration
+            self.inside, self.began = False, math.nan
+            run.epoch -= 1
+        if ended:
+            run.stop(ended)
+        trainer.loss.error(trainer.model.run_forward(x, False), y, weight)
+        trainer.model.run_backward(trainer.loss.delta())
+        trainer.model.add_penalty_gradients()
+
     def _seconds(self) -> float:
         return self.seconds if math.isnan(self.began) else self.seconds + time.perf_counter() - self.began
 
@@ -671,6 +736,7 @@ class _Loop:
         for x, y, weight in self._batches():
             if begin:
                 hooks.call("on_batch_begin", run)
+            run.batch = x, y, weight
             error = error_and_gradients(x, y, weight)
             if not error < infinity:
                 raise DivergenceError(self._diverged(f"the error is {error}", x))

@@ -55,7 +55,7 @@ def test_orthogonal(shape):
 
 def test_orthogonal_matrices_are_uniform_in_sign():
     diagonals = np.array([np.diagonal(fill("orthogonal", (2, 2), seed)) for seed in range(400)])
-    assert abs((diagonals > 0).mean() - 0.5) < 0.08
+    assert_allclose((diagonals > 0).mean(axis=0), 0.5, atol=0.1)  # of each entry: a bare QR fixes their signs
 
 
 def test_nguyen_widrow_lengths_and_spread():

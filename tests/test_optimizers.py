@@ -141,6 +141,15 @@ def test_frozen_parameters_and_what_is_kept_for_them_keep_their_bits(name):
         assert_array_equal(optimizer.state_dict()[slot][frozen], fresh.state_dict()[slot][frozen])
 
 
+def test_marks_may_change_between_steps_on_the_same_vectors():
+    p, g, optimizer = np.zeros(2), np.ones(2), dn.SGD(0.5)
+    for marks in (None, Marks(rate=np.array([0.0, 1.0])), Marks(rate=np.array([1.0, 0.0])), None):
+        optimizer.step(p, g, marks)
+    assert_array_equal(p, [-1.5, -1.5])
+    optimizer.step(p, g, Marks(rate=np.array([0.0, 0.5])))
+    assert_array_equal(p, [-1.5, -1.75])
+
+
 def test_new_marks_between_steps_change_no_state():
     rng = np.random.default_rng(0)
     a, b, gradients = rng.normal(size=6), None, rng.normal(size=(6, 6))

@@ -49,6 +49,14 @@ def test_inverse_time_and_warmup_by_hand():
     assert_allclose([dn.Warmup(dn.ExponentialDecay(1.0, 0.5), 3)(t) for t in range(6)], [0.25, 0.5, 0.75, 1, 0.5, 0.25])
 
 
+@pytest.mark.parametrize("schedule", [dn.CosineDecay(0.1, 4, 0.01), dn.PolynomialDecay(0.1, 4, 0.01, power=2.0)])
+def test_the_final_rate_is_reached_and_stays(schedule):
+    rates = [schedule(t) for t in range(8)]
+    assert rates[0] == 0.1
+    assert np.all(np.diff(rates[:5]) < 0)
+    assert rates[4:] == [0.01] * 4
+
+
 @pytest.mark.parametrize("schedule", EVERY, ids=repr)
 def test_rates_are_numbers_of_at_least_0_for_ever(schedule):
     for t in [*range(60), 10**6]:

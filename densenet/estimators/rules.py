@@ -55,8 +55,8 @@ class SklearnSGD(Optimizer):
 class SklearnAdam(Optimizer):
     """Adam with epsilon beside the uncorrected root, as scikit-learn's::
 
-        m <- beta_1 m + (1 - beta_1) g        v <- beta_2 v + (1 - beta_2) g^2
-        w <- w - alpha sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + eps)
+    m <- beta_1 m + (1 - beta_1) g        v <- beta_2 v + (1 - beta_2) g^2
+    w <- w - alpha sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + eps)
     """
 
     slots: ClassVar[tuple[str, ...]] = ("m", "v")
@@ -209,8 +209,6 @@ class Follow(Callback):
         What the error is multiplied by in `loss_`.
     validation : Validation or None
         Rows whose score decides, with early stopping.
-    incremental : bool
-        Whether this is a `partial_fit`.
     """
 
     def __init__(
@@ -220,9 +218,8 @@ class Follow(Callback):
         rows: Rows,
         error_scale: float,
         validation: Validation | None,
-        incremental: bool,
     ) -> None:
-        self.estimator, self.settings, self.rows, self.incremental = estimator, settings, rows, incremental
+        self.estimator, self.settings, self.rows = estimator, settings, rows
         self.error_scale, self.validation = error_scale, validation
         self.total = 0.0
         self.best: list[Array] = []
@@ -236,10 +233,10 @@ class Follow(Callback):
         """Keep the weights and statistics as the best."""
         self.best = [array.copy() for array in state_arrays(model)]
 
-    def restore(self, model: Sequential) -> None:
-        """Give the model the best weights and statistics."""
-        for array, kept in zip(state_arrays(model), self.best, strict=True):
-            array[...] = kept
+    def on_fit_end(self, run: Run) -> None:
+        if self.validation is not None:
+            for array, kept in zip(state_arrays(run.model), self.best, strict=True):
+                array[...] = kept
 
     def on_epoch_begin(self, run: Run) -> None:
         self.total = 0.0
@@ -256,7 +253,8 @@ class Follow(Callback):
         if settings.verbose:
             print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         if self.validation is not None:
-            self.judge_score(self.validation.score(), run.model)
+            score = self.validation.score()
+            self.judge_score(score, -run.figures["val_loss"] if settings.by_loss else score, run.model)
         else:
             self.judge_loss()
         optimizer = run.trainer.optimizer
@@ -272,16 +270,19 @@ class Follow(Callback):
         if validation_loss is not None:
             self.estimator.validation_loss_curve_.append(validation_loss)
 
-    def judge_score(self, score: float, model: Sequential | None) -> None:
-        """Count epochs whose validation score is no better by `tol`, and keep the best weights."""
+    def judge_score(self, score: float, figure: float, model: Sequential | None) -> None:
+        """Count epochs whose figure, the score unless classes have weights, is no better by `tol`; keep the best weights.
+
+        Weighted classes are judged by the held-out loss: a score made of few heavy rows goes in steps.
+        """
         estimator, settings = self.estimator, self.settings
         estimator.validation_scores_.append(score)
         if settings.verbose:
             print(f"Validation score: {score:f}")
-        best = estimator.best_validation_score_
-        estimator._no_improvement_count = estimator._no_improvement_count + 1 if score < best + settings.tol else 0
-        if model is not None and (score > best or (settings.last_best and score == best)):
-            estimator.best_validation_score_ = score
+        best = estimator._best_figure
+        estimator._no_improvement_count = estimator._no_improvement_count + 1 if figure < best + settings.tol else 0
+        if model is not None and (figure > best or (settings.last_best and figure == best)):
+            estimator._best_figure, estimator.best_validation_score_ = figure, score
             self.keep(model)
 
     def judge_loss(self) -> None:

@@ -76,7 +76,9 @@ class ExplainedStep:
     __str__ = to_text
 
     def __repr__(self) -> str:
-        return f"<ExplainedStep of {len(self.z)} dense layers: E = {self.error:.6g}, learning_rate={self.learning_rate}>"
+        return (
+            f"<ExplainedStep of {len(self.z)} dense layers: E = {self.error:.6g}, learning_rate={self.learning_rate}>"
+        )
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -180,7 +182,9 @@ def _check_small(subject: Subject) -> None:
                 f"explain_step writes out dense layers in a chain with activations between them; {layer!r} is none of these."
             )
         if layer.penalised or layer.constrained:
-            raise ValueError(f"explain_step writes out plain gradient descent, and {layer!r} has a penalty or a max_norm.")
+            raise ValueError(
+                f"explain_step writes out plain gradient descent, and {layer!r} has a penalty or a max_norm."
+            )
     if model.params.size * n > MOST_NUMBERS:
         raise ValueError(
             f"explain_step writes out every number: {model.params.size:,} weights times {n:,} rows is more than "
@@ -195,6 +199,7 @@ class _Chain:
         self.subject, self.graph, self.n = subject, graph, len(subject.x)
         joined, deltas = graph.joined(), graph.backward()
         self.parts = delta_parts(subject, graph, joined) if joined.output == graph.dense[len(graph.dense)].end else ()
+        self.meets = len(self.parts) == 2 and self.parts[0][0] == "p"
         self.ends = [graph.dense[number].end for number in sorted(graph.dense)]
         self.outs = [*(graph.dense[number].start for number in sorted(graph.dense)[1:]), graph.output]
         columns = graph.columns
@@ -204,12 +209,15 @@ class _Chain:
         self.da = [deltas[out] for out in self.outs]
         self.dz = [deltas[end] for end in self.ends]
         self.between: list[list[Link]] = [
-            [link for link in graph.links if end <= link.start < out] for end, out in zip(self.ends, self.outs, strict=True)
+            [link for link in graph.links if end <= link.start < out]
+            for end, out in zip(self.ends, self.outs, strict=True)
         ]
         for number, links in enumerate(self.between, start=1):
             if len(links) > 1 and any(link.kind == "mixing" for link in links):
                 names = ", ".join(link.symbol.split("'")[0] for link in links)
-                raise ValueError(f"explain_step writes out one layer that mixes neurons after dense layer {number}, not {names}.")
+                raise ValueError(
+                    f"explain_step writes out one layer that mixes neurons after dense layer {number}, not {names}."
+                )
 
     def row(self, s: int) -> str:
         """What tells the rows of a batch apart."""
@@ -229,13 +237,20 @@ class _Chain:
                     if b is not None:
                         names.append(f"b({number})_{j + 1}")
                         numbers.append(signed(b[j]))
-                    lines.append(Line(f"z({number})_{j + 1}{self.row(s)}", " + ".join(names), " + ".join(numbers), float(z[s, j])))
+                    lines.append(
+                        Line(
+                            f"z({number})_{j + 1}{self.row(s)}", " + ".join(names), " + ".join(numbers), float(z[s, j])
+                        )
+                    )
                 for j in range(a.shape[1]):
                     name = f"y^_{j + 1}" if last else f"a({number})_{j + 1}"
-                    formula = f"{f or 'output'}(z({number})_{j + 1})" if f else f"{self.after(links)} of z({number})_{j + 1}"
-                    if not links:
-                        formula = f"z({number})_{j + 1}"
-                    numbers = f"{f}({number_of(z[s, j])})" if f else ""
+                    formula, numbers = f"z({number})_{j + 1}", ""
+                    if f:
+                        formula, numbers = f"f({formula})", f"f({number_of(z[s, j])})"
+                    elif links:
+                        formula = f"{self.after(links)} of " + (
+                            f"z({number})" if links[0].kind == "mixing" else formula
+                        )
                     lines.append(Line(name + self.row(s), formula, numbers, float(a[s, j])))
             title = f"Forward pass: dense layer {number}" + (" (the output layer)" if last else "")
             sentence = f"f is {self.function(number)}." if f else ""
@@ -265,8 +280,22 @@ class _Chain:
             if self.n > 1:
                 lines.append(Line("E", "the mean over rows", value=error))
         else:
-            wanted = [float(t) for t in target] if target.ndim == 1 else target.tolist()
-            lines += [Line(f"y{self.row(s)}", str(wanted[s])) for s in range(self.n)]
+            for s in range(self.n):
+                if target.ndim == 1:
+                    lines.append(
+                        Line(
+                            f"y{self.row(s)}",
+                            f"class {target[s]}",
+                            remark=f"classes count from 0: output {target[s] + 1}",
+                        )
+                    )
+                else:
+                    lines += [Line(f"y_{j + 1}{self.row(s)}", value=float(t)) for j, t in enumerate(target[s])]
+                if self.meets and not self.between[-1]:
+                    p = self.parts[0][1][s]
+                    lines += [
+                        Line(f"p_{j + 1}{self.row(s)}", value=float(v), remark="probability") for j, v in enumerate(p)
+                    ]
             lines.append(Line("E", f"{type(loss).__name__} of y^ and y", value=error))
         return Section("The error", (), tuple(lines))
 
@@ -285,7 +314,14 @@ class _Chain:
             for j in range(dW.shape[1] if db is not None else 0):
                 numbers = " + ".join(signed(dz[s, j]) for s in range(self.n)) if self.n > 1 else ""
                 lines.append(Line(f"dE/db({number})_{j + 1}", f"{rows}dE/dz({number})_{j + 1}", numbers, float(db[j])))
-            which = "the output layer" if number == count else "the last hidden layer" if number == count - 1 else "a hidden layer"
+            hidden = (
+                "the hidden layer"
+                if count == 2
+                else "the last hidden layer"
+                if number == count - 1
+                else "a hidden layer"
+            )
+            which = "the output layer" if number == count else hidden
             entered = ", which the input enters" if number == 1 else ""
             sections.append(Section(f"Backward pass: dense layer {number}, {which}{entered}", (), tuple(lines)))
         return sections
@@ -296,7 +332,7 @@ class _Chain:
         da, dz = self.da[number - 1], self.dz[number - 1]
         lines = []
         squared = isinstance(self.subject.loss, (HalfSquaredError, MeanSquaredError))
-        meets = last and len(self.parts) == 2 and self.parts[0][0] == "p"
+        meets = last and self.meets
         share = 1 if isinstance(self.subject.loss, HalfSquaredError) else 2 / da.shape[1]
         for s in range(self.n):
             row = self.row(s)
@@ -304,15 +340,18 @@ class _Chain:
                 left = (f"dE/dy^_{j + 1}" if last else f"dE/da({number})_{j + 1}") + row
                 if last and squared:
                     scale = share / self.n
-                    before = "" if scale == 1 else f"{number_of(scale)} x "
-                    formula = f"{before}(y^_{j + 1} - y_{j + 1})"
-                    numbers = f"{before}({number_of(self.a[-1][s, j])} - {signed(self.subject.target[s, j])})"
+                    formula = f"y^_{j + 1} - y_{j + 1}"
+                    numbers = f"{number_of(self.a[-1][s, j])} - {signed(self.subject.target[s, j])}"
+                    if scale != 1:
+                        formula, numbers = (f"{number_of(scale)} x ({side})" for side in (formula, numbers))
                 elif last:
                     formula = numbers = ""
                 else:
                     W, following = old[number][0], self.dz[number]
                     ks = range(W.shape[1])
-                    formula = " + ".join(f"w({number + 1})_{{{j + 1},{k + 1}}} x dE/dz({number + 1})_{k + 1}" for k in ks)
+                    formula = " + ".join(
+                        f"w({number + 1})_{{{j + 1},{k + 1}}} x dE/dz({number + 1})_{k + 1}" for k in ks
+                    )
                     numbers = " + ".join(f"{signed(W[j, k])} x {signed(following[s, k])}" for k in ks)
                 lines.append(Line(left, formula, numbers, float(da[s, j])))
             for j in range(dz.shape[1]):
@@ -345,7 +384,9 @@ def number_of(value: Any) -> str:
 
 def _head(subject: Subject, learning_rate: float) -> Section:
     x = ", ".join(f"a(0)_{i + 1} = {number_of(v)}" for i, v in enumerate(subject.x[0]))
-    given = f"The input: {x}." if len(subject.x) == 1 else f"{len(subject.x)} rows of x are one batch; rows count from 0."
+    given = (
+        f"The input: {x}." if len(subject.x) == 1 else f"{len(subject.x)} rows of x are one batch; rows count from 0."
+    )
     return Section(
         f"One step of gradient descent with alpha = {number(learning_rate)}",
         (given,),
@@ -372,4 +413,4 @@ def _update(rate: float, marks: Array | None, dense: list[Dense], old: Any, grad
                 formula = f"{name} - alpha x dE/d{name}"
                 numbers = f"{number_of(before[at])} - {number(step)} x {signed(float(gradient[at]))}"
                 lines.append(Line(f"new {name}", formula, numbers, float(after[at])))
-    return Section("Update: w_new = w_old - alpha x dE/dw, all at once", (), tuple(lines))
+    return Section("Update: w_new = w_old - alpha dE/dw, all at once", (), tuple(lines))

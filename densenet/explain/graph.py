@@ -300,7 +300,9 @@ class _Tracer:
         self.columns.append(Column(name, values))
         return len(self.columns) - 1
 
-    def link(self, start: int, end: int, kind: Kind, symbol: str, values: Array | None = None, **more: int | str) -> None:
+    def link(
+        self, start: int, end: int, kind: Kind, symbol: str, values: Array | None = None, **more: int | str
+    ) -> None:
         self.links.append(Link(start, end, kind, symbol, values, **more))  # type: ignore[arg-type]
 
     def chain(self, layers: Sequence[Layer], start: int) -> int:

@@ -18,9 +18,11 @@ _OUTPUT = r"y\^(?:_\d+)?"
 _TOKEN = re.compile(
     rf"d(?:E|{_NAME})/d(?:{_NAME}|{_OUTPUT})|{_NAME}|{_OUTPUT}|(?<![A-Za-z])[py]_\d+|\balpha\b|[A-Z]\w+(?=\([az]\()"
 )
-_PARTS = re.compile(r"(?P<new>new )?(?P<name>[A-Za-z][A-Za-z0-9]*)(?P<prime>'?)\((?P<layer>\d+)\)(?:_\{?(?P<below>[\d,]+)\}?)?")
+_PARTS = re.compile(
+    r"(?P<new>new )?(?P<name>[A-Za-z][A-Za-z0-9]*)(?P<prime>'?)\((?P<layer>\d+)\)(?:_\{?(?P<below>[\d,]+)\}?)?"
+)
 _POWER = re.compile(r"(?<=\d)e([+-]\d+)")
-_WORDS = re.compile(r"(?<!\\)\b[A-Za-z][a-zA-Z',]+(?: [A-Za-z]{2,})*")
+_WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{2,}(?: [A-Za-z]{2,})*")
 _PATH = re.compile(r"(?:\d+|bias)(?:-(?:\d+|\w+ [\w ]+))+|\d[\d,]* smaller")
 _LATEX_SPECIAL = re.compile(r"([&%$#_{}])")
 
@@ -125,7 +127,8 @@ def _latex_token(token: str) -> str:
         return r"\hat{y}" + (f"_{{{token[3:]}}}" if token[2:] else "")
     m = _PARTS.fullmatch(token)
     if m is None:
-        return token if "_" in token or token == "E" else rf"\mathrm{{{token}}}"
+        name, _, below = token.partition("_")
+        return f"{name}_{{{below}}}" if below else (name if name == "E" else rf"\mathrm{{{name}}}")
     name = m["name"] if len(m["name"]) == 1 else rf"\mathrm{{{m['name']}}}"
     new = r",\,\mathrm{new}" if m["new"] else ""
     return f"{name}{m['prime']}^{{({m['layer']}){new}}}" + (f"_{{{m['below']}}}" if m["below"] else "")

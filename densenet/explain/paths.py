@@ -90,7 +90,9 @@ class Paths:
         self._sizes = graph.absolute()
         self.start_column, self.start = graph.dense[layer]
         self.name = f"b({layer})_{target + 1}" if source is None else f"w({layer})_{{{source + 1},{target + 1}}}"
-        self.enters = np.ones(len(graph.delta)) if source is None else graph.columns[self.start_column].values[:, source]
+        self.enters = (
+            np.ones(len(graph.delta)) if source is None else graph.columns[self.start_column].values[:, source]
+        )
         self.entering = float(self.enters[0])
 
     @cached_property
@@ -208,7 +210,9 @@ class Paths:
             trail.append((number, neuron))
             column = self.graph.links[number].end
         if at != len(given):
-            raise ValueError(f"route.path: the path {tuple(given[:at])!r} is at the output already, got {tuple(given)!r}.")
+            raise ValueError(
+                f"route.path: the path {tuple(given[:at])!r} is at the output already, got {tuple(given)!r}."
+            )
         return self.path(tuple(trail))
 
     def _chosen(self, ways: list[int], neuron: int, given: list[Any], at: int) -> tuple[int, int]:
@@ -242,7 +246,9 @@ class Paths:
     def path(self, trail: Trail) -> Path:
         """The path along a trail, with its factors."""
         neurons: list[int | str | Passage] = ["bias" if self.source is None else self.source + 1, self.target + 1]
-        factors = [] if self.source is None else [Factor(self.entry_name(self.start_column, self.source), self.entering)]
+        factors = (
+            [] if self.source is None else [Factor(self.entry_name(self.start_column, self.source), self.entering)]
+        )
         neuron = self.target
         for number, there in trail:
             link = self.graph.links[number]
@@ -286,7 +292,9 @@ class Paths:
             link = self.graph.links[number]
             at += link.values is not None
             if link.kind == "weights":
-                enters = Factor(self.entry_name(link.start, neuron), float(self.graph.columns[link.start].values[0, neuron]))
+                enters = Factor(
+                    self.entry_name(link.start, neuron), float(self.graph.columns[link.start].values[0, neuron])
+                )
                 found.append((f"{link.symbol}_{{{neuron + 1},{there + 1}}}", enters, at))
             neuron = there
         return found

@@ -152,4 +152,6 @@ def _sizes(route: Route) -> Section:
     for stage in route.attenuation():
         change = "" if stage.kind == "error" else f"x {stage.factor:.3g}"
         lines.append(Line(stage.name, value=stage.rms, remark=change))
-    return Section("Size of the derivative of E (RMS over neurons) after each stage, from the output back", (), tuple(lines))
+    return Section(
+        "Size of the derivative of E (RMS over neurons) after each stage, from the output back", (), tuple(lines)
+    )

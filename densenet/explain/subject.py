@@ -51,7 +51,9 @@ class Subject:
         check_finite(self.x, who, "x")
         self.target = self._as_float64(self.loss.prepare(y, model.output_width(self.x.shape[1]), np.float64))
         if len(self.target) != len(self.x):
-            raise ValueError(f"{who} expects as many targets as rows, got {len(self.x)} rows and {len(self.target)} targets.")
+            raise ValueError(
+                f"{who} expects as many targets as rows, got {len(self.x)} rows and {len(self.target)} targets."
+            )
         for layer in self._layers(self.model):
             for name in (*layer.parameter_shapes(), *layer.state_names):
                 check_finite(getattr(layer, name), who, f"{name} of {layer!r}")
@@ -73,7 +75,9 @@ class Subject:
             return slice(0, n)
         if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or not 0 <= sample < n:
             rows = f"from 0 to {n - 1}" if n > 1 else "0, the only one"
-            raise ValueError(f"{self.who} expects sample to be a row of x, {rows}, or None for the batch, got {sample!r}.")
+            raise ValueError(
+                f"{self.who} expects sample to be a row of x, {rows}, or None for the batch, got {sample!r}."
+            )
         return slice(int(sample), int(sample) + 1)
 
     def _drawn_noise(self, model: Sequential) -> list[tuple[int, Array | None, Array | None]]:

@@ -82,7 +82,7 @@ class _Columns(Layer):
     def _moved(self, xhat_dot: Array, v: Array) -> Array:
         """(gamma xhat + beta)' for xhat' and v = [gamma', beta']."""
         self._xhat_dot, self._v = xhat_dot, v[: self.n]
-        y_dot = xhat_dot * self._gamma + self._xhat * self._v
+        y_dot: Array = xhat_dot * self._gamma + self._xhat * self._v
         if len(v) > self.n:
             y_dot += v[self.n :]
         return y_dot
@@ -286,7 +286,8 @@ class _Rows(_Columns):
 
 
 def _row_means(x: Array) -> Array:
-    return x.mean(axis=1, keepdims=True)
+    means: Array = x.mean(axis=1, keepdims=True)
+    return means
 
 
 class LayerNorm(_Rows):
@@ -575,7 +576,8 @@ class Scale(Layer):
 
     def tangent(self, x_dot: Array, v: Array) -> Array:
         self._x_dot, self._v = x_dot, v
-        return x_dot * self._s + self._x * v  # Y' = X' diag(s) + X diag(v)
+        y_dot: Array = x_dot * self._s + self._x * v
+        return y_dot  # Y' = X' diag(s) + X diag(v)
 
     def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
         out[...] = (delta_dot * self._x + delta * self._x_dot).sum(axis=0)

@@ -172,7 +172,8 @@ class PReLU(Activation):
 
     def tangent(self, x_dot: Array, v: Array) -> Array:
         self._x_dot, self._v = x_dot, v[0]
-        return self.slopes() * x_dot + v[0] * np.minimum(self._x, 0)  # Y' = f'(X) * X' + v min(X, 0)
+        y_dot: Array = self.slopes() * x_dot + v[0] * np.minimum(self._x, 0)
+        return y_dot  # Y' = f'(X) * X' + v min(X, 0)
 
     def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
         slopes, left = self.slopes(), self._x <= 0

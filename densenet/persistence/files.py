@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
+from itertools import groupby
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -210,6 +211,20 @@ def _sha256(config: bytes, arrays: Iterable[Array]) -> bytes:
     return sha.digest()
 
 
+def _allocate(table: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]) -> dict[str, Array]:
+    """Memory for the arrays; those of a model lie in one block, which can so become its vector of parameters."""
+    made: dict[str, Array] = {}
+    for (dtype, _), run in groupby(table.items(), lambda item: (item[1][0], item[0].partition(".")[0])):
+        shapes = {name: shape for name, (_, shape) in run}
+        block = np.empty(sum(map(math.prod, shapes.values())), dtype)
+        start = 0
+        for name, shape in shapes.items():
+            end = start + math.prod(shape)
+            made[name] = block[start:end].reshape(shape)
+            start = end
+    return made
+
+
 def _bytes(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
@@ -305,18 +320,13 @@ class _NpzReader:
         self.entries.append(entry)
         return entry.size
 
-    def array(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-        header = _npy_header(dtype, shape)
-        size = self.begin(name)
-        if size != len(header) + math.prod(shape) * dtype.itemsize or self.take(len(header)) != header:
+    def array(self, name: str, out: Array) -> None:
+        header = _npy_header(out.dtype, out.shape)
+        if self.begin(name) != len(header) + out.nbytes or self.take(len(header)) != header:
             raise CheckpointError(f"array {name[:100]!r} is not as the configuration has it.")
-        if size - len(header) > self.size - self.offset:
+        if out.size and self.file.readinto(_bytes(out)) != out.nbytes:
             raise CheckpointError("it is cut short.")
-        made = np.empty(shape, dtype)
-        if made.size and self.file.readinto(_bytes(made)) != made.nbytes:
-            raise CheckpointError("it is cut short.")
-        self.offset += made.nbytes
-        return made
+        self.offset += out.nbytes
 
     def end(self) -> None:
         expected = _directory(self.entries, self.offset)
@@ -340,7 +350,9 @@ def _read_npz(file: BufferedReader, size: int) -> tuple[str, dict[str, Any], dic
         expected += len(_Entry(name, 0, 0).local()) + len(_npy_header(dtype, shape)) + math.prod(shape) * dtype.itemsize
     if expected != size:
         raise CheckpointError(f"it has {size:,} bytes, and what it declares takes {expected:,}.")
-    arrays = {name: reader.array(name, dtype, shape) for name, (dtype, shape) in everything.items()}
+    arrays = _allocate(everything)
+    for name, array in arrays.items():
+        reader.array(name, array)
     reader.end()
     if arrays.pop(_SHA).tobytes() != _sha256(config, arrays.values()):
         raise CheckpointError("its SHA-256 is not that of its content: it has been altered.")
@@ -379,14 +391,18 @@ def _read_safetensors(path: str, file: BufferedReader, size: int) -> tuple[str, 
             kind, tree, table = _unpack_config(config)
             if set(header) != {"__metadata__", *table} or set(header["__metadata__"]) != {"densenet"}:
                 raise CheckpointError("it does not hold the arrays that its configuration lists.")
-            arrays = {name: opened.get_tensor(name) for name in table}
+            if sum(math.prod(shape) * dtype.itemsize for dtype, shape in table.values()) != size - 8 - length:
+                raise CheckpointError("its size is not that of what it declares.")
+            arrays = _allocate(table)
+            for name, array in arrays.items():
+                read = opened.get_tensor(name)
+                if (read.dtype, read.shape) != (array.dtype, array.shape):
+                    raise CheckpointError(f"array {name[:100]!r} is not as the configuration has it.")
+                array[...] = read
     except CheckpointError:
         raise
     except (library.SafetensorError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"the safetensors library says: {error}") from None
-    for name, (dtype, shape) in table.items():
-        if arrays[name].dtype != dtype or arrays[name].shape != shape:
-            raise CheckpointError(f"array {name[:100]!r} is not as the configuration has it.")
     if sha != _sha256(config, arrays.values()).hex():
         raise CheckpointError("its SHA-256 is not that of its content: it has been altered.")
     return kind, tree, arrays

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any
 
@@ -118,9 +117,11 @@ def encode_model(
         "loss": encoder.encode(loss, "loss"),
         "preparation": None if preparation is None else encoder.encode(preparation.state(), "preparation"),
     }
-    for i, layer in enumerate(_every(model.layers)):
+    every = list(enumerate(_every(model.layers)))
+    for i, layer in every:
         for name in layer.parameter_shapes():
             encoder.put(getattr(layer, name), f"layers.{i}.{name}")
+    for i, layer in every:
         for name, array in layer.state.items():
             encoder.put(array, f"layers.{i}.{name}")
     return tree
@@ -180,12 +181,7 @@ def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder) -> Se
             raise CheckpointError(f"layer {i}, {layer!r}, is larger than what the file holds of it.")
         if layer.draws and layer._rng is None:
             raise CheckpointError(f"the generator of layer {i}, {layer!r}, is missing.")
-    params = np.empty(sum(math.prod(shape) for _, shape in wanted), dtype)
-    start = 0
-    for name, shape in wanted:
-        end = start + math.prod(shape)
-        params[start:end] = decoder.take(name).reshape(-1)
-        start = end
+    params = _joined([decoder.take(name) for name, _ in wanted], dtype)
     model = Sequential.__new__(Sequential)
     model.__setstate__({"layers": layers, "dtype": dtype, "params": params})
     for i, layer in enumerate(every):
@@ -195,6 +191,18 @@ def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder) -> Se
             _check_fit(array, f"layers.{i}.{name}", fresh.dtype, fresh.shape)
             setattr(layer, name, array)
     return model
+
+
+def _joined(parts: list[Array], dtype: np.dtype[Any]) -> Array:
+    """The parts as one vector, without a copy where they lie one after the other in one block."""
+    size = sum(part.size for part in parts)
+    block = parts[0].base if parts else None
+    if isinstance(block, np.ndarray) and block.ndim == 1 and all(part.base is block for part in parts):
+        starts = [part.__array_interface__["data"][0] for part in parts]
+        ends = [start + part.nbytes for start, part in zip(starts, parts, strict=True)]
+        if starts[0] == block.__array_interface__["data"][0] and starts[1:] == ends[:-1]:
+            return block[:size]
+    return np.concatenate([part.reshape(-1) for part in parts]) if parts else np.zeros(0, dtype)
 
 
 def _check_fit(array: Array | None, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

@@ -1,0 +1,465 @@
+"""What classifier and regressor share: parameters, validation of what comes in, and the way through the `Trainer`."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from types import MethodType, SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, check_X_y
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+
+from densenet._memory import Buffers
+from densenet._types import Array
+from densenet._validation import cast, fraction, is_number
+from densenet.callbacks import Callback, state_arrays
+from densenet.estimators import rules, tabular
+from densenet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, LogSoftmax, Sigmoid, Softmax, activation
+from densenet.losses.base import Loss
+from densenet.optimizers.base import Optimizer
+from densenet.optimizers.schedules import Schedule
+from densenet.optimizers.sgd import SGD
+from densenet.sequential import Sequential
+from densenet.trainer import DivergenceError, Trainer
+
+_TOO_LARGE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+
+
+class NoPartialFitError(AttributeError, ValueError):
+    """There is no `partial_fit` with these parameters."""
+
+
+class partial_fit_if_stochastic:  # noqa: N801  reads as a decorator
+    """A method that is there only where batches one by one make sense: not with L-BFGS, nor with early stopping."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, estimator: Any, owner: type) -> Any:
+        if estimator is None:
+            return self.function
+        if isinstance(estimator.solver, str) and estimator.solver == "lbfgs":
+            raise NoPartialFitError("partial_fit is only available for stochastic optimizers. lbfgs is not stochastic.")
+        if estimator.early_stopping:
+            raise NoPartialFitError("partial_fit does not support early_stopping=True")
+        if estimator.preset is not None:
+            raise NoPartialFitError(
+                "partial_fit does not go with a preset, whose schedule has a fixed length: use fit."
+            )
+        return MethodType(self.function, estimator)
+
+
+class HeldOut(rules.Validation):
+    """Rows that are held out, in the form in which they are scored."""
+
+    def __init__(self, estimator: DenseEstimator, rows: rules.Rows, truth: Array) -> None:
+        self.estimator, self.rows, self.truth = estimator, rows, truth
+
+    def score(self) -> float:
+        return self.estimator._score_raw(self.estimator._raw(self.rows.x), self.truth, self.rows.weight)
+
+
+class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
+    """What classifier and regressor share."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [str, list, tuple, Layer, callable],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"}), Optimizer],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "batch_norm": ["boolean"],
+        "layer_norm": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+        "callbacks": [list, tuple, Callback],
+        "progress": ["boolean", None],
+        "preset": [StrOptions({"tabular"}), None],
+    }
+
+    _recipe: ClassVar[dict[str, Any]]
+
+    # -- what the two define -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _checked_data(self, X: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, Array]:
+        """X as numbers (dense or sparse), y as the estimator keeps it."""
+
+    @abstractmethod
+    def _problem(self, y: Array, settings: Any) -> tuple[Loss, int, str]:
+        """The loss, the number of outputs and the name of the output's activation."""
+
+    @abstractmethod
+    def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:
+        """Targets as the loss has prepared them, and as `_score_raw` compares them."""
+
+    @abstractmethod
+    def _score_raw(self, raw: Array, truth: Array, weight: Array | None) -> float:
+        """Accuracy or R^2 of the model's outputs."""
+
+    @abstractmethod
+    def _held_out_classes(self, truth: Array) -> Array | None:
+        """What a split keeps the proportions of."""
+
+    # -- parameters --------------------------------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        if is_number(self.learning_rate):
+            raise ValueError(
+                f"The 'learning_rate' parameter of {type(self).__name__} must be 'constant', 'invscaling', 'adaptive' or "
+                f"a Schedule. Got {self.learning_rate!r} instead: a number goes into learning_rate_init."
+            )
+        self._validate_params()
+
+    def _settings(self) -> SimpleNamespace:
+        """The parameters that hold: the preset's where a parameter is at its default."""
+        values = self.get_params(deep=False)
+        by_loss = values.get("class_weight") is not None
+        if self.preset is None:
+            return SimpleNamespace(**values, by_loss=by_loss, last_best=False)
+        defaults = inspect.signature(type(self)).parameters
+        for name, value in (tabular.RECIPE | self._recipe).items():
+            if isinstance(values[name], type(defaults[name].default)) and values[name] == defaults[name].default:
+                values[name] = copy.deepcopy(value)
+        if values["solver"] == "lbfgs":
+            raise ValueError("preset='tabular' is a recipe for Adam: it does not go with solver='lbfgs'.")
+        return SimpleNamespace(**values, by_loss=by_loss, last_best=True)
+
+    # -- what comes in -----------------------------------------------------------------------------------------
+
+    def _validate_X_y(self, X: Any, y: Any, first: bool, y_numeric: bool) -> tuple[Any, Array]:
+        if self.preset is None:
+            made: tuple[Any, Array] = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse=["csr", "csc"],
+                multi_output=True,
+                y_numeric=y_numeric,
+                dtype=(np.float64, np.float32),
+                reset=first,
+            )
+            return made
+        _, y = check_X_y(np.zeros((len(y), 1)), y, multi_output=True, y_numeric=y_numeric)
+        validate_data(self, X, skip_check_array=True, reset=first)
+        check_consistent_length(X, y)
+        if first:
+            self.preparation_ = tabular.Preparation().fit(X)
+        return self.preparation_.transform(X), y
+
+    def _new_data(self, X: Any) -> Any:
+        """X of a fitted estimator as the model takes it."""
+        check_is_fitted(self)
+        if self.preset is None:
+            return self._ready(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
+        validate_data(self, X, skip_check_array=True, reset=False)
+        return self._ready(self.preparation_.transform(X))
+
+    def _ready(self, X: Any) -> Any:
+        """Rows that can be sliced, in the model's dtype."""
+        dtype = self.model_.dtype
+        return X.tocsr().astype(dtype, copy=False) if sparse.issparse(X) else cast(X, dtype)
+
+    def _weights(self, sample_weight: Any, X: Any, y: Array, settings: Any) -> Array | None:
+        """Sample weights in the model's dtype; the classifier multiplies in those of the classes."""
+        if sample_weight is None:
+            return None
+        made: Array = _check_sample_weight(sample_weight, X, dtype=self.model_.dtype, ensure_non_negative=True)
+        return made
+
+    # -- the model ---------------------------------------------------------------------------------------------
+
+    def _initialize(self, X: Any, y: Array, settings: Any, random_state: Any) -> None:
+        """A new model with scikit-learn's initial weights, and an empty record."""
+        sizes = settings.hidden_layer_sizes
+        widths = [int(size) for size in (sizes if hasattr(sizes, "__iter__") else [sizes])]
+        if any(width <= 0 for width in widths):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {widths}.")
+        loss, n_outputs, self.out_activation_ = self._problem(y, settings)
+        n_in, hidden = X.shape[1], len(widths)
+        kinds = _each(settings.activation, hidden, "activation")
+        if settings.preset is None:
+            layers = self._layers((n_in, *widths, n_outputs), kinds, settings)
+        else:
+            layers = tabular.layers_of(n_in, tuple(widths), n_outputs, [copy.deepcopy(kind) for kind in kinds])
+        layers += _output_layers(loss)
+        draws = any(layer.draws for layer in layers)
+        seed = random_state.randint(2**31 - 1) if draws else 0  # only then: without noise all draws are scikit-learn's
+        self.model_ = Sequential(layers, seed=seed, dtype=X.dtype)
+        dense = self.model_.dense_layers
+        if settings.preset is not None:
+            tabular.draw(dense, random_state)
+        else:
+            for i, layer in enumerate(dense):
+                last = kinds[min(i, hidden - 1)] if kinds else "identity"
+                factor = 2.0 if last == "logistic" else 6.0
+                bound = math.sqrt(factor / (layer.n_in + layer.n_out))  # Glorot and Bengio (2010), equation 16
+                layer.W = random_state.uniform(-bound, bound, (layer.n_in, layer.n_out))
+                layer.b = random_state.uniform(-bound, bound, layer.n_out)
+        self.n_iter_ = self.t_ = 0
+        self.n_outputs_, self.n_layers_ = n_outputs, len(dense) + 1
+        for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_", "trainer_"):
+            self.__dict__.pop(name, None)
+        self.__dict__.pop("validation_loss_curve_", None)
+
+    def _layers(self, widths: tuple[int, ...], kinds: list[Any], settings: Any) -> list[Layer]:
+        hidden = len(widths) - 2
+        rates = [fraction(rate, type(self).__name__, "dropout") for rate in _each(settings.dropout, hidden, "dropout")]
+        layers: list[Layer] = []
+        for i in range(hidden):
+            width = widths[i + 1]
+            layers.append(Dense(widths[i], width))
+            if settings.batch_norm:
+                layers.append(BatchNorm(width))
+            if settings.layer_norm:
+                layers.append(LayerNorm(width))
+            layers.append(activation(copy.deepcopy(kinds[i])))
+            if rates[i]:
+                layers.append(Dropout(rates[i]))
+        return [*layers, Dense(widths[-2], widths[-1])]
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The dense layers' W: views, to be read or written in place."""
+        return [layer.W for layer in self._fitted_model.dense_layers]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The dense layers' b: views, to be read or written in place."""
+        return [layer.b for layer in self._fitted_model.dense_layers]
+
+    @property
+    def _fitted_model(self) -> Sequential:
+        if "model_" not in self.__dict__:
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet")
+        model: Sequential = self.model_
+        return model
+
+    # -- fitting -----------------------------------------------------------------------------------------------
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Any:
+        self._check_parameters()
+        settings = self._settings()
+        first = "model_" not in self.__dict__ or not (self.warm_start or incremental)
+        X, y = self._checked_data(X, y, incremental, first)
+        random_state = check_random_state(self.random_state)
+        if first:
+            self._initialize(X, y, settings, random_state)
+        X, dtype = self._ready(X), self.model_.dtype
+        weight = self._weights(sample_weight, X, y, settings)
+        if not (incremental and "trainer_" in self.__dict__):
+            self.trainer_ = self._new_trainer(y, settings)
+        loss = self.trainer_.loss
+        target, truth = self._encode(y, loss, self.n_outputs_, dtype)
+        scale = 1 / self.n_outputs_ if settings.loss == "squared_error" else 1.0
+        if settings.solver == "lbfgs":
+            self._check_whole(settings, validation_data)
+            rules.minimise(self, settings, X, target, weight, scale)
+        else:
+            rows = self._rows(X, target, truth, weight, validation_data, settings, random_state)
+            self._fit_stochastic(*rows, settings, scale, incremental)
+        if not np.isfinite(self.model_.params).all():
+            raise ValueError(_TOO_LARGE)
+        return self
+
+    def _check_whole(self, settings: Any, validation_data: Any) -> None:
+        """L-BFGS takes all rows at once and has no epochs."""
+        given = [name for name in ("dropout", "callbacks", "batch_norm") if getattr(settings, name)]
+        given += ["validation_data"] if validation_data is not None else []
+        if given:
+            raise ValueError(
+                f"solver='lbfgs' has no mini-batches: {', '.join(given)} needs 'sgd', 'adam' or an optimizer."
+            )
+
+    def _new_trainer(self, y: Array, settings: Any) -> Trainer:
+        solver = settings.solver
+        loss, _, _ = self._problem(y, settings)
+        if solver == "lbfgs":
+            optimizer: Optimizer = SGD()  # for whoever trains on by hand
+        elif isinstance(solver, Optimizer):
+            optimizer = copy.deepcopy(solver)
+        else:
+            optimizer = rules.optimizer_of(settings)
+        return Trainer(self.model_, loss, optimizer)
+
+    def _rows(
+        self,
+        X: Any,
+        target: Array,
+        truth: Array,
+        weight: Array | None,
+        validation_data: Any,
+        settings: Any,
+        random_state: Any,
+    ) -> tuple[rules.Rows, HeldOut | None]:
+        """Training rows in scikit-learn's order, and what is held out."""
+        held_out = None
+        if validation_data is not None:
+            held_out = self._given(validation_data)
+        elif settings.early_stopping:
+            train, test = self._split(truth, settings, random_state)
+            held = rules.Rows(X[test], target[test], None if weight is None else weight[test], self.model_.predict_rows)
+            held_out = HeldOut(self, held, truth[test])
+            X, target, weight = X[train], target[train], None if weight is None else weight[train]
+        n = X.shape[0]
+        if settings.batch_size == "auto":
+            batch_size = min(200, n)
+        else:
+            if settings.batch_size > n and settings.preset is None:
+                warnings.warn(
+                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+                )
+            batch_size = min(settings.batch_size, n)
+        order = random_state if settings.shuffle else None
+        return rules.Rows(X, target, weight, batch_size, order, drop_last=settings.preset is not None), held_out
+
+    def _split(self, truth: Array, settings: Any, random_state: Any) -> tuple[Array, Array]:
+        """Row numbers to train on and to hold out; at least 2 and one for each class that the split keeps in proportion."""
+        n, classes = len(truth), self._held_out_classes(truth)
+        least = 2 if classes is None else max(2, len(np.unique(classes)))
+        count = max(math.ceil(settings.validation_fraction * n), least)
+        if n - count < least - 1:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset "
+                f"(n_samples={n})."
+            )
+        train, test = train_test_split(np.arange(n), random_state=random_state, test_size=count, stratify=classes)
+        return train, test
+
+    def _given(self, validation_data: Any) -> HeldOut:
+        """What `fit` was given as `validation_data`."""
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise ValueError("fit expects validation_data as (X, y) or (X, y, sample_weight).")
+        X, y, *rest = validation_data
+        X = self._new_data(X)
+        target, truth = self._encode(self._known(y), self.trainer_.loss, self.n_outputs_, self.model_.dtype)
+        check_consistent_length(X, target)
+        weight = _check_sample_weight(rest[0], X, dtype=X.dtype, ensure_non_negative=True) if rest else None
+        return HeldOut(self, rules.Rows(X, target, weight, self.model_.predict_rows), truth)
+
+    @abstractmethod
+    def _known(self, y: Any) -> Array:
+        """Targets of a fitted estimator, checked."""
+
+    def _fit_stochastic(
+        self, rows: rules.Rows, held_out: HeldOut | None, settings: Any, scale: float, incremental: bool
+    ) -> None:
+        if settings.preset is not None and not isinstance(settings.learning_rate, Schedule):
+            steps = settings.max_iter * max(1, rows.end // rows.batch_size)
+            self.trainer_.optimizer.learning_rate = tabular.CosineLog4(settings.learning_rate_init, steps)
+        deciding = held_out if settings.early_stopping else None
+        self._start_record(held_out is not None, deciding is not None)
+        follow = rules.Follow(self, settings, rows, scale, deciding)
+        callbacks = [settings.callbacks] if isinstance(settings.callbacks, Callback) else settings.callbacks
+        self.n_iter_ = 0
+        stopped = "finished"
+        try:
+            stopped = self.trainer_.fit(
+                rows.stream(),
+                epochs=1 if incremental else settings.max_iter,
+                validation_data=None if held_out is None else held_out.rows.stream(),
+                shuffle=False,
+                seed=0,
+                callbacks=[follow, *callbacks],
+                progress=settings.progress,
+            ).stopped
+        except DivergenceError as error:
+            if deciding is None:
+                raise DivergenceError(f"{_TOO_LARGE} {error}") from None
+            self.n_iter_ += 1
+            follow.record(math.nan, math.nan)
+            follow.judge_score(math.nan, math.nan, None)
+            warnings.warn(f"Training diverged; the best epoch is kept. {error}", ConvergenceWarning, stacklevel=4)
+            return
+        if stopped == "interrupted":
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        elif stopped == "finished" and not incremental and settings.preset is None:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _start_record(self, held_out: bool, deciding: bool) -> None:
+        """The record's attributes, where they are not there from an earlier fit that this one goes on from."""
+        if not hasattr(self, "loss_curve_"):
+            self.loss_curve_: list[float] = []
+            self.best_loss_: float | None = None
+            self.validation_scores_: list[float] | None = None
+            self.validation_loss_curve_: list[float] | None = None
+            self.best_validation_score_: float | None = None
+            self._no_improvement_count = 0
+        if held_out and self.validation_loss_curve_ is None:
+            self.validation_loss_curve_ = []
+        if deciding and self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_, self.best_loss_ = [], -math.inf, None
+            self._best_figure = -math.inf
+        elif not deciding and self.best_loss_ is None:
+            self.validation_scores_, self.best_validation_score_, self.best_loss_ = None, None, math.inf
+
+    # -- what the model says -----------------------------------------------------------------------------------
+
+    def _raw(self, X: Any) -> Array:
+        """The model's outputs for rows that are ready."""
+        model, n = self.model_, X.shape[0]
+        rows, work = model.predict_rows, Buffers()
+        out = np.empty((n, model.n_out or self.n_outputs_), model.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, n, rows):
+                model.run_infer(X[start : start + rows], work, out[start : start + rows])
+        return out
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.preset is None
+        tags.input_tags.string = tags.input_tags.allow_nan = self.preset is not None
+        return tags
+
+
+def _each(value: Any, hidden: int, name: str) -> list[Any]:
+    """One value for each hidden layer."""
+    if not isinstance(value, (list, tuple)):
+        return [value] * hidden
+    if len(value) != hidden:
+        raise ValueError(f"{name} expects one entry for each of {hidden} hidden layers, got {len(value)}.")
+    return list(value)
+
+
+def _output_layers(loss: Loss) -> Sequence[Layer]:
+    """What stands behind the last dense layer, so that the loss gets what it expects."""
+    if loss.expects == "probabilities":
+        return [Sigmoid() if loss.task == "binary" else Softmax()]
+    return [LogSoftmax()] if loss.expects == "log-probabilities" else []

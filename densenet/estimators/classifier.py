@@ -1,0 +1,397 @@
+"""The classifier: scikit-learn's `MLPClassifier` and what it lacks."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils.multiclass import type_of_target, unique_labels
+
+from densenet import losses
+from densenet._types import Array
+from densenet.estimators import rules
+from densenet.estimators.base import DenseEstimator, partial_fit_if_stochastic
+from densenet.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from densenet.losses.base import Loss
+
+
+class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """A multilayer perceptron for classes: scikit-learn's `MLPClassifier`, and what it lacks.
+
+    It minimises, over mini-batches of weights w, the cross-entropy and a penalty on every dense layer's W::
+
+        E = sum(w l) / sum(w) + alpha / 2 sum W^2 / sum(w)        l = -sum_j t_j log p_j
+
+    Parameters, attributes, warnings and errors of `MLPClassifier` mean what they mean there, and from one `random_state`
+    the weights are the same to rounding. It computes in the dtype of X: float32 is about twice as fast.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default (100,)
+        Neurons of each hidden layer.
+    activation : str, Layer, callable giving a Layer, or a list with one for each hidden layer; default "relu"
+        "identity", "logistic", "tanh", "relu" and all other names of `densenet.layers.activation`.
+    solver : {"adam", "sgd", "lbfgs"} or Optimizer, default "adam"
+        The strings follow scikit-learn's formulas; an optimizer of the project (copied for each fit) brings its own
+        rate.
+    alpha : float, default 1e-4
+        Strength of the L2 penalty, not the learning rate.
+    batch_size : int or "auto", default "auto"
+        "auto" is min(200, n).
+    learning_rate : {"constant", "invscaling", "adaptive"} or Schedule, default "constant"
+        What becomes of `learning_rate_init`; "invscaling" and "adaptive" are for ``solver="sgd"``. A `Schedule` gives
+        the rate of every step.
+    learning_rate_init : float, default 0.001
+    power_t : float, default 0.5
+        Exponent of "invscaling".
+    max_iter : int, default 200
+        Epochs; iterations of L-BFGS.
+    shuffle : bool, default True
+    random_state : int, RandomState or None, default None
+        Draws initial weights, dropout, split and batches.
+    tol : float, default 1e-4
+        Improvement that counts; for L-BFGS the gradient's largest entry at which it ends.
+    verbose : bool, default False
+    warm_start : bool, default False
+        Whether `fit` goes on from the weights there are.
+    momentum : float, default 0.9
+    nesterovs_momentum : bool, default True
+        Both for ``solver="sgd"``.
+    early_stopping : bool, default False
+        Whether the score on held-out rows, not the loss, decides when to stop, and which weights are kept.
+    validation_fraction : float, default 0.1
+        Share of the rows that is held out then, unless `fit` is given `validation_data`.
+    beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8
+        For ``solver="adam"``.
+    n_iter_no_change : int or inf, default 10
+        Epochs without improvement after which it stops.
+    max_fun : int, default 15000
+        Calls of the function that L-BFGS may make.
+    loss : "log_loss", Loss or the name of one, default "log_loss"
+        Any loss for classes. One for yes-or-no outputs takes one output a class where there are more than two.
+    dropout : float in [0, 1) or a list with one for each hidden layer, default 0.0
+    batch_norm, layer_norm : bool, default False
+        Whether `BatchNorm` or `LayerNorm` stands before every hidden activation.
+    class_weight : dict of label to weight, "balanced" or None, default None
+        Multiplies the sample weights.
+    callbacks : Callback or list of Callback, default ()
+        Called as in `Trainer.fit`; "val_loss" is among the figures where rows are held out.
+    progress : bool or None, default False
+        Whether to show a progress bar; None shows it on a terminal and in a notebook.
+    preset : "tabular" or None, default None
+        The recipe RealMLP-TD-S [3]_: X may be a data frame with words and missing values, and parameters at their
+        defaults take the recipe's values.
+
+    Attributes
+    ----------
+    classes_ : ndarray (n_classes,)
+    model_ : Sequential
+        The network.
+    trainer_ : Trainer
+        Its loss and optimizer; ``trainer_.evaluate`` and `densenet.gradcheck` take class numbers as targets.
+    coefs_, intercepts_ : list of ndarray
+        W (n_in, n_out) and b (n_out,) of each dense layer: views of the model's.
+    loss_ : float
+        The last epoch's error with penalty.
+    loss_curve_, validation_loss_curve_ : list of float
+        One an epoch; the second is None without held-out rows.
+    best_loss_, best_validation_score_ : float or None
+    validation_scores_ : list of float or None
+        Accuracy on the held-out rows after each epoch, with early stopping.
+    n_iter_, t_, n_layers_, n_outputs_, n_features_in_ : int
+        Epochs of the last fit, samples seen, layers with input and output, outputs, columns of X.
+    feature_names_in_ : ndarray of str
+        Where X had names.
+    out_activation_ : str
+    preparation_ : object
+        With a preset: what makes numbers of X.
+
+    Raises
+    ------
+    ValueError
+        If a parameter or the data is not as it should be; a number as `learning_rate` is sent to `learning_rate_init`.
+    DivergenceError
+        A ValueError: if the error turns NaN or infinite; the weights are those of the epoch's start.
+
+    See Also
+    --------
+    DenseRegressor
+
+    References
+    ----------
+    .. [1] Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010),
+       equation 16 (initial weights).
+    .. [2] Kingma and Ba, "Adam: a method for stochastic optimization" (2015), end of section 2.
+    .. [3] Holzmueller, Grinsztajn and Steinwart, "Better by default: strong pre-tuned MLPs and boosted trees on tabular
+       data" (2024), arXiv:2407.04491.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> from sklearn.model_selection import train_test_split
+    >>> x, y = dn.datasets.load_digits()
+    >>> x_train, x_test, y_train, y_test = train_test_split(x, y, random_state=0)
+    >>> classifier = dn.DenseClassifier((64,), dropout=0.1, early_stopping=True, random_state=0)
+    >>> classifier.fit(x_train, y_train).score(x_test, y_test) > 0.95
+    True
+    >>> classifier.model_
+    Sequential([Dense(64, 64), ReLU(), Dropout(0.1), Dense(64, 10)], dtype='float32')
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = DenseEstimator._parameter_constraints | {
+        "loss": [str, Loss],
+        "class_weight": [dict, str, None],
+    }
+    _recipe: ClassVar[dict[str, Any]] = {
+        "activation": "selu",
+        "learning_rate_init": 0.04,
+        "loss": SoftmaxCrossEntropy(label_smoothing=0.1),
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: Any = "log_loss",
+        dropout: Any = 0.0,
+        batch_norm: bool = False,
+        layer_norm: bool = False,
+        class_weight: Any = None,
+        callbacks: Any = (),
+        progress: bool | None = False,
+        preset: str | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.layer_norm = layer_norm
+        self.class_weight = class_weight
+        self.callbacks = callbacks
+        self.progress = progress
+        self.preset = preset
+
+    # -- fitting -----------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> DenseClassifier:
+        """Train on X and y.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or data frame (n, n_features)
+        y : array_like (n,), or 0/1 (n, n_classes) for several labels at once
+        sample_weight : array_like (n,), optional
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Held-out rows: their loss goes into `validation_loss_curve_`, and with `early_stopping` their score decides.
+
+        Returns
+        -------
+        DenseClassifier
+            Itself.
+        """
+        self._fit(X, y, sample_weight, validation_data, incremental=False)
+        return self
+
+    @partial_fit_if_stochastic
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> DenseClassifier:
+        """Go through the rows once, on from where things are.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array_like (n_classes,), optional
+            All classes there will be; needed at the first call.
+        """
+        known = getattr(self, "classes_", None)
+        if known is None and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if known is not None and classes is not None and not np.array_equal(known, unique_labels(classes)):
+            raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")
+        if isinstance(self.class_weight, str):
+            raise ValueError("class_weight='balanced' does not go with partial_fit, which sees a part: pass a dict.")
+        if known is None:
+            self._learn_classes(y if type_of_target(y).startswith("multilabel") else classes)
+        self._fit(X, y, sample_weight, None, incremental=True)
+        return self
+
+    def _learn_classes(self, y: Any) -> None:
+        self._label_binarizer = LabelBinarizer().fit(y)
+        self.classes_ = self._label_binarizer.classes_
+
+    def _checked_data(self, X: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, Array]:
+        X, y = self._validate_X_y(X, y, first, y_numeric=False)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._learn_classes(y)
+            return X, y
+        classes = unique_labels(y)
+        if self.warm_start and not incremental and set(classes) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
+                f"got {self.classes_}, `y` has {classes}"
+            )
+        return X, self._known(y)
+
+    def _known(self, y: Any) -> Array:
+        classes = unique_labels(y)
+        if len(np.setdiff1d(classes, self.classes_)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+        return y if hasattr(y, "tocsr") else np.asarray(y)
+
+    def _problem(self, y: Array, settings: Any) -> tuple[Loss, int, str]:
+        kind, k = self._label_binarizer.y_type_, len(self.classes_)
+        multilabel = kind.startswith("multilabel")
+        if isinstance(settings.loss, str) and settings.loss == "log_loss":
+            if kind == "multiclass":
+                return SoftmaxCrossEntropy(), k, "softmax"
+            return (
+                (rules.SummedSigmoidCrossEntropy(), k, "logistic")
+                if multilabel
+                else (SigmoidCrossEntropy(), 1, "logistic")
+            )
+        loss = losses.get(settings.loss)
+        if self.preset is not None and multilabel and loss == self._recipe["loss"]:
+            loss = SigmoidCrossEntropy(label_smoothing=0.1)
+        if loss.task == "regression" or (multilabel and loss.task != "binary"):
+            raise ValueError(
+                f"DenseClassifier expects a loss for {'several labels' if multilabel else 'classes'}, got {loss!r}."
+            )
+        made: Loss = type(loss)(**loss.config())
+        if loss.task == "classification":
+            return made, max(2, k), "softmax"
+        return made, k if multilabel or k > 2 else 1, "identity" if loss.expects == "values" else "logistic"
+
+    def _weights(self, sample_weight: Any, X: Any, y: Array, settings: Any) -> Array | None:
+        weight = DenseEstimator._weights(self, sample_weight, X, y, settings)
+        if self.class_weight is None:
+            return weight
+        each = compute_sample_weight(self.class_weight, y).astype(self.model_.dtype)
+        return each if weight is None else each * weight
+
+    def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            truth = np.asarray(self._label_binarizer.transform(y))
+            return loss.prepare(truth, n_outputs, dtype), truth
+        truth = np.searchsorted(self.classes_, y)
+        if loss.task == "binary" and n_outputs > 1:
+            return loss.prepare(np.eye(n_outputs, dtype=dtype)[truth], n_outputs, dtype), truth
+        return loss.prepare(truth, n_outputs, dtype), truth
+
+    def _held_out_classes(self, truth: Array) -> Array | None:
+        if truth.ndim > 1:
+            return None
+        if self.n_outputs_ == 1:
+            return truth.astype(bool)[:, None]  # as scikit-learn, whose error names a class of one member "True"
+        weighted = self.preset is not None or self.class_weight is not None
+        return truth if weighted and np.bincount(truth).min() > 1 else None
+
+    # -- predicting --------------------------------------------------------------------------------------------
+
+    def _numbers(self, raw: Array) -> Array:
+        """Class numbers (n,), or 0/1 (n, n_classes) of several labels."""
+        if self.n_outputs_ > 1 and not self._label_binarizer.y_type_.startswith("multilabel"):
+            return raw.argmax(axis=1)
+        return self.trainer_.loss.classes(raw)
+
+    def _score_raw(self, raw: Array, truth: Array, weight: Array | None) -> float:
+        if not np.isfinite(raw).all():
+            return float("nan")
+        right = self._numbers(raw) == truth
+        return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=weight))
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class of every row (n,), or 0/1 (n, n_classes) of several labels.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or data frame (n, n_features)
+        """
+        numbers = self._numbers(self._raw(self._new_data(X)))
+        if numbers.ndim == 2:
+            labels: Array = self._label_binarizer.inverse_transform(numbers)
+            return labels
+        return self.classes_[np.minimum(numbers, len(self.classes_) - 1)]
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities (n, n_classes), in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or data frame (n, n_features)
+
+        Raises
+        ------
+        TypeError
+            With a loss that has no link to probabilities.
+        """
+        raw = self._raw(self._new_data(X))
+        loss = self.trainer_.loss
+        p = loss.probabilities(raw)
+        info = np.finfo(p.dtype)
+        np.clip(p, info.tiny, 1 - info.epsneg if loss.task == "binary" else 1, out=p)  # rounding aside never 0, nor 1
+        if self.n_outputs_ == 1:
+            return np.hstack([1 - p, p])
+        if loss.task == "binary" and not self._label_binarizer.y_type_.startswith("multilabel"):
+            p /= p.sum(axis=1, keepdims=True)
+        return p
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Logarithms of `predict_proba`."""
+        p = self.predict_proba(X)
+        return np.log(p, out=p)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

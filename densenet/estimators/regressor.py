@@ -1,0 +1,258 @@
+"""The regressor: scikit-learn's `MLPRegressor` and what it lacks."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import column_or_1d
+from sklearn.utils.validation import check_array
+
+from densenet import losses
+from densenet._types import Array
+from densenet.estimators import rules
+from densenet.estimators.base import DenseEstimator, partial_fit_if_stochastic
+from densenet.losses import GaussianNLL, HalfSquaredError, MeanSquaredError, PoissonNLL, Quantile
+from densenet.losses.base import Loss
+
+
+class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """A multilayer perceptron for numbers: scikit-learn's `MLPRegressor`, and what it lacks.
+
+    It minimises, over mini-batches of weights w, half the squared error (or any other loss) and a penalty on every
+    dense layer's W::
+
+        E = sum(w l) / sum(w) + alpha / 2 sum W^2 / sum(w)        l = 1/2 sum_j (p_j - t_j)^2
+
+    As in scikit-learn, `loss_` has the mean over several outputs, while the weights follow the sum. Parameters,
+    attributes, warnings and errors of `MLPRegressor` mean what they mean there, and from one `random_state` the weights
+    are the same to rounding.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson"}, Loss or the name of one, default "squared_error"
+        "poisson" has a log link. Quantile regression is ``loss=dn.Quantile(0.9)``; with
+        ``dn.Quantile([0.1, 0.5, 0.9])`` `predict` gives a column for each.
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter
+    shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
+    beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, batch_norm, layer_norm, callbacks, progress, preset
+        As in `DenseClassifier`. With a preset the target is standardised inside.
+
+    Attributes
+    ----------
+    model_, trainer_, coefs_, intercepts_, loss_, loss_curve_, validation_loss_curve_, best_loss_, validation_scores_
+    best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, n_features_in_, feature_names_in_, out_activation_
+    preparation_
+        As in `DenseClassifier`; scores are R^2.
+
+    Raises
+    ------
+    ValueError
+        If a parameter or the data is not as it should be; a number as `learning_rate` is sent to `learning_rate_init`.
+    DivergenceError
+        A ValueError: if the error turns NaN or infinite; the weights are those of the epoch's start.
+
+    See Also
+    --------
+    DenseClassifier
+
+    References
+    ----------
+    .. [1] Koenker and Bassett, "Regression Quantiles" (1978), equation 1.4 (``dn.Quantile``).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import densenet as dn
+    >>> x = np.linspace(-1, 1, 200)[:, None]
+    >>> regressor = dn.DenseRegressor(hidden_layer_sizes=(20,), activation="tanh", solver="lbfgs", random_state=0)
+    >>> regressor.fit(x, np.sin(3 * x[:, 0])).score(x, np.sin(3 * x[:, 0])) > 0.999
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = DenseEstimator._parameter_constraints | {"loss": [str, Loss]}
+    _recipe: ClassVar[dict[str, Any]] = {
+        "activation": "mish",
+        "learning_rate_init": 0.07,
+        "loss": MeanSquaredError(),
+    }
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: Any = 0.0,
+        batch_norm: bool = False,
+        layer_norm: bool = False,
+        callbacks: Any = (),
+        progress: bool | None = False,
+        preset: str | None = None,
+    ) -> None:
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.dropout = dropout
+        self.batch_norm = batch_norm
+        self.layer_norm = layer_norm
+        self.callbacks = callbacks
+        self.progress = progress
+        self.preset = preset
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> DenseRegressor:
+        """Train on X and y.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or data frame (n, n_features)
+        y : array_like (n,) or (n, n_outputs)
+        sample_weight : array_like (n,), optional
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Held-out rows: their loss goes into `validation_loss_curve_`, and with `early_stopping` their score decides.
+
+        Returns
+        -------
+        DenseRegressor
+            Itself.
+        """
+        self._fit(X, y, sample_weight, validation_data, incremental=False)
+        return self
+
+    @partial_fit_if_stochastic
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> DenseRegressor:
+        """Go through the rows once, on from where things are.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        """
+        self._fit(X, y, sample_weight, None, incremental=True)
+        return self
+
+    def _checked_data(self, X: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, Array]:
+        X, y = self._validate_X_y(X, y, first, y_numeric=True)
+        y = self._columns(y, warn=True)
+        if first:
+            k = y.shape[1]
+            self._mean, self._scale = np.zeros(k), np.ones(k)
+            if self.preset is not None:
+                deviation = y.std(axis=0)
+                self._mean, self._scale = y.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+        return X, y
+
+    def _known(self, y: Any) -> Array:
+        return self._columns(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"))
+
+    @staticmethod
+    def _columns(y: Array, warn: bool = False) -> Array:
+        """y as (n, k)."""
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=warn)
+        return y.reshape(-1, 1) if y.ndim == 1 else y
+
+    def _problem(self, y: Array, settings: Any) -> tuple[Loss, int, str]:
+        k = y.shape[1]
+        if isinstance(settings.loss, str) and settings.loss == "squared_error":
+            return HalfSquaredError(), k, "identity"
+        if isinstance(settings.loss, str) and settings.loss == "poisson":
+            return rules.HalfPoissonDeviance(), k, "exp"
+        loss = losses.get(settings.loss)
+        if loss.task != "regression":
+            raise ValueError(f"DenseRegressor expects a loss for numbers, got {loss!r}.")
+        if isinstance(loss, Quantile) and isinstance(loss.q, tuple):
+            if k > 1:
+                raise ValueError(f"DenseRegressor expects one target column for several quantiles, got {k}.")
+            n_outputs = len(loss.q)
+        else:
+            n_outputs = 2 * k if isinstance(loss, GaussianNLL) else k
+        if self.preset is not None and isinstance(loss, PoissonNLL):
+            raise ValueError("preset='tabular' standardises the target: it does not go with counts.")
+        return type(loss)(**loss.config()), n_outputs, "exp" if isinstance(loss, PoissonNLL) else "identity"
+
+    def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:
+        standard = y if self.preset is None else (y - self._mean) / self._scale
+        return loss.prepare(standard, n_outputs, dtype), y
+
+    def _held_out_classes(self, truth: Array) -> Array | None:
+        return None
+
+    def _estimates(self, raw: Array) -> Array:
+        """What the outputs say the target is, in its units (n, k)."""
+        return self.trainer_.loss.estimate(raw) * self._scale.astype(raw.dtype) + self._mean.astype(raw.dtype)
+
+    def _score_raw(self, raw: Array, truth: Array, weight: Array | None) -> float:
+        if not np.isfinite(raw).all():
+            return float("nan")
+        return float(r2_score(truth, self._estimates(raw), sample_weight=weight))
+
+    def predict(self, X: Any) -> Array:
+        """The target's estimate for every row (n,) or (n, n_outputs); of several quantiles a column for each.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or data frame (n, n_features)
+        """
+        raw, loss = self._raw(self._new_data(X)), self.trainer_.loss
+        if isinstance(loss, Quantile):
+            raw = raw * self._scale.astype(raw.dtype) + self._mean.astype(raw.dtype)
+        else:
+            raw = self._estimates(raw)
+        return raw[:, 0] if raw.shape[1] == 1 else raw
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R^2 of the predictions; of several quantiles that of the one nearest to the median.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or data frame (n, n_features)
+        y : array_like (n,) or (n, n_outputs)
+        sample_weight : array_like (n,), optional
+        """
+        raw = self._raw(self._new_data(X))
+        return float(r2_score(y, self._estimates(raw), sample_weight=sample_weight))

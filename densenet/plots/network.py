@@ -1,0 +1,125 @@
+"""A network as neurons and lines: sign and size of every weight at a glance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from densenet._types import Array
+from densenet._validation import positive_int
+from densenet.layers.base import Layer
+from densenet.layers.dense import Dense
+from densenet.plots._style import COLOURS, axes, bare
+from densenet.sequential import Sequential
+
+_MOST_NUMBERS = 24
+
+
+def network_diagram(model: Sequential, *, max_neurons: int = 10, ax: Any = None) -> Any:
+    """Neurons as circles, weights as lines: full and blue where positive, dashed and red where negative.
+
+    Lines are the wider, the larger the weight is beside the largest of its layer; small networks show the numbers, and
+    the biases b beside their neurons. Of layers with more than `max_neurons` the first ones are drawn. A container
+    (`Residual`, `Concatenate`) is a box.
+
+    Parameters
+    ----------
+    model : Sequential
+    max_neurons : int, default 10
+        Drawn in a column.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    TypeError
+        If it is not a Sequential.
+    ValueError
+        If no layer fixes the number of inputs, or `max_neurons` is no whole number of at least 1.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> ax = dn.plots.network_diagram(dn.mlp([2, 3, 1], seed=0))
+    """
+    if not isinstance(model, Sequential):
+        raise TypeError(f"network_diagram expects a Sequential, got {type(model).__name__}.")
+    most = positive_int(max_neurons, "network_diagram", "max_neurons")
+    if model.n_in is None:
+        raise ValueError("network_diagram expects a model whose first layers fix the number of inputs, such as Dense.")
+    widths, steps = _columns(model)
+    tallest = min(max(widths), most)
+    ax = axes(ax, size=(min(8.0, 1.6 + 1.9 * len(steps)), min(6.0, 1.6 + 0.55 * tallest)))
+    bare(ax)
+    numbers = sum(w.size for w in (s[0].W for s in steps if isinstance(s[0], Dense))) <= _MOST_NUMBERS and tallest <= 6
+    places = [_heights(width, most) for width in widths]
+    radius = 0.16
+    for i, (layer, below) in enumerate(steps):
+        if isinstance(layer, Dense):
+            _weights(ax, layer.W, places[i], places[i + 1], i, numbers)
+            if numbers and layer.use_bias:
+                for y, b in zip(places[i + 1], layer.b, strict=False):
+                    ax.text(i + 1, y + radius + 0.05, f"b {b:.2f}", ha="center", va="bottom", fontsize="x-small", color="#333333")
+        else:
+            low, high = min(places[i][-1], places[i + 1][-1]) - 0.3, max(places[i][0], places[i + 1][0]) + 0.3
+            box = {"facecolor": "#eeeeee", "edgecolor": "#777777", "zorder": 1}
+            ax.fill([i + 0.25, i + 0.75, i + 0.75, i + 0.25], [low, low, high, high], **box)
+            ax.text(i + 0.5, (low + high) / 2, type(layer).__name__, rotation=90, ha="center", va="center")
+    bottom = min(p[-1] for p in places) - 0.3 - 0.4 * (max(widths) > most)
+    for i, (width, ys) in enumerate(zip(widths, places, strict=True)):
+        ax.plot([i] * len(ys), ys, "o", markersize=15, color="white", markeredgecolor="#333333", zorder=3, label="_neurons")
+        if width > len(ys):
+            ax.text(i, ys[-1] - 0.28, "⋮", ha="center", va="top", fontsize="large")
+        below = [] if i == 0 else steps[i - 1][1]
+        name = f"{width} input{'s' * (width > 1)}" if i == 0 else f"{width} output{'s' * (width > 1)}" if i == len(steps) else f"{width}"
+        ax.text(i, bottom, "\n".join([name, *below]), ha="center", va="top", fontsize="small")
+    most_below = max((len(below) for _, below in steps), default=0)
+    ax.set(xlim=(-0.55, len(steps) + 0.55), ylim=(bottom - 0.45 - 0.3 * most_below, max(p[0] for p in places) + 0.55))
+    return ax
+
+
+def _columns(model: Sequential) -> tuple[list[int], list[tuple[Layer, list[str]]]]:
+    """Widths of the columns of neurons, and what stands between them, with the layers that act on a column alone."""
+    width = model.n_in or 0
+    widths, steps = [width], []
+    for layer in model.layers:
+        width = layer.output_width(width) or width
+        if isinstance(layer, Dense) or layer.children:
+            widths.append(width)
+            steps.append((layer, []))
+        elif steps:
+            steps[-1][1].append(type(layer).__name__)
+    return widths, steps
+
+
+def _heights(width: int, most: int) -> Array:
+    shown = min(width, most)
+    return (shown - 1) / 2 - np.arange(shown, dtype=float)
+
+
+def _weights(ax: Any, W: Array, left: Array, right: Array, column: int, numbers: bool) -> None:
+    from matplotlib.collections import LineCollection
+
+    shown = W[: len(left), : len(right)]
+    i, j = np.indices(shown.shape).reshape(2, -1)
+    w = shown.ravel()
+    size = np.abs(w) / (float(np.abs(shown).max()) or 1.0)
+    ends = np.stack([np.stack([np.full(len(w), column), left[i]], 1), np.stack([np.full(len(w), column + 1), right[j]], 1)], 1)
+    for positive, colour, style in ((True, COLOURS[0], "-"), (False, COLOURS[1], (0, (4, 2)))):
+        chosen = (w >= 0) == positive
+        lines = LineCollection(
+            list(ends[chosen]), colors=colour, linestyles=[style], linewidths=0.3 + 2.7 * size[chosen],
+            alpha=0.35 + 0.65 * size[chosen], zorder=1,
+        )
+        ax.add_collection(lines)
+    if numbers:
+        for (start, end), value in zip(ends, w, strict=True):
+            x, y = start + 0.28 * (end - start)  # nearer to the source, where lines to one target are still apart
+            angle = np.degrees(np.arctan2(end[1] - start[1], end[0] - start[0]))
+            turned = {"rotation": angle, "rotation_mode": "anchor", "transform_rotates_text": True}
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
+            ax.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize="x-small", bbox=box, zorder=2, **turned)

@@ -1,0 +1,201 @@
+"""Levenberg-Marquardt: from careful descent to Gauss-Newton's leaps, as far as each step proves right.
+
+On a sum of squares the Jacobian alone tells almost all about the curvature. Far from a minimum the bowl it describes
+holds only nearby, so a damping term keeps the step short and turns it downhill; each success lets go of some damping,
+each failure adds some. At the end the steps are Gauss-Newton's, and the error falls to its last digits in a few.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from densenet._types import Array
+from densenet._validation import nonnegative, positive, positive_int
+from densenet.losses.base import Loss
+from densenet.second_order.base import FullBatchSolver, Report
+from densenet.second_order.least_squares import Bowl, MeanSquares
+from densenet.sequential import Sequential
+
+_H = 0.1
+_BEND = 0.75
+_LOW = 3.0
+_LEAST_MU = 1e-20
+
+
+class LevenbergMarquardt(FullBatchSolver):
+    """Damped Gauss-Newton steps on the mean squared error: (J^T J + mu D) p = -J^T r, w <- w + p.
+
+    With r the residuals and J their Jacobian, both scaled so that the mean squared error is |r|^2. A step that lowers the
+    error is taken and mu <- mu mu_dec; otherwise mu <- mu mu_inc and another is tried. D is 1, or J^T J's diagonal. Where a
+    step's promise is less than rounding can tell, the length of the gradient decides.
+
+    It takes the optimizer's place in a `Trainer`; `fit`'s epochs are its iterations, each on all the data. The
+    computations are in float64 whatever the model's dtype; a float32 model gets its weights rounded.
+
+    Parameters
+    ----------
+    mu : float, default 1e-3
+        Damping at the start.
+    mu_dec, mu_inc : float, default 0.1 and 10.0
+        Its factors after a step that is taken, and one that is not.
+    mu_max : float, default 1e10
+        More damping ends the run.
+    min_grad : float, default 1e-7
+        A gradient of the mean squared error that is nowhere larger ends the run.
+    min_step : float, default 0.0
+        A step shorter than this times the weights' length ends the run.
+    goal : float, default 0.0
+        A mean squared error this small ends the run.
+    max_fail : int or None, default 6
+        With validation data: iterations without a better validation loss that end the run, with the best weights.
+    scaling : {None, "marquardt"}, default None
+        D: None is the unit matrix. "marquardt" is the diagonal of J^T J, falling no faster than by half an iteration: units
+        do not matter then.
+    acceleration : bool, default True
+        Whether a step p is corrected for the bend of the residuals along it, r'' taken from one more evaluation at
+        w + p / 10: p + a / 2 with (J^T J + mu D) a = -J^T r''. Where a is longer than 3/8 of p, damping grows instead.
+    max_memory : float, default 1e9
+        Bytes that the Jacobian may take; beyond them J^T J is summed over parts of the rows, without acceleration.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range; by `fit` if the loss is no squared error, the model draws noise, couples samples, or
+        is penalised or constrained, or J^T J is larger than `max_memory`.
+
+    Notes
+    -----
+    `fit`'s History has ``mu`` and ``gradient_norm`` (the largest entry, as `min_grad` sees it) beside the figures of any
+    fit, all after the iteration's step. Frozen parameters stay; rate factors of layers and weight decay play no part.
+
+    References
+    ----------
+    .. [1] Marquardt, "An algorithm for least-squares estimation of nonlinear parameters" (1963).
+    .. [2] Hagan and Menhaj, "Training feedforward networks with the Marquardt algorithm" (1994).
+    .. [3] More, "The Levenberg-Marquardt algorithm: implementation and theory" (1978), for D.
+    .. [4] Transtrum and Sethna, "Improvements to the Levenberg-Marquardt algorithm for nonlinear least-squares
+       minimization" (2012), for the acceleration.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> import numpy as np
+    >>> x = np.linspace(-3, 3, 50)[:, None]
+    >>> model = dn.mlp([1, 5, 1], activation="tanh", seed=0, dtype="float64")
+    >>> trainer = dn.Trainer(model, dn.MeanSquaredError(), dn.LevenbergMarquardt())
+    >>> history = trainer.fit(x, np.sin(x), epochs=100)
+    >>> history["loss"][-1] < 1e-6
+    True
+    """
+
+    def __init__(
+        self,
+        mu: float = 1e-3,
+        *,
+        mu_dec: float = 0.1,
+        mu_inc: float = 10.0,
+        mu_max: float = 1e10,
+        min_grad: float = 1e-7,
+        min_step: float = 0.0,
+        goal: float = 0.0,
+        max_fail: int | None = 6,
+        scaling: Literal["marquardt"] | None = None,
+        acceleration: bool = True,
+        max_memory: float = 1e9,
+    ) -> None:
+        who = "LevenbergMarquardt"
+        self.mu = positive(mu, who, "mu")
+        self.mu_dec = positive(mu_dec, who, "mu_dec")
+        self.mu_inc = positive(mu_inc, who, "mu_inc")
+        if not self.mu_dec < 1 < self.mu_inc:
+            raise ValueError(f"{who} expects mu_dec < 1 < mu_inc, got {mu_dec!r} and {mu_inc!r}.")
+        self.mu_max = positive(mu_max, who, "mu_max")
+        self.min_grad = nonnegative(min_grad, who, "min_grad")
+        self.min_step = nonnegative(min_step, who, "min_step")
+        self.goal = nonnegative(goal, who, "goal")
+        self.max_fail = None if max_fail is None else positive_int(max_fail, who, "max_fail")
+        if scaling not in (None, "marquardt"):
+            raise ValueError(f'{who} expects scaling to be None or "marquardt", got {scaling!r}.')
+        self.scaling = scaling
+        self.acceleration = bool(acceleration)
+        self.max_memory = positive(max_memory, who, "max_memory")
+
+    def solve(self, model: Sequential, loss: Loss, x: Array, y: Array, weight: Array | None, report: Report) -> str:
+        at = MeanSquares(model, loss, x, y, weight, self.max_memory, type(self).__name__)
+        w, mu = at.w, self.mu
+        r = at.residuals(w)
+        error = float(r @ r)
+        if not np.isfinite(error):
+            raise FloatingPointError(f"the mean squared error is {error} at the start")
+        bowl = at.bowl(r)
+        D, ended = np.zeros_like(w), self._ended(error, bowl)
+        while not ended:
+            D = self._scales(D, bowl)
+            while True:
+                p = bowl.step(mu * D)
+                if p is not None:
+                    if p @ (D * p) <= self.min_step**2 * (w @ (D * w)):
+                        return "step below min_step"
+                    promised = -bowl.change(p)
+                    promises = promised > at.noise(r)
+                    step = self._corrected(p, at, bowl, w, D) if promises and self.acceleration else p
+                    if step is not None:
+                        r_new = at.residuals(w + step)
+                        error_new = float(r_new @ r_new)
+                        if error_new < error or (not promises and error_new <= error + at.noise(r)):
+                            bowl_new = at.bowl(r_new)
+                            if np.isfinite(bowl_new.g).all() and (promises or _length(bowl_new, D) < _length(bowl, D)):
+                                break
+                    if not promises:
+                        return "rounding: the error cannot get smaller"
+                mu *= self.mu_inc
+                if mu > self.mu_max:
+                    return "mu above mu_max"
+            kept = (error - error_new) / promised if promises else 1.0  # of the promise
+            if kept > 0.5:
+                mu = max(mu * self.mu_dec, _LEAST_MU)
+            elif kept < 0.25:
+                mu *= _LOW
+            w, r, error, bowl = w + step, r_new, error_new, bowl_new
+            model.params[at.free] = w
+            ended = self._ended(error, bowl)
+            figures = {"loss": at.factor * error, "mu": mu, "gradient_norm": _steepest(bowl)}
+            if not report(figures, ended):
+                return ""
+        return ended
+
+    def _scales(self, D: Array, bowl: Bowl) -> Array:
+        if self.scaling is None:
+            return np.ones_like(D)
+        D = np.maximum(0.5 * D, bowl.squares)
+        return np.where(D > 0, D, 1.0)
+
+    @staticmethod
+    def _corrected(p: Array, at: MeanSquares, bowl: Bowl, w: Array, D: Array) -> Array | None:
+        """The step p corrected for the bend of the residuals along it; None where the bend is too much for a bowl."""
+        if bowl.J is None:
+            return p
+        bend = 2 / _H * ((at.residuals(w + _H * p) - bowl.r) / _H - bowl.J @ p)  # r'' along p
+        if not np.isfinite(bend).all():
+            return None
+        a = bowl.correction(bend)
+        if not 4 * (a @ (D * a)) <= _BEND**2 * (p @ (D * p)):
+            return None
+        return np.asarray(p + 0.5 * a)
+
+    def _ended(self, error: float, bowl: Bowl) -> str:
+        if error <= self.goal:
+            return "goal reached"
+        return "gradient below min_grad" if _steepest(bowl) <= self.min_grad else ""
+
+
+def _steepest(bowl: Bowl) -> float:
+    """The largest entry of dE/dw = 2 J^T r."""
+    return 2 * float(np.abs(bowl.g).max())
+
+
+def _length(bowl: Bowl, D: Array) -> float:
+    """The gradient's length in units of D."""
+    return float(np.sum(bowl.g**2 / D))
