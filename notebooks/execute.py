@@ -1,0 +1,107 @@
+"""Run the notebooks in this folder from fresh kernels: write their outputs, or check that the committed ones still hold.
+
+    python notebooks/execute.py                    # run all, write the outputs into the files
+    python notebooks/execute.py 02*.ipynb          # only these
+    python notebooks/execute.py --check            # run all, compare, write nothing; exit code 1 where one is stale
+
+Texts must be equal, and numbers within them equal to three digits, so that another BLAS's last bits do no harm. Cells
+tagged `timing` may print what they like. Pictures must be there; what they show is tested elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+NUMBER = re.compile(r"[-+]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+LARGEST = 1_000_000  # bytes
+
+
+def execute(path: Path) -> Any:
+    """The notebook, run from a fresh kernel in its own folder."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    notebook = nbformat.read(path, as_version=4)
+    where = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+    return notebook
+
+
+def texts(cell: Any) -> list[str]:
+    """What a cell printed or returned, as text; pictures by their kind."""
+    found: dict[str, str] = {}
+    for number, output in enumerate(cell.outputs):
+        if output.output_type == "stream":
+            found[output.name] = found.get(output.name, "") + output.text
+        elif "data" in output:
+            kinds = sorted(kind for kind in output.data if kind.startswith("image/"))
+            found[f"output {number}"] = ", ".join(kinds) or output.data.get("text/plain", "")
+    return [f"{name}: {text}" for name, text in found.items()]
+
+
+def same(one: str, other: str) -> bool:
+    """Equal texts, numbers to three digits."""
+    if NUMBER.sub("#", one) != NUMBER.sub("#", other):
+        return False
+    for a, b in zip(NUMBER.findall(one), NUMBER.findall(other), strict=True):
+        x, y = float(re.sub("[,_]", "", a)), float(re.sub("[,_]", "", b))
+        if abs(x - y) > 1e-3 * max(abs(x), abs(y)) + 1e-9:
+            return False
+    return True
+
+
+def complaints(path: Path) -> list[str]:
+    """Why a committed notebook is not as it should be."""
+    import nbformat
+
+    committed = nbformat.read(path, as_version=4)
+    found = []
+    if path.stat().st_size > LARGEST:
+        found.append(f"is {path.stat().st_size:,} bytes, more than {LARGEST:,}")
+    for number, (old, new) in enumerate(zip(committed.cells, execute(path).cells, strict=True)):
+        if new.cell_type != "code":
+            continue
+        if old.execution_count is None:
+            found.append(f"cell {number} has not been run")
+        if any(text.startswith("stderr") for text in texts(new)):
+            found.append(f"cell {number} writes to stderr: {texts(new)}")
+        if "timing" in new.metadata.get("tags", []):
+            continue
+        before, after = texts(old), texts(new)
+        if len(before) != len(after) or not all(map(same, before, after)):
+            found.append(f"cell {number} is stale:\n--- committed\n{before}\n--- now\n{after}")
+    return found
+
+
+def main() -> int:
+    """Run or check the notebooks named on the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("notebooks", nargs="*", help="patterns in this folder (default: all)")
+    parser.add_argument("--check", action="store_true", help="compare with the committed outputs and write nothing")
+    args = parser.parse_args()
+    paths = sorted({path for pattern in args.notebooks or ["*.ipynb"] for path in FOLDER.glob(Path(pattern).name)})
+    failed = 0
+    for path in paths:
+        if args.check:
+            found = complaints(path)
+            failed += bool(found)
+            print(f"{path.name}: {'as committed' if not found else '; '.join(found)}", flush=True)
+        else:
+            import nbformat
+
+            nbformat.write(execute(path), path)
+            print(f"{path.name}: written", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
