@@ -136,9 +136,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def save(
-    folder: Path, name: str, results: Any, head: Sequence[str], rows: Sequence[Sequence[Any]], figure: Any = None
+    folder: Path,
+    name: str,
+    results: Any,
+    head: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    figure: Any = None,
+    *,
+    show: str | None = None,
 ) -> None:
-    """Write NAME.json (with the machine), NAME.csv and NAME.png into the folder, and print the table."""
+    """Write NAME.json (with the machine), NAME.csv and NAME.png into the folder, and print the table, or `show`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(
         json.dumps({"machine": machine(), "results": results}, indent=1) + "\n", encoding="utf-8"
@@ -147,7 +154,7 @@ def save(
         csv.writer(file).writerows([head, *rows])
     if figure is not None:
         figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
-    print(table(head, rows))
+    print(table(head, rows) if show is None else show)
 
 
 def net_name(widths: Sequence[int], batch: int) -> str:

@@ -16,7 +16,7 @@ True
 
 from __future__ import annotations
 
-from densenet import datasets, initializers, losses, metrics, optimizers
+from densenet import datasets, initializers, losses, metrics, optimizers, plots
 from densenet._blas import threads
 from densenet.callbacks import (
     Callback,
@@ -29,7 +29,20 @@ from densenet.callbacks import (
     TimeLimit,
     WeightAverage,
 )
-from densenet.explain import GradCheck, gradcheck
+from densenet.explain import (
+    Examination,
+    Finding,
+    GradCheck,
+    GradientDoctor,
+    LearningRates,
+    diagnose_gradients,
+    examine,
+    explain_step,
+    find_learning_rate,
+    gradcheck,
+    route,
+    sensitivity,
+)
 from densenet.history import History
 from densenet.initializers import Initializer
 from densenet.layers import (
@@ -123,9 +136,14 @@ from densenet.persistence import (
     to_onnx,
     to_torch,
 )
+from densenet.plots import LivePlot
 from densenet.second_order import (
+    LBFGS,
+    BayesianRegularization,
+    ConjugateGradient,
     FullBatchSolver,
     LevenbergMarquardt,
+    Uncertainty,
     gauss_newton_product,
     hessian_product,
     jacobian,
@@ -133,6 +151,7 @@ from densenet.second_order import (
     jacobian_transpose_product,
     per_sample_gradient_norms,
     per_sample_gradients,
+    uncertainty,
 )
 from densenet.sequential import Sequential, mlp
 from densenet.tables import Table, TablePreparation
@@ -150,6 +169,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Adamax",
     "AlphaDropout",
     "BatchNorm",
+    "BayesianRegularization",
     "BinaryCrossEntropy",
     "CELU",
     "CSVLogger",
@@ -157,6 +177,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "CategoricalCrossEntropy",
     "CheckpointError",
     "Concatenate",
+    "ConjugateGradient",
     "CosineDecay",
     "CosineRestarts",
     "Dense",
@@ -167,9 +188,11 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "ELU",
     "EarlyStopping",
     "ElementwiseLoss",
+    "Examination",
     "Exp",
     "ExponentialDecay",
     "F1",
+    "Finding",
     "FocalLoss",
     "FullBatchSolver",
     "GELU",
@@ -177,6 +200,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "GaussianNLL",
     "GaussianNoise",
     "GradCheck",
+    "GradientDoctor",
     "HalfSquaredError",
     "HardSigmoid",
     "HardSwish",
@@ -188,12 +212,15 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Initializer",
     "InverseTimeDecay",
     "KLDivergence",
+    "LBFGS",
     "LambdaCallback",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearningRates",
     "LevenbergMarquardt",
     "Lion",
+    "LivePlot",
     "LogCosh",
     "LogSoftmax",
     "Loss",
@@ -246,9 +273,14 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "TimeLimit",
     "TopKAccuracy",
     "Trainer",
+    "Uncertainty",
     "Warmup",
     "WeightAverage",
     "datasets",
+    "diagnose_gradients",
+    "examine",
+    "explain_step",
+    "find_learning_rate",
     "from_sklearn",
     "from_torch",
     "gauss_newton_product",
@@ -265,10 +297,14 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "optimizers",
     "per_sample_gradient_norms",
     "per_sample_gradients",
+    "plots",
     "register",
+    "route",
+    "sensitivity",
     "threads",
     "to_onnx",
     "to_torch",
+    "uncertainty",
 ]
 
 

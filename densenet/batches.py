@@ -104,8 +104,8 @@ class StreamBatches:
     ----------
     batches : iterable of (x, y) or (x, y, sample_weight)
     prepare : callable or None
-        Turns a batch's y into prepared targets. None says that the batches are ready: (x, y, weight or None), checked and
-        in the model's dtype; x may be sparse rows where the first layer is dense.
+        Turns a batch's y into prepared targets. None says that the batches are ready: (x, y, weight or None), checked
+        and in the model's dtype; x may be sparse rows where the first layer is dense.
     """
 
     def __init__(

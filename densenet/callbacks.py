@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -112,6 +112,9 @@ class Callback:
     ...     def on_gradients(self, run):
     ...         self.largest = abs(run.model.grads).max()
     """
+
+    observes: ClassVar[bool] = False
+    """Whether it leaves the run as it is: a resumed run may do without it."""
 
     def on_fit_begin(self, run: Run) -> None:
         """Before the first epoch."""
@@ -417,6 +420,8 @@ class CSVLogger(Callback):
     >>> import densenet as dn
     >>> log = dn.CSVLogger("training.csv")
     """
+
+    observes: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
         self.path, self.append = os.fspath(path), bool(append)

@@ -19,6 +19,7 @@ import numpy as np
 from densenet import datasets, losses, optimizers, persistence
 from densenet.batches import split
 from densenet.callbacks import EarlyStopping
+from densenet.explain.command import add_route_command
 from densenet.layers import activation
 from densenet.metrics import MAE, R2, RMSE, Accuracy, Metric
 from densenet.sequential import Sequential, mlp
@@ -112,6 +113,8 @@ def _parser() -> _Parser:
     predict.add_argument("--output", type=Path, metavar="FILE", help="CSV file to write (default: standard output)")
     predict.add_argument("--proba", action="store_true", help="write the probability of every class, too")
     predict.set_defaults(run=_predict)
+
+    add_route_command(commands)
 
     return parser
 

@@ -93,6 +93,27 @@ class History:
             for i in range(self._length):
                 table.writerow([i + 1, *(repr(column[i]) for column in self._columns.values())])
 
+    def plot(self, figure: str = "loss", *, ax: Any = None) -> Any:
+        """Draw one figure over the epochs, with validation where there is one; see `plots.learning_curves`.
+
+        Parameters
+        ----------
+        figure : str, default "loss"
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ValueError
+            If the history is empty or has no such figure.
+        """
+        from densenet.plots import learning_curves
+
+        return learning_curves(self, figure=figure, ax=ax)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything, as arrays by name."""
         return {

@@ -9,7 +9,8 @@ from typing import Any
 from densenet.callbacks import Callback, Run
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
     shell = sys.modules.get("IPython")
     made = shell.get_ipython() if shell is not None else None
     return made is not None and type(made).__name__ == "ZMQInteractiveShell"
@@ -27,7 +28,7 @@ def progress_bar(progress: bool | None) -> Callback | None:
         raise TypeError(f"fit expects progress to be True, False or None, got {progress!r}.")
     if progress is False:
         return None
-    if _in_notebook():
+    if in_notebook():
         return _NotebookBar()
     return _TerminalBar() if progress or sys.stderr.isatty() else None
 

@@ -398,6 +398,28 @@ class Sequential:
 
     # -- display -----------------------------------------------------------------------------------------------
 
+    def plot(self, *, max_neurons: int = 10, ax: Any = None) -> Any:
+        """Draw neurons and weights; see `plots.network_diagram`.
+
+        Parameters
+        ----------
+        max_neurons : int, default 10
+            Drawn of a layer.
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ValueError
+            If no layer fixes the number of inputs, or `max_neurons` is no whole number of at least 1.
+        """
+        from densenet.plots import network_diagram
+
+        return network_diagram(self, max_neurons=max_neurons, ax=ax)
+
     def summary(self) -> Summary:
         """The layers with their shapes, parameter counts and the dense layers' numbers; HTML in a notebook.
 

@@ -297,7 +297,7 @@ class Trainer:
                     f"fit: {self.optimizer!r} takes all the data at once: pass arrays, and leave batch_size out."
                 )
             if resume is not None:
-                raise ValueError(f"fit cannot resume with {self.optimizer!r}: checkpoints are of runs with an optimizer.")
+                raise ValueError(f"fit cannot resume with {self.optimizer!r}: checkpoints are for optimizers.")
             shuffle = False
             if validation is not None and self.optimizer.max_fail is not None:
                 patience = self.optimizer.max_fail
@@ -777,15 +777,19 @@ class _Loop:
         run.step += 1
         run.stepped = True
 
-    def _snapshot(self) -> tuple[list[Array], dict[str, Any], int]:
-        arrays = [array.copy() for array in state_arrays(self.trainer.model)]
-        return arrays, self.trainer.optimizer.state_dict(), self.state.step
+    def _snapshot(self) -> tuple[list[Array], dict[str, Any], list[Any], int]:
+        model = self.trainer.model
+        arrays = [array.copy() for array in state_arrays(model)]
+        draws = [(rng, rng.bit_generator.state) for layer in model._every if (rng := layer._rng) is not None]
+        return arrays, self.trainer.optimizer.state_dict(), draws, self.state.step
 
-    def _return_to(self, start: tuple[list[Array], dict[str, Any], int]) -> None:
-        for array, kept in zip(state_arrays(self.trainer.model), start[0], strict=True):
+    def _return_to(self, start: tuple[list[Array], dict[str, Any], list[Any], int]) -> None:
+        arrays, optimizer, draws, self.state.step = start
+        for array, kept in zip(state_arrays(self.trainer.model), arrays, strict=True):
             array[...] = kept
-        self.trainer.optimizer.load_state_dict(start[1])
-        self.state.step = start[2]
+        self.trainer.optimizer.load_state_dict(optimizer)
+        for rng, state in draws:
+            rng.bit_generator.state = state
 
     # -- the position, for checkpoints -------------------------------------------------------------------------
 
@@ -830,8 +834,13 @@ class _Loop:
             "history": run.history.state_dict(),
             "hook": hooks.now if waiting else "",
             "callbacks": [
-                {"class": type(c).__name__, "state": c.state_dict(), "waiting": any(c is other for other in waiting)}
-                for c in hooks.callbacks
+                {
+                    "class": type(callback).__name__,
+                    "state": callback.state_dict(),
+                    "observes": callback.observes,
+                    "waiting": any(callback is other for other in waiting),
+                }
+                for callback in hooks.callbacks
             ],
         }
 
@@ -852,7 +861,7 @@ class _Loop:
             if found is not None:
                 left = [callback for callback in left if callback is not found]
                 self.resumed.append((found, entry["state"], entry["waiting"]))
-            elif entry["state"]:
+            elif entry["state"] and not entry["observes"]:
                 raise ValueError(f"fit, to resume, expects the checkpoint's {entry['class']} among its callbacks.")
         self.waiting_for = state["hook"]
         self.inside, self.batch, self.sums = state["inside"], state["batch"], state["sums"]

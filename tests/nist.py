@@ -1,7 +1,7 @@
 """The nonlinear regression problems of the NIST StRD collection, each as a layer with the problem's parameters.
 
-Formulas are those of the problems' descriptions; data, starting values and certified answers are in data/nist_strd.json,
-which names its sources. Derivatives come from the complex step, exact to the last digits.
+Formulas are those of the problems' descriptions; data, starting values and certified answers are in the folder data,
+nist_strd.json, which names its sources. Derivatives come from the complex step, exact to the last digits.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def around(kind):
 
 
 KINDS = [
-    "Dense", "Dense without bias", "BatchNorm", "LayerNorm", "RMSNorm", "Scale", "Dropout", "GaussianNoise", "AlphaDropout",
-    "Residual", "Concatenate", "nested", "Softmax", "LogSoftmax", *reference.ACTIVATIONS,
+    "Dense", "Dense without bias", "BatchNorm", "LayerNorm", "RMSNorm", "Scale", "Dropout", "GaussianNoise",
+    "AlphaDropout", "Residual", "Concatenate", "nested", "Softmax", "LogSoftmax", *reference.ACTIVATIONS,
 ]  # fmt: skip
 every = pytest.mark.parametrize("kind", KINDS)
 
@@ -156,7 +156,12 @@ def test_products_are_those_with_the_matrix(kind):
 @every
 def test_per_sample_gradients_and_their_norms(kind):
     model, (x, y, _) = around(kind), data()
-    delta = [reference.loss_delta("MeanSquaredError", reference.forward(plain(model, model.params), x)[s : s + 1], y[s : s + 1])[0] for s in range(N)]
+    delta = [
+        reference.loss_delta(
+            "MeanSquaredError", reference.forward(plain(model, model.params), x)[s : s + 1], y[s : s + 1]
+        )[0]
+        for s in range(N)
+    ]
     expected = np.einsum("skp,sk->sp", plain_jacobian(model, x), delta)
     close(dn.per_sample_gradients(model, "mse", x, y), expected)
     close(so.per_sample_gradient_norms(model, "mse", x, y), np.sqrt((expected**2).sum(axis=1)))
@@ -359,10 +364,18 @@ def test_activations_and_losses_of_ones_own():
     ("call", "error", "message"),
     [
         (lambda m, x, y: dn.jacobian(m, x[:, :2]), ValueError, r"jacobian expects x of shape \(n, 3\), got \(5, 2\)"),
-        (lambda m, x, y: dn.jacobian(m, x, wrt="weights"), ValueError, 'wrt to be "params" or "inputs", got \'weights\''),
+        (
+            lambda m, x, y: dn.jacobian(m, x, wrt="weights"),
+            ValueError,
+            'wrt to be "params" or "inputs", got \'weights\'',
+        ),
         (lambda m, x, y: dn.jacobian(m, x * np.nan), ValueError, "x holds NaN at row 0, column 0"),
         (lambda m, x, y: dn.jacobian("model", x), TypeError, "jacobian expects a Sequential as its model, got 'model'"),
-        (lambda m, x, y: so.jacobian_product(m, x, [1.0]), ValueError, r"v of shape \(8,\), the parameters', got \(1,\)"),
+        (
+            lambda m, x, y: so.jacobian_product(m, x, [1.0]),
+            ValueError,
+            r"v of shape \(8,\), the parameters', got \(1,\)",
+        ),
         (lambda m, x, y: so.jacobian_transpose_product(m, x, y[:3]), ValueError, r"u of shape \(5, 2\), the output's"),
         (lambda m, x, y: dn.per_sample_gradients(m, "mse", x, y[:3]), ValueError, "as many targets as rows"),
         (lambda m, x, y: so.hessian_product(m, "mse", x, y[:3], m.params), ValueError, "as many targets as rows"),

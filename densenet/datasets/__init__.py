@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from densenet.datasets.generators import circles, moons, noisy_curve, two_spirals, xor
+from densenet.datasets.notes import notes_network
 from densenet.datasets.readers import read_csv, read_idx
 from densenet.datasets.shipped import IRIS_CLASSES, IRIS_FEATURES, load_digits, load_iris
 
@@ -14,6 +15,7 @@ __all__ = [
     "load_iris",
     "moons",
     "noisy_curve",
+    "notes_network",
     "read_csv",
     "read_idx",
     "two_spirals",

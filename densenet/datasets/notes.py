@@ -27,9 +27,9 @@ Y = [[0.20]]
 def notes_network() -> tuple[Sequential, Loss, Array, Array]:
     """The notes' network, 2-3-2-2-1: sigmoid throughout, half squared error, float64, one sample.
 
-    Its four layers of weights are those of the notes' picture, and their route is input 1 - hidden 3 - hidden 2 - hidden 2 -
-    output 1, the largest of the four paths that w(1)_{1,3} has. All numbers have two decimals, so that everything can be
-    followed by hand::
+    Its four layers of weights are those of the notes' picture, and their route is input 1 - hidden 3 - hidden 2 -
+    hidden 2 - output 1, the largest of the four paths that w(1)_{1,3} has. All numbers have two decimals, so that
+    everything can be followed by hand::
 
         W(1) = 0.35 -0.42 0.80    W(2) =  0.47 -0.31    W(3) = -0.49 0.27    W(4) = -0.74
               -0.58  0.73 0.26           -0.65  0.54            0.61 0.85            0.96

@@ -21,11 +21,12 @@ from sklearn.utils import check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
+import densenet.estimators.rules as rules
+import densenet.estimators.tabular as tabular
 from densenet._memory import Buffers
 from densenet._types import Array
 from densenet._validation import cast, fraction, is_number
-from densenet.callbacks import Callback, state_arrays
-from densenet.estimators import rules, tabular
+from densenet.callbacks import Callback
 from densenet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, LogSoftmax, Sigmoid, Softmax, activation
 from densenet.losses.base import Loss
 from densenet.optimizers.base import Optimizer
@@ -43,7 +44,7 @@ class NoPartialFitError(AttributeError, ValueError):
     """There is no `partial_fit` with these parameters."""
 
 
-class partial_fit_if_stochastic:  # noqa: N801  reads as a decorator
+class partial_fit_if_stochastic:
     """A method that is there only where batches one by one make sense: not with L-BFGS, nor with early stopping."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -138,8 +139,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     def _check_parameters(self) -> None:
         if is_number(self.learning_rate):
             raise ValueError(
-                f"The 'learning_rate' parameter of {type(self).__name__} must be 'constant', 'invscaling', 'adaptive' or "
-                f"a Schedule. Got {self.learning_rate!r} instead: a number goes into learning_rate_init."
+                f"The 'learning_rate' parameter of {type(self).__name__} must be 'constant', 'invscaling', 'adaptive' "
+                f"or a Schedule. Got {self.learning_rate!r} instead: a number goes into learning_rate_init."
             )
         self._validate_params()
 
@@ -182,6 +183,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     def _new_data(self, X: Any) -> Any:
         """X of a fitted estimator as the model takes it."""
         check_is_fitted(self)
+        _refuse_masks(X)
         if self.preset is None:
             return self._ready(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
         validate_data(self, X, skip_check_array=True, reset=False)
@@ -203,17 +205,13 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     def _initialize(self, X: Any, y: Array, settings: Any, random_state: Any) -> None:
         """A new model with scikit-learn's initial weights, and an empty record."""
-        sizes = settings.hidden_layer_sizes
-        widths = [int(size) for size in (sizes if hasattr(sizes, "__iter__") else [sizes])]
-        if any(width <= 0 for width in widths):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {widths}.")
+        widths = _widths(settings)
         loss, n_outputs, self.out_activation_ = self._problem(y, settings)
         n_in, hidden = X.shape[1], len(widths)
         kinds = _each(settings.activation, hidden, "activation")
-        if settings.preset is None:
-            layers = self._layers((n_in, *widths, n_outputs), kinds, settings)
-        else:
-            layers = tabular.layers_of(n_in, tuple(widths), n_outputs, [copy.deepcopy(kind) for kind in kinds])
+        layers = self._layers((n_in, *widths, n_outputs), kinds, settings)
+        if settings.preset is not None:
+            layers = tabular.marked(layers, n_in)
         layers += _output_layers(loss)
         draws = any(layer.draws for layer in layers)
         seed = random_state.randint(2**31 - 1) if draws else 0  # only then: without noise all draws are scikit-learn's
@@ -273,6 +271,9 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         self._check_parameters()
         settings = self._settings()
         first = "model_" not in self.__dict__ or not (self.warm_start or incremental)
+        _refuse_masks(X, y, sample_weight)
+        if not first and (hidden := [layer.n_out for layer in self.model_.dense_layers[:-1]]) != _widths(settings):
+            raise ValueError(f"hidden_layer_sizes of a model that goes on must stay {hidden}, got {_widths(settings)}.")
         X, y = self._checked_data(X, y, incremental, first)
         random_state = check_random_state(self.random_state)
         if first:
@@ -346,7 +347,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         return rules.Rows(X, target, weight, batch_size, order, drop_last=settings.preset is not None), held_out
 
     def _split(self, truth: Array, settings: Any, random_state: Any) -> tuple[Array, Array]:
-        """Row numbers to train on and to hold out; at least 2 and one for each class that the split keeps in proportion."""
+        """Row numbers to train on and to hold out: at least 2 of these, and one for each class kept in proportion."""
         n, classes = len(truth), self._held_out_classes(truth)
         least = 2 if classes is None else max(2, len(np.unique(classes)))
         count = max(math.ceil(settings.validation_fraction * n), least)
@@ -384,9 +385,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         follow = rules.Follow(self, settings, rows, scale, deciding)
         callbacks = [settings.callbacks] if isinstance(settings.callbacks, Callback) else settings.callbacks
         self.n_iter_ = 0
-        stopped = "finished"
         try:
-            stopped = self.trainer_.fit(
+            self.history_ = self.trainer_.fit(
                 rows.stream(),
                 epochs=1 if incremental else settings.max_iter,
                 validation_data=None if held_out is None else held_out.rows.stream(),
@@ -394,7 +394,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
                 seed=0,
                 callbacks=[follow, *callbacks],
                 progress=settings.progress,
-            ).stopped
+            )
         except DivergenceError as error:
             if deciding is None:
                 raise DivergenceError(f"{_TOO_LARGE} {error}") from None
@@ -403,6 +403,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             follow.judge_score(math.nan, math.nan, None)
             warnings.warn(f"Training diverged; the best epoch is kept. {error}", ConvergenceWarning, stacklevel=4)
             return
+        stopped = self.history_.stopped
         if stopped == "interrupted":
             warnings.warn("Training interrupted by user.", stacklevel=4)
         elif stopped == "finished" and not incremental and settings.preset is None:
@@ -447,6 +448,21 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         tags.input_tags.sparse = self.preset is None
         tags.input_tags.string = tags.input_tags.allow_nan = self.preset is not None
         return tags
+
+
+def _widths(settings: Any) -> list[int]:
+    """Neurons of each hidden layer."""
+    sizes = settings.hidden_layer_sizes
+    widths = [int(size) for size in (sizes if hasattr(sizes, "__iter__") else [sizes])]
+    if any(width <= 0 for width in widths):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {widths}.")
+    return widths
+
+
+def _refuse_masks(*arrays: Any) -> None:
+    """ValueError for masked arrays, whose mask would be ignored."""
+    if any(isinstance(array, np.ma.MaskedArray) for array in arrays):
+        raise ValueError("got a masked array: the mask would be ignored. Fill or drop those rows.")
 
 
 def _each(value: Any, hidden: int, name: str) -> list[Any]:

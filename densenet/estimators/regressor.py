@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,9 +11,9 @@ from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_array
 
+import densenet.estimators.rules as rules
 from densenet import losses
 from densenet._types import Array
-from densenet.estimators import rules
 from densenet.estimators.base import DenseEstimator, partial_fit_if_stochastic
 from densenet.losses import GaussianNLL, HalfSquaredError, MeanSquaredError, PoissonNLL, Quantile
 from densenet.losses.base import Loss
@@ -42,8 +43,8 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
 
     Attributes
     ----------
-    model_, trainer_, coefs_, intercepts_, loss_, loss_curve_, validation_loss_curve_, best_loss_, validation_scores_
-    best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, n_features_in_, feature_names_in_, out_activation_
+    model_, trainer_, history_, coefs_, intercepts_, loss_, loss_curve_, validation_loss_curve_, best_loss_
+    validation_scores_, best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, n_features_in_, feature_names_in_, out_activation_
     preparation_
         As in `DenseClassifier`; scores are R^2.
 
@@ -213,7 +214,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
             n_outputs = 2 * k if isinstance(loss, GaussianNLL) else k
         if self.preset is not None and isinstance(loss, PoissonNLL):
             raise ValueError("preset='tabular' standardises the target: it does not go with counts.")
-        return type(loss)(**loss.config()), n_outputs, "exp" if isinstance(loss, PoissonNLL) else "identity"
+        return copy.deepcopy(loss), n_outputs, "exp" if isinstance(loss, PoissonNLL) else "identity"
 
     def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:
         standard = y if self.preset is None else (y - self._mean) / self._scale
@@ -224,7 +225,8 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
 
     def _estimates(self, raw: Array) -> Array:
         """What the outputs say the target is, in its units (n, k)."""
-        return self.trainer_.loss.estimate(raw) * self._scale.astype(raw.dtype) + self._mean.astype(raw.dtype)
+        made: Array = self.trainer_.loss.estimate(raw) * self._scale.astype(raw.dtype) + self._mean.astype(raw.dtype)
+        return made
 
     def _score_raw(self, raw: Array, truth: Array, weight: Array | None) -> float:
         if not np.isfinite(raw).all():

@@ -37,7 +37,7 @@ class SklearnSGD(Optimizer):
     def __init__(self, learning_rate: float | Schedule, momentum: float = 0.9, nesterov: bool = True) -> None:
         Optimizer.__init__(self, learning_rate)
         self.momentum, self.nesterov = float(momentum), bool(nesterov)
-        self.slots = ("v",) if self.momentum else ()  # type: ignore[misc]  # plain descent keeps nothing
+        self.slots = ("v",) if self.momentum else ()  # plain descent keeps nothing
 
     def direction(self, g: Array, work: Array, state: dict[str, Array], alpha: float) -> tuple[Array, float]:
         if not self.momentum:
@@ -55,11 +55,13 @@ class SklearnSGD(Optimizer):
 class SklearnAdam(Optimizer):
     """Adam with epsilon beside the uncorrected root, as scikit-learn's::
 
-    m <- beta_1 m + (1 - beta_1) g        v <- beta_2 v + (1 - beta_2) g^2
-    w <- w - alpha sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + eps)
+        m <- beta_1 m + (1 - beta_1) g        v <- beta_2 v + (1 - beta_2) g^2
+        w <- w - alpha sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + eps)
+
+    It is the form at the end of section 2 of Kingma and Ba (2015).
     """
 
-    slots: ClassVar[tuple[str, ...]] = ("m", "v")
+    slots = ("m", "v")
 
     def __init__(
         self, learning_rate: float | Schedule, beta_1: float = 0.9, beta_2: float = 0.999, eps: float = 1e-8
@@ -72,13 +74,13 @@ class SklearnAdam(Optimizer):
 
     def direction(self, g: Array, work: Array, state: dict[str, Array], alpha: float) -> tuple[Array, float]:
         m, v = state["m"], state["v"]
-        np.multiply(m, self.beta_1, out=m)
+        np.multiply(m, self._scalar("beta_1", self.beta_1), out=m)
         self._add_scaled(g, m, 1 - self.beta_1)  # m <- beta_1 m + (1 - beta_1) g
         np.multiply(g, g, out=work)
-        np.multiply(v, self.beta_2, out=v)
+        np.multiply(v, self._scalar("beta_2", self.beta_2), out=v)
         self._add_scaled(work, v, 1 - self.beta_2)  # v <- beta_2 v + (1 - beta_2) g^2
         np.sqrt(v, out=work)
-        np.add(work, self.eps, out=work)
+        np.add(work, self._scalar("eps", self.eps), out=work)
         np.divide(m, work, out=work)  # u = m / (sqrt(v) + eps)
         return work, alpha * self._correction
 
@@ -271,9 +273,10 @@ class Follow(Callback):
             self.estimator.validation_loss_curve_.append(validation_loss)
 
     def judge_score(self, score: float, figure: float, model: Sequential | None) -> None:
-        """Count epochs whose figure, the score unless classes have weights, is no better by `tol`; keep the best weights.
+        """Count epochs whose figure is no better by `tol`, and keep the best weights.
 
-        Weighted classes are judged by the held-out loss: a score made of few heavy rows goes in steps.
+        The figure is the score; where classes have weights, it is minus the held-out loss: a score made of few heavy
+        rows goes in steps.
         """
         estimator, settings = self.estimator, self.settings
         estimator.validation_scores_.append(score)
@@ -342,7 +345,8 @@ def minimise(estimator: Any, settings: Any, x: Any, y: Array, weight: Array | No
     estimator.loss_ = float(result.fun)
     estimator.n_iter_ = min(result.nit, settings.max_iter)
     if result.status != 0:
-        message = f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) (status={result.status}):\n{result.message}\n"
+        message = f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) (status={result.status}):\n"
+        message += f"{result.message}\n"
         if estimator.n_iter_ == settings.max_iter:
             message += f"\nIncrease max_iter (now {settings.max_iter}), or scale the data."
         warnings.warn(message, ConvergenceWarning, stacklevel=5)

@@ -24,7 +24,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from densenet._types import Array
-from densenet.layers import Dense, Layer, Scale, activation
+from densenet.layers import Dense, Layer, Scale
 from densenet.optimizers.schedules import Schedule
 from densenet.tables import Table, TablePreparation, _Categorical
 
@@ -62,8 +62,8 @@ class CosineLog4(Schedule):
 class Preparation:
     """Columns of numbers and words to the network's inputs.
 
-    `TablePreparation` finds out what the columns hold, fills in means for missing numbers, marks them, and makes one-hot
-    columns; of two categories it takes the difference, -1 and 1. Each column v is then scaled and clipped::
+    `TablePreparation` finds out what the columns hold, fills in means for missing numbers, marks them, and makes
+    one-hot columns; of two categories it takes the difference, -1 and 1. Each column v is then scaled and clipped::
 
         z = (v - median) / (third quartile - first quartile)        x = z / sqrt(1 + (z / 3)^2)
 
@@ -88,8 +88,8 @@ class Preparation:
     def transform(self, X: Any) -> Array:
         """The network's inputs, float32."""
         z = (self._numbers(self._columns(X)) - self.median) * self.factor
-        z /= np.sqrt(1 + (z / 3) ** 2)  # x = z / sqrt(1 + (z / 3)^2)
-        return z.astype(np.float32)
+        x: Array = (z / np.sqrt(1 + (z / 3) ** 2)).astype(np.float32)  # x = z / sqrt(1 + (z / 3)^2)
+        return x
 
     def _numbers(self, columns: Mapping[str, Any]) -> Array:
         x = self.table.transform(columns).astype(np.float64)
@@ -112,14 +112,12 @@ class Preparation:
         return {f"x{i}": array[:, i] for i in range(array.shape[1])}
 
 
-def layers_of(n_in: int, widths: tuple[int, ...], n_out: int, kinds: list[Any]) -> list[Layer]:
-    """A scaling layer and dense layers, with the recipe's rate factors: 6 for scales, 1/sqrt(n_in) for W, 0.1 for b."""
-    layers: list[Layer] = [Scale(n_in).set_rate(6.0)]
-    for i, (a, b) in enumerate(zip((n_in, *widths), (*widths, n_out), strict=True)):
-        layers.append(Dense(a, b).set_rate(1 / math.sqrt(a), "W").set_rate(0.1, "b"))
-        if i < len(widths):
-            layers.append(activation(kinds[i]))
-    return layers
+def marked(layers: list[Layer], n_in: int) -> list[Layer]:
+    """The layers behind a scaling layer, with the recipe's rate factors: 6 for scales, 1/sqrt(n_in) for W, 0.1 for b."""
+    for layer in layers:
+        if isinstance(layer, Dense):
+            layer.set_rate(1 / math.sqrt(layer.n_in), "W").set_rate(0.1, "b")
+    return [Scale(n_in).set_rate(6.0), *layers]
 
 
 def draw(layers: list[Dense], random_state: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from densenet._types import Array
 from densenet._validation import positive
 from densenet.explain.graph import Graph, Link, delta_parts, trace
-from densenet.explain.notation import Line, Section, number, signed, to_html, to_latex, to_text
+from densenet.explain.notation import Line, Section, digits, signed, to_html, to_latex, to_text
 from densenet.explain.subject import Subject
 from densenet.layers.dense import Dense
 from densenet.losses.base import Loss
@@ -53,10 +53,10 @@ class ExplainedStep:
     x: Array
     z: list[Array]
     a: list[Array]
-    dE_da: list[Array]  # noqa: N815  the notes' names
-    dE_dz: list[Array]  # noqa: N815
-    dE_dW: list[Array]  # noqa: N815
-    dE_db: list[Array | None]  # noqa: N815
+    dE_da: list[Array]
+    dE_dz: list[Array]
+    dE_dW: list[Array]
+    dE_db: list[Array | None]
     W_new: list[Array]
     b_new: list[Array | None]
     _sections: list[Section] = field(repr=False)
@@ -118,8 +118,8 @@ def explain_step(model: Sequential, loss: Loss | str, x: Any, y: Any, *, learnin
     Raises
     ------
     ValueError, TypeError
-        If the network is too large to be written out, has containers, penalties, or parameters outside dense layers, or if x
-        or y do not fit.
+        If the network is too large to be written out, has containers, penalties, or parameters outside dense layers, or
+        if x or y do not fit.
 
     References
     ----------
@@ -179,7 +179,7 @@ def _check_small(subject: Subject) -> None:
     for layer in model.layers:
         if layer.children or (layer.n_params and not isinstance(layer, Dense)):
             raise ValueError(
-                f"explain_step writes out dense layers in a chain with activations between them; {layer!r} is none of these."
+                f"explain_step writes out dense layers in a chain with activations between them; {layer!r} is neither."
             )
         if layer.penalised or layer.constrained:
             raise ValueError(
@@ -244,14 +244,13 @@ class _Chain:
                     )
                 for j in range(a.shape[1]):
                     name = f"y^_{j + 1}" if last else f"a({number})_{j + 1}"
-                    formula, numbers = f"z({number})_{j + 1}", ""
+                    formula, shown = f"z({number})_{j + 1}", ""
                     if f:
-                        formula, numbers = f"f({formula})", f"f({number_of(z[s, j])})"
+                        formula, shown = f"f({formula})", f"f({digits(z[s, j])})"
                     elif links:
-                        formula = f"{self.after(links)} of " + (
-                            f"z({number})" if links[0].kind == "mixing" else formula
-                        )
-                    lines.append(Line(name + self.row(s), formula, numbers, float(a[s, j])))
+                        whole = f"z({number})" if links[0].kind == "mixing" else formula
+                        formula = f"{self.after(links)} of {whole}"
+                    lines.append(Line(name + self.row(s), formula, shown, float(a[s, j])))
             title = f"Forward pass: dense layer {number}" + (" (the output layer)" if last else "")
             sentence = f"f is {self.function(number)}." if f else ""
             sections.append(Section(title, (sentence,) if sentence else (), tuple(lines)))
@@ -273,7 +272,7 @@ class _Chain:
             share = "1/2" if isinstance(loss, HalfSquaredError) else f"1/{k}"
             for s in range(self.n):
                 names = " + ".join(f"(y^_{j + 1} - y_{j + 1})^2" for j in range(k))
-                numbers = " + ".join(f"({number_of(out[s, j])} - {signed(target[s, j])})^2" for j in range(k))
+                numbers = " + ".join(f"({digits(out[s, j])} - {signed(target[s, j])})^2" for j in range(k))
                 value = float(loss.per_sample(out[s : s + 1], target[s : s + 1])[0])
                 left = f"E{self.row(s)}"
                 lines.append(Line(left, f"{share} ({names})", f"{share} ({numbers})", value))
@@ -341,9 +340,9 @@ class _Chain:
                 if last and squared:
                     scale = share / self.n
                     formula = f"y^_{j + 1} - y_{j + 1}"
-                    numbers = f"{number_of(self.a[-1][s, j])} - {signed(self.subject.target[s, j])}"
+                    numbers = f"{digits(self.a[-1][s, j])} - {signed(self.subject.target[s, j])}"
                     if scale != 1:
-                        formula, numbers = (f"{number_of(scale)} x ({side})" for side in (formula, numbers))
+                        formula, numbers = (f"{digits(scale)} x ({side})" for side in (formula, numbers))
                 elif last:
                     formula = numbers = ""
                 else:
@@ -365,7 +364,7 @@ class _Chain:
         if meets:
             (_, p), (_, y) = self.parts
             nth = f" / {self.n}" if self.n > 1 else ""
-            return f"(p_{j + 1} - y_{j + 1}){nth}", f"({number_of(p[s, j])} - {signed(y[s, j])}){nth}"
+            return f"(p_{j + 1} - y_{j + 1}){nth}", f"({digits(p[s, j])} - {signed(y[s, j])}){nth}"
         da = self.da[number - 1][s]
         names = [f"dE/dy^_{k + 1}" if last else f"dE/da({number})_{k + 1}" for k in range(len(da))]
         if links and links[0].kind == "mixing" and links[0].values is not None:
@@ -377,18 +376,13 @@ class _Chain:
         return formula, " x ".join([signed(da[j]), *(signed(float(link.values[s, j])) for link in slopes)])  # type: ignore[index]
 
 
-def number_of(value: Any) -> str:
-    """The number of an array's entry."""
-    return number(float(value))
-
-
 def _head(subject: Subject, learning_rate: float) -> Section:
-    x = ", ".join(f"a(0)_{i + 1} = {number_of(v)}" for i, v in enumerate(subject.x[0]))
+    x = ", ".join(f"a(0)_{i + 1} = {digits(v)}" for i, v in enumerate(subject.x[0]))
     given = (
         f"The input: {x}." if len(subject.x) == 1 else f"{len(subject.x)} rows of x are one batch; rows count from 0."
     )
     return Section(
-        f"One step of gradient descent with alpha = {number(learning_rate)}",
+        f"One step of gradient descent with alpha = {digits(learning_rate)}",
         (given,),
         loud="Dense layers and neurons count from 1: w(1)_{1,2} joins input 1 to neuron 2 of dense layer 1, "
         "which in the arrays, counted from 0, is W[0, 1].",
@@ -397,20 +391,20 @@ def _head(subject: Subject, learning_rate: float) -> Section:
 
 def _update(rate: float, marks: Array | None, dense: list[Dense], old: Any, gradients: Any, new: Any) -> Section:
     lines = []
-    for number_, layer in enumerate(dense, start=1):
+    for number, layer in enumerate(dense, start=1):
         for array, letter in ((0, "w"), (1, "b")):
-            before, gradient, after = (values[number_ - 1][array] for values in (old, gradients, new))
+            before, gradient, after = (values[number - 1][array] for values in (old, gradients, new))
             if before is None:
                 continue
             mark = layer.marks["W" if letter == "w" else "b"]
             step = rate * mark.rate if mark.trainable else 0.0
             for at in np.ndindex(before.shape):
                 index = ",".join(str(i + 1) for i in at)
-                name = f"{letter}({number_})_" + (f"{{{index}}}" if len(at) == 2 else index)
+                name = f"{letter}({number})_" + (f"{{{index}}}" if len(at) == 2 else index)
                 if not step:
                     lines.append(Line(f"new {name}", name, value=float(after[at]), remark="frozen"))
                     continue
                 formula = f"{name} - alpha x dE/d{name}"
-                numbers = f"{number_of(before[at])} - {number(step)} x {signed(float(gradient[at]))}"
+                numbers = f"{digits(before[at])} - {digits(step)} x {signed(float(gradient[at]))}"
                 lines.append(Line(f"new {name}", formula, numbers, float(after[at])))
     return Section("Update: w_new = w_old - alpha dE/dw, all at once", (), tuple(lines))

@@ -98,14 +98,21 @@ class Link:
         else:
             starts += (self.values @ deltas[:, :, None])[:, :, 0]
 
+    @property
+    def matrix(self) -> Array:
+        """For weights and mixing: the factor from every neuron i to every neuron j, for the first sample."""
+        if self.values is None or self.kind == "slopes":
+            raise TypeError(f"{self.kind} are no matrix")
+        matrix: Array = self.values if self.kind == "weights" else self.values[0]
+        return matrix
+
     def factor(self, i: int, j: int) -> tuple[str, float] | None:
         """Name and value of the factor from neuron i to neuron j (from 0), for the first sample; None for passing."""
         if self.values is None:
             return None
         if self.kind == "slopes":
             return self.slope_name(j), float(self.values[0, j])
-        value = self.values[i, j] if self.kind == "weights" else self.values[0, i, j]
-        return f"{self.symbol}_{{{i + 1},{j + 1}}}", float(value)
+        return f"{self.symbol}_{{{i + 1},{j + 1}}}", float(self.matrix[i, j])
 
     def slope_name(self, j: int) -> str:
         """The slope's name for neuron j (from 0)."""
@@ -282,7 +289,7 @@ def rows_at_once(subject: Subject) -> int:
     layers = [layer for top in subject.model.layers for layer in top.walk()]
     widest = max(subject.x.shape[1], *(max(layer.n_in or 1, layer.n_out or 1) for layer in layers))
     mixing = any(layer.mixes and not layer.children for layer in layers)
-    return max(1, (1 << 21) // (widest * widest if mixing else 64 * widest))
+    return max(1, (1 << 21) // int(widest * widest if mixing else 64 * widest))
 
 
 class _Tracer:
@@ -326,7 +333,7 @@ class _Tracer:
         if any(isinstance(inner, Dense) for inner in layer.walk()):
             place = layer_place(self.subject.model, layer)
             raise ValueError(
-                f"{self.subject.who} knows no ways through {layer!r} at {place}: containers are Residual and Concatenate."
+                f"{self.subject.who} knows no ways through {layer!r} at {place}, only through Residual and Concatenate."
             )
         y = layer.forward(x, training).copy()
         mixes = layer.mixes or y.shape != x.shape

@@ -12,6 +12,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 _NAME = r"(?:new )?[A-Za-z][A-Za-z0-9]*'?\(\d+\)(?:_(?:\{[\d,]+\}|\d+))?"
 _OUTPUT = r"y\^(?:_\d+)?"
@@ -27,14 +28,14 @@ _PATH = re.compile(r"(?:\d+|bias)(?:-(?:\d+|\w+ [\w ]+))+|\d[\d,]* smaller")
 _LATEX_SPECIAL = re.compile(r"([&%$#_{}])")
 
 
-def number(value: float) -> str:
+def digits(value: Any) -> str:
     """A number as it is shown everywhere: six digits."""
-    return f"{value:.6g}"
+    return f"{float(value):.6g}"
 
 
-def signed(value: float) -> str:
+def signed(value: Any) -> str:
     """A number inside a product or sum: in brackets where it is negative."""
-    return f"({value:.6g})" if value < 0 else f"{value:.6g}"
+    return f"({digits(value)})" if value < 0 else digits(value)
 
 
 def number_word(n: int) -> str:
@@ -56,7 +57,7 @@ class Line:
     @property
     def sides(self) -> list[str]:
         """What stands between the equal signs."""
-        value = "" if self.value is None else number(self.value)
+        value = "" if self.value is None else digits(self.value)
         shown = [self.left, self.formula, self.numbers, value]
         return [side for i, side in enumerate(shown) if side and side not in shown[:i]]
 

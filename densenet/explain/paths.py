@@ -30,8 +30,16 @@ class Factor(NamedTuple):
     value: float
 
 
+class _Way(NamedTuple):
+    """One way on: the size of its best completion, the link and the neuron it leads to, the size of its factor."""
+
+    size: float
+    step: tuple[int, int]
+    factor: float
+
+
 class Passage(NamedTuple):
-    """How a path passes a layer that mixes neurons: the neuron it leaves at (from 1), or the way through a container."""
+    """How a path passes a layer that mixes neurons: the neuron it leaves at, from 1, or the way through a container."""
 
     layer: str
     way: int | str
@@ -119,8 +127,7 @@ class Paths:
         link = self._sizes.links[number]
         there = best[link.end]
         if link.kind in ("weights", "mixing"):
-            sizes = link.values if link.kind == "weights" else link.values[0]  # type: ignore[index]
-            largest: Array = (sizes * there).max(axis=1)  # type: ignore[operator]
+            largest: Array = (link.matrix * there).max(axis=1)
             return largest
         part = there[link.offset : link.offset + len(best[link.start])]
         return part if link.values is None else part * link.values[0]
@@ -138,51 +145,50 @@ class Paths:
         best continuation, and its next best sibling.
         """
         scale = abs(self.entering)
-        kept: dict[tuple[int, int], list[tuple[float, int, int, float]]] = {}
+        kept: dict[tuple[int, int, bool], list[_Way]] = {}
 
-        def ways(column: int, neuron: int) -> list[tuple[float, int, int, float]]:
-            if (column, neuron) not in kept:
-                kept[column, neuron] = self._ways(column, neuron, k)
-            return kept[column, neuron]
+        def ways(column: int, neuron: int, before: float) -> list[_Way]:
+            key = column, neuron, before == 0
+            if key not in kept:
+                kept[key] = self._ways(column, neuron, k, dead=before == 0)
+            return kept[key]
 
-        node = (self.start, self.target)
-        if node[0] == self.graph.output:
+        if self.start == self.graph.output:
             yield ()
             return
-        heap = [(-ways(*node)[0][0] * scale, self._extended((), ways(*node)[0]), node, 0, scale)]
+        best = ways(self.start, self.target, scale)[0]
+        heap = [(-scale * best.size, (best.step,), (self.start, self.target), 0, scale)]
         while heap:
             size, trail, node, rank, before = heapq.heappop(heap)
-            siblings = ways(*node)
+            siblings = ways(*node, before)
             if rank + 1 < len(siblings):
                 after = siblings[rank + 1]
-                heapq.heappush(heap, (-before * after[0], self._extended(trail[:-1], after), node, rank + 1, before))
-            _, number, neuron, factor = siblings[rank]
-            here = (self.graph.links[number].end, neuron)
+                heapq.heappush(heap, (-before * after.size, (*trail[:-1], after.step), node, rank + 1, before))
+            way = siblings[rank]
+            here = self.graph.links[way.step[0]].end, way.step[1]
             if here[0] == self.graph.output:
                 yield trail
                 continue
-            best = ways(*here)[0]
-            heapq.heappush(heap, (size, self._extended(trail, best), here, 0, before * factor))
+            behind = before * way.factor
+            best = ways(*here, behind)[0]
+            heapq.heappush(heap, (size, (*trail, best.step), here, 0, behind))
 
-    @staticmethod
-    def _extended(trail: Trail, way: tuple[float, int, int, float]) -> Trail:
-        return (*trail, (way[1], way[2]))
-
-    def _ways(self, column: int, neuron: int, k: int) -> list[tuple[float, int, int, float]]:
-        """The k best ways on from a neuron: (largest product that way, link, neuron there, size of the factor)."""
-        found: list[tuple[float, int, int, float]] = []
+    def _ways(self, column: int, neuron: int, k: int, dead: bool) -> list[_Way]:
+        """The k best ways on from a neuron; where the product is 0 already, all are equally good."""
+        found: list[_Way] = []
         for number in self.graph.outgoing[column]:
             link = self._sizes.links[number]
             there = self._best[link.end]
             if link.kind in ("weights", "mixing"):
-                factors = link.values[neuron] if link.kind == "weights" else link.values[0, neuron]  # type: ignore[index]
-                products = factors * there
+                factors = link.matrix[neuron]
+                products = np.zeros_like(there) if dead else factors * there
                 order = np.argsort(-products, kind="stable")[:k].tolist()
-                found += [(float(products[j]), number, j, float(factors[j])) for j in order]
+                found += [_Way(float(products[j]), (number, j), float(factors[j])) for j in order]
             else:
+                j = neuron + link.offset
                 factor = 1.0 if link.values is None else float(link.values[0, neuron])
-                found.append((factor * float(there[neuron + link.offset]), number, neuron + link.offset, factor))
-        found.sort(key=lambda way: (-way[0], way[1], way[2]))
+                found.append(_Way(0.0 if dead else factor * float(there[j]), (number, j), factor))
+        found.sort(key=lambda way: (-way.size, way.step))
         return found[:k]
 
     def follow(self, neurons: Sequence[Any]) -> Path:
@@ -235,7 +241,8 @@ class Paths:
                     return number, neuron
             expected = " or ".join(repr((link.symbol, self.graph.links[number].way)) for number in ways)
         raise ValueError(
-            f"route.path expects entry {at + 1} to be {expected}; got {'nothing' if entry is None else repr(entry)} in {tuple(given)!r}."
+            f"route.path expects entry {at + 1} to be {expected}; "
+            f"got {'nothing' if entry is None else repr(entry)} in {tuple(given)!r}."
         )
 
     @staticmethod

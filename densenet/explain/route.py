@@ -8,10 +8,11 @@ the parts make up what training uses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,9 +25,6 @@ from densenet.explain.paths import Path, Paths
 from densenet.explain.subject import Subject, dense_layer, layer_place, weight_index
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 ALL_PATHS = 100_000
 """As many paths as `Route.paths` lists without being told how many."""
@@ -147,7 +145,7 @@ class Route:
             return finder.largest(positive_int(k, "route.paths", "k"))
         if self.n_paths > ALL_PATHS:
             raise ValueError(
-                f"This weight has {self.n_paths:,} paths, too many to list: route.paths(10) gives the ten largest, exactly."
+                f"This weight has {self.n_paths:,} paths, too many to list: paths(10) gives the ten largest, exactly."
             )
         return finder.largest(self.n_paths)
 
@@ -181,7 +179,9 @@ class Route:
 
     @property
     def cancellation(self) -> float:
-        """1 - |sum of contributions| / sum of |contributions|: 0 when no path works against another, 1 when all is lost.
+        """1 - |sum of contributions| / sum of |contributions|.
+
+        0 when no path works against another, 1 when all is lost.
 
         From one backward pass of absolute values; 0 where every contribution is 0. For a batch, over all paths of all
         samples.
@@ -209,8 +209,8 @@ class Route:
     def attenuation(self) -> tuple[Stage, ...]:
         """How much each stage multiplies the size (RMS over neurons) of the derivative of E, from the output back.
 
-        The first entry is dE/dy^; then slopes turn dE/da into dE/dz, and weights turn dE/dz of a layer into dE/da of the
-        layer before, down to dE/dz of this layer. For a batch, the RMS is over its samples too.
+        The first entry is dE/dy^; then slopes turn dE/da into dE/dz, and weights turn dE/dz of a layer into dE/da of
+        the layer before, down to dE/dz of this layer. For a batch, the RMS is over its samples too.
 
         Returns
         -------
@@ -222,9 +222,7 @@ class Route:
         gates = graph.gates(graph.dense[self.layer].end)
         sizes = [float(np.sqrt(squares[g].sum() / (counts[g] * rows))) for g in gates]
         stages = [Stage("dE/dy^", "error", sizes[0], 1.0)]
-        for (after, before), (size, smaller) in zip(
-            zip(gates[:-1], gates[1:], strict=True), zip(sizes[:-1], sizes[1:], strict=True), strict=True
-        ):
+        for (after, before), (size, smaller) in zip(pairwise(gates), pairwise(sizes), strict=True):
             found = [link for link in graph.links if link.start == before and link.end <= graph.output]
             factor = smaller / size if size else 0.0
             if len(found) > 1 or found[0].end != after:
@@ -251,7 +249,7 @@ class Route:
         """The graph of the sample, or of the first row of a batch, with every stage of its own."""
         return next(iter(self._graphs()))
 
-    def _graphs(self) -> Any:
+    def _graphs(self) -> Iterator[Graph]:
         return _batch_graphs(self._subject, self._subject.rows)
 
     def _squares(self) -> tuple[list[Array], list[int], int]:
@@ -297,8 +295,8 @@ class Route:
         *,
         path: Any = None,
         k: int = 3,
-        ax: Axes | None = None,
-    ) -> Axes:
+        ax: Any = None,
+    ) -> Any:
         """Draw the route.
 
         Parameters
@@ -369,10 +367,11 @@ def route(
     target : int
         Neuron of the layer that the weight leads to, **from 1**.
     sample : int or None, default 0
-        Row of x, from 0: E is that row's error alone, as if it were the whole batch. None for the batch: gradient, total and
-        number of paths; paths and factors need a sample.
+        Row of x, from 0: E is that row's error alone, as if it were the whole batch. None for the batch: gradient,
+        total and number of paths; paths and factors need a sample.
     training : bool, default False
-        Repeat the masks of the last training pass over this x (`Dropout`, ...). By default layers behave as in prediction.
+        Repeat the masks of the last training pass over this x (`Dropout`, ...). By default layers behave as in
+        prediction.
 
     Returns
     -------
@@ -444,7 +443,7 @@ def route(
     )
 
 
-def _graphs(subject: Subject, rows: slice, delta: Array) -> Any:
+def _graphs(subject: Subject, rows: slice, delta: Array) -> Iterator[Graph]:
     """Graphs of these rows, as many rows at a time as fit into memory; `delta` belongs to the first of them on."""
     step = rows_at_once(subject)
     for start in range(rows.start, rows.stop, step):
@@ -452,12 +451,12 @@ def _graphs(subject: Subject, rows: slice, delta: Array) -> Any:
         yield trace(subject, part, delta[part.start - rows.start : part.stop - rows.start])
 
 
-def _batch_graphs(subject: Subject, rows: slice) -> Any:
+def _batch_graphs(subject: Subject, rows: slice) -> Iterator[Graph]:
     subject.forward_backward(subject.model, rows)
     yield from _graphs(subject, rows, subject._last_delta)
 
 
-def _squares(graphs: Any) -> tuple[list[Array], list[int], int]:
+def _squares(graphs: Iterable[Graph]) -> tuple[list[Array], list[int], int]:
     """Sums over rows of the squared derivative of E by every column, the columns' widths, and the number of rows."""
     sums: list[Array] = []
     widths: list[int] = []

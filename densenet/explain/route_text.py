@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from densenet.explain.notation import Line, Section, number, number_word, signed
+from densenet.explain.notation import Line, Section, digits, number_word, signed
 from densenet.explain.paths import Path
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ def _head(route: Route) -> Section:
     noise = " The masks of the last training pass are repeated." if route.training else ""
     return Section(
         f"dE/d{route.name}: why this weight changes",
-        (f"{whose}: E = {number(route.error)}.{noise}",),
-        loud=f"Dense layers and neurons count from 1: {joins}. Arrays count from 0: it is {route.element} = {number(route.value)}.",
+        (f"{whose}: E = {digits(route.error)}.{noise}",),
+        loud=f"Dense layers and neurons count from 1: {joins}. "
+        f"Arrays count from 0: it is {route.element} = {digits(route.value)}.",
     )
 
 
@@ -79,9 +80,9 @@ def _as_the_notes_have_it(route: Route, path: Path) -> Section:
         lines.append(Line("product", " x ".join(map(signed, values)), value=math.prod(values)))
     count = f"{number_word(len(quotients))} factor" + "s" * (len(quotients) > 1)
     sentence = (
-        "Weights do not depend on one another, so a quotient of two weights is no derivative. Read exactly, the first factor is "
-        "this path's part of the gradient of the last weight, and each further one turns the part of a weight's gradient "
-        "into the part of the weight before it."
+        "Weights do not depend on one another, so a quotient of two weights is no derivative. Read exactly, the first "
+        "factor is this path's part of the gradient of the last weight, and each further one turns the part of a "
+        "weight's gradient into the part of the weight before it."
     )
     return Section(f"The path {path} in {count}, as the notes write it", (sentence,), tuple(lines))
 
@@ -105,7 +106,7 @@ def _factors(route: Route, path: Path) -> Section:
     last = path.factors[-1]
     if len(parts) == 2 and parts[0][0].startswith("p_"):
         (p, p_value), (y, y_value) = parts
-        numbers = f"{number(p_value)} - {number(y_value)}"
+        numbers = f"{digits(p_value)} - {digits(y_value)}"
         lines[-1] = Line(last.name, f"{p} - {y}", numbers, last.value, "softmax or sigmoid meets cross-entropy")
     elif len(parts) > 1:
         formula, numbers = " x ".join(name for name, _ in parts), " x ".join(signed(value) for _, value in parts)
@@ -136,13 +137,14 @@ def _check(route: Route) -> Section:
         lines.append(Line("training's own", value=route.training_gradient, remark=f"in {route.dtype}"))
     verdict = "They agree" if route.agrees else "They do NOT agree"
     sentences = [
-        f"{verdict}: the difference is {route.discrepancy:.1e} of the sum of absolute contributions, {number(route.absolute)}.",
-        f"Cancellation is {route.cancellation:.1%}: so much of that sum is lost because paths work against one another.",
+        f"{verdict}: the difference is {route.discrepancy:.1e} of the sum of absolute contributions, "
+        f"{digits(route.absolute)}.",
+        f"Cancellation is {route.cancellation:.1%}: so much of that sum is lost, as paths work against one another.",
     ]
     if route.sample is None:
         sentences.append(
-            f"{route.n_paths:,} paths lead from the weight to the outputs, for every row. Paths and their factors need a "
-            "sample: route(..., sample=0)."
+            f"{route.n_paths:,} paths lead from the weight to the outputs, for every row. Paths and their factors "
+            "need a sample: route(..., sample=0)."
         )
     return Section("Checked", tuple(sentences), tuple(lines))
 

@@ -7,20 +7,17 @@ the quotient of two small changes comes close to.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from densenet._types import Array
 from densenet._validation import positive, positive_int
-from densenet.explain.notation import html_text, number
+from densenet.explain.notation import digits, html_text
 from densenet.explain.route import route
 from densenet.explain.subject import Subject, dense_layer, weight_index
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +60,12 @@ class Sensitivity:
         there = int(np.argmin(np.abs(self.weights - (0.9 * self.value + 0.1 * self.weights[-1]))))
         weight, error = float(self.weights[there]), float(self.errors[there])
         return [
-            f"{self.name} is {self.element} = {number(self.value)} (layers and neurons count from 1, arrays from 0): "
-            f"E = {number(self.error)}.",
-            f"dE/d{self.name} = {number(self.tangent)}: the slope of E as this weight alone moves.",
-            f"(E(w + h) - E(w - h)) / 2h = {number(self.finite_difference)} with h = {self.step:.0e}.",
-            f"At {self.name} = {number(weight)} the tangent says E = {number(float(self.predicted(weight)))}; it is {number(error)}.",
+            f"{self.name} is {self.element} = {digits(self.value)} (layers and neurons count from 1, arrays from 0): "
+            f"E = {digits(self.error)}.",
+            f"dE/d{self.name} = {digits(self.tangent)}: the slope of E as this weight alone moves.",
+            f"(E(w + h) - E(w - h)) / 2h = {digits(self.finite_difference)} with h = {self.step:.0e}.",
+            f"At {self.name} = {digits(weight)} the tangent says E = {digits(self.predicted(weight))}; "
+            f"it is {digits(error)}.",
         ]
 
     def __str__(self) -> str:
@@ -76,7 +74,7 @@ class Sensitivity:
     def _repr_html_(self) -> str:
         return "".join(f"<p>{html_text(line)}</p>" for line in self._lines())
 
-    def plot(self, *, ax: Axes | None = None) -> Axes:
+    def plot(self, *, ax: Any = None) -> Any:
         """Draw the curve, the tangent and the point where the weight stands."""
         from densenet.plots.route import sensitivity as draw
 

@@ -86,8 +86,8 @@ class Subject:
         for place, layer in enumerate(self._layers(model)):
             if layer.couples_samples:
                 raise ValueError(
-                    f"{self.who}: {layer!r} takes its statistics from the batch in training, so that samples are coupled and "
-                    "one sample has no paths of its own: leave training=False, which uses the running statistics."
+                    f"{self.who}: {layer!r} takes its statistics from the batch in training: samples are coupled, "
+                    "and one sample has no paths of its own: leave training=False, which uses the running statistics."
                 )
             if not layer.draws:
                 continue
@@ -98,8 +98,8 @@ class Subject:
             if not layer._drawn or layer._drawn[0] != len(self.x):
                 made = f"had {layer._drawn[0]} rows" if layer._drawn else "was never made"
                 raise ValueError(
-                    f"{self.who}(training=True) repeats the last training pass of {layer!r}, which {made}; x has {len(self.x)}. "
-                    "Call model.forward(x) first, with this x."
+                    f"{self.who}(training=True) repeats the last training pass of {layer!r}, which {made}; "
+                    f"x has {len(self.x)}. Call model.forward(x) first, with this x."
                 )
             factor = None if layer._factor is None else layer._factor.astype(np.float64)
             found.append((place, factor, None if layer._offset is None else layer._offset.astype(np.float64)))

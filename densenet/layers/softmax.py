@@ -94,8 +94,9 @@ class Softmax(_RowFunction):
 
     def tangent(self, x_dot: Array, v: Array) -> Array:
         y = self._y
-        self._y_dot: Array = y * (x_dot - (y * x_dot).sum(axis=1, keepdims=True))  # y_j' = y_j (x_j' - sum_k y_k x_k')
-        return self._y_dot
+        y_dot: Array = y * (x_dot - (y * x_dot).sum(axis=1, keepdims=True))  # y_j' = y_j (x_j' - sum_k y_k x_k')
+        self._y_dot = y_dot
+        return y_dot
 
     def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
         y, y_dot = self._y, self._y_dot

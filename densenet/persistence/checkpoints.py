@@ -9,7 +9,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from string import Formatter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import scipy
@@ -111,7 +111,7 @@ def read_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> Checkpoin
 
 
 _HISTORY = {"figures": dict, "train_indices": np.ndarray | None, "validation_indices": np.ndarray | None}
-_CALLBACK = {"class": str, "state": dict, "waiting": bool}
+_CALLBACK = {"class": str, "state": dict, "observes": bool, "waiting": bool}
 _GATHERED = {"seen": int, "weight": float, "sum": np.ndarray | None}
 _PROGRESS = {
     "plan": dict,
@@ -171,8 +171,10 @@ def _check_same(what: str, kept: str, given: str) -> None:
         raise ValueError(f"fit, to resume, expects the checkpoint's {what}, {kept}, got {given}.")
 
 
-def _comparable(kept: Optimizer, given: Optimizer) -> tuple[str, str]:
+def _comparable(kept: Optimizer, given: Any) -> tuple[str, str]:
     """Both optimizers as text, less a plain rate: it may have been reduced on the way, and is in the state."""
+    if not isinstance(given, Optimizer):
+        return repr(kept), repr(given)
     plain = not isinstance(kept.learning_rate, Schedule) and not isinstance(given.learning_rate, Schedule)
 
     def text(optimizer: Optimizer) -> str:
@@ -250,6 +252,8 @@ class ModelCheckpoint(Callback):
     >>> len(history)
     3
     """
+
+    observes: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -152,11 +152,11 @@ class Encoder:
 
     def _object(self, value: Any, name: str) -> Any:
         if not isinstance(value, Layer | Loss | Optimizer | Schedule | Initializer | Metric):
-            raise TypeError(f"{name}: a file cannot hold {value!r}, a {type(value).__name__}.")
+            raise TypeError(f"{name}: a file cannot hold a {type(value).__name__}.")
         kind = str(_kind(type(value)))
         if _registry.get((kind, type(value).__name__)) is not type(value):
             own = type(value).__name__
-            raise TypeError(f"{name}: a file cannot hold {value!r} yet: call densenet.register({own}) first.")
+            raise TypeError(f"{name}: a file cannot hold the {kind} {own} yet: call densenet.register({own}) first.")
         arguments = {k: self.encode(v, f"{name}.{k}") for k, v in value.config().items()}
         made: dict[str, Any] = {kind: type(value).__name__, "config": arguments}
         if isinstance(value, Layer):

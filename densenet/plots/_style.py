@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from densenet._validation import as_numbers, check_finite
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777")
 """P. Tol's bright scheme (2021); told apart by the colour-blind, and by their greys in print."""
 
-LINES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Beside the colours, so that a print in greys can be read, too."""
 
@@ -67,10 +65,9 @@ def whole_ticks(axis: Any) -> None:
     axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def layer_legend(ax: Any, names: Sequence[str]) -> None:
-    """A legend beside the picture, where lines cannot run into it; none where there is one line."""
-    if len(names) > 1:
-        ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
+def layer_legend(ax: Any) -> None:
+    """A legend beside the picture, where lines cannot run into it."""
+    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
 
 
 def vector(values: Any, who: str, name: str) -> Array:

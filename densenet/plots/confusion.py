@@ -66,7 +66,13 @@ def confusion_matrix(true: Any, predicted: Any, *, labels: Sequence[str] | None 
     bare(ax)
     ax.set(xlabel="predicted class", ylabel="true class")
     turned = 45 if max(map(len, names)) > 4 else 0
-    ax.set_xticks(range(k), names, rotation=turned, ha="right" if turned else "center", rotation_mode="anchor" if turned else "default")
+    ax.set_xticks(
+        range(k),
+        names,
+        rotation=turned,
+        ha="right" if turned else "center",
+        rotation_mode="anchor" if turned else "default",
+    )
     ax.set_yticks(range(k), names)
     ax.tick_params(length=0)
     ax.set_title(f"{np.trace(counts)} of {len(t)} right ({np.trace(counts) / len(t):.1%})", fontsize="medium")

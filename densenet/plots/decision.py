@@ -98,8 +98,8 @@ def _samples(ax: Any, points: Array, true: Array, predicted: Array, labels: Arra
 def _classes(classifier: Any, points: Array) -> Array:
     if isinstance(classifier, Sequential):
         raise TypeError(
-            "decision_regions expects something that gives classes, got a Sequential: pass the Trainer, whose loss says "
-            "what the outputs mean, or a function such as lambda x: model.predict(x).argmax(axis=1)."
+            "decision_regions expects what gives classes, got a Sequential: pass the Trainer, whose loss says what the "
+            "outputs mean, or a function such as lambda x: model.predict(x).argmax(axis=1)."
         )
     for name in ("predict_classes", "predict"):
         if hasattr(classifier, name):
@@ -110,6 +110,7 @@ def _classes(classifier: Any, points: Array) -> Array:
     classes = np.asarray(classifier(points))
     if classes.shape != (len(points),):
         raise ValueError(
-            f"decision_regions expects one class a point, shape ({len(points)},), but the classifier gives {classes.shape}."
+            f"decision_regions expects one class a point, shape ({len(points)},), but the classifier gives "
+            f"{classes.shape}."
         )
     return classes

@@ -74,7 +74,8 @@ def gradient_histograms(model: Sequential, *, bins: int = 50, ax: Any = None) ->
     _check(model, "gradient_histograms")
     if not model.grads.any():
         raise ValueError(
-            "gradient_histograms expects a gradient that is not 0 everywhere: call trainer.step(x, y) or model.backward first."
+            "gradient_histograms expects a gradient that is not 0 everywhere: call trainer.step(x, y) or "
+            "model.backward first."
         )
     return _ridges([layer.dW.ravel() for layer in model.dense_layers], "dE/dw", bins, ax, "gradient_histograms")
 

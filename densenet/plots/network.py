@@ -53,17 +53,25 @@ def network_diagram(model: Sequential, *, max_neurons: int = 10, ax: Any = None)
         raise ValueError("network_diagram expects a model whose first layers fix the number of inputs, such as Dense.")
     widths, steps = _columns(model)
     tallest = min(max(widths), most)
-    ax = axes(ax, size=(min(8.0, 1.6 + 1.9 * len(steps)), min(6.0, 1.6 + 0.55 * tallest)))
-    bare(ax)
     numbers = sum(w.size for w in (s[0].W for s in steps if isinstance(s[0], Dense))) <= _MOST_NUMBERS and tallest <= 6
+    ax = axes(ax, size=(min(8.0, 1.6 + 1.9 * len(steps)), min(6.0, 1.6 + (0.8 if numbers else 0.55) * tallest)))
+    bare(ax)
     places = [_heights(width, most) for width in widths]
     radius = 0.16
-    for i, (layer, below) in enumerate(steps):
+    for i, (layer, _) in enumerate(steps):
         if isinstance(layer, Dense):
             _weights(ax, layer.W, places[i], places[i + 1], i, numbers)
             if numbers and layer.use_bias:
                 for y, b in zip(places[i + 1], layer.b, strict=False):
-                    ax.text(i + 1, y + radius + 0.05, f"b {b:.2f}", ha="center", va="bottom", fontsize="x-small", color="#333333")
+                    ax.text(
+                        i + 1,
+                        y + radius + 0.05,
+                        f"b {b:.2f}",
+                        ha="center",
+                        va="bottom",
+                        fontsize="x-small",
+                        color="#333333",
+                    )
         else:
             low, high = min(places[i][-1], places[i + 1][-1]) - 0.3, max(places[i][0], places[i + 1][0]) + 0.3
             box = {"facecolor": "#eeeeee", "edgecolor": "#777777", "zorder": 1}
@@ -71,11 +79,19 @@ def network_diagram(model: Sequential, *, max_neurons: int = 10, ax: Any = None)
             ax.text(i + 0.5, (low + high) / 2, type(layer).__name__, rotation=90, ha="center", va="center")
     bottom = min(p[-1] for p in places) - 0.3 - 0.4 * (max(widths) > most)
     for i, (width, ys) in enumerate(zip(widths, places, strict=True)):
-        ax.plot([i] * len(ys), ys, "o", markersize=15, color="white", markeredgecolor="#333333", zorder=3, label="_neurons")
+        ax.plot(
+            [i] * len(ys), ys, "o", markersize=15, color="white", markeredgecolor="#333333", zorder=3, label="_neurons"
+        )
         if width > len(ys):
             ax.text(i, ys[-1] - 0.28, "⋮", ha="center", va="top", fontsize="large")
         below = [] if i == 0 else steps[i - 1][1]
-        name = f"{width} input{'s' * (width > 1)}" if i == 0 else f"{width} output{'s' * (width > 1)}" if i == len(steps) else f"{width}"
+        name = (
+            f"{width} input{'s' * (width > 1)}"
+            if i == 0
+            else f"{width} output{'s' * (width > 1)}"
+            if i == len(steps)
+            else f"{width}"
+        )
         ax.text(i, bottom, "\n".join([name, *below]), ha="center", va="top", fontsize="small")
     most_below = max((len(below) for _, below in steps), default=0)
     ax.set(xlim=(-0.55, len(steps) + 0.55), ylim=(bottom - 0.45 - 0.3 * most_below, max(p[0] for p in places) + 0.55))
@@ -85,7 +101,8 @@ def network_diagram(model: Sequential, *, max_neurons: int = 10, ax: Any = None)
 def _columns(model: Sequential) -> tuple[list[int], list[tuple[Layer, list[str]]]]:
     """Widths of the columns of neurons, and what stands between them, with the layers that act on a column alone."""
     width = model.n_in or 0
-    widths, steps = [width], []
+    widths = [width]
+    steps: list[tuple[Layer, list[str]]] = []
     for layer in model.layers:
         width = layer.output_width(width) or width
         if isinstance(layer, Dense) or layer.children:
@@ -108,17 +125,21 @@ def _weights(ax: Any, W: Array, left: Array, right: Array, column: int, numbers:
     i, j = np.indices(shown.shape).reshape(2, -1)
     w = shown.ravel()
     size = np.abs(w) / (float(np.abs(shown).max()) or 1.0)
-    ends = np.stack([np.stack([np.full(len(w), column), left[i]], 1), np.stack([np.full(len(w), column + 1), right[j]], 1)], 1)
-    for positive, colour, style in ((True, COLOURS[0], "-"), (False, COLOURS[1], (0, (4, 2)))):
-        chosen = (w >= 0) == positive
-        lines = LineCollection(
-            list(ends[chosen]), colors=colour, linestyles=[style], linewidths=0.3 + 2.7 * size[chosen],
-            alpha=0.35 + 0.65 * size[chosen], zorder=1,
-        )
-        ax.add_collection(lines)
+    ends = np.stack(
+        [np.stack([np.full(len(w), column), left[i]], 1), np.stack([np.full(len(w), column + 1), right[j]], 1)], 1
+    )
+    lines = LineCollection(
+        list(ends),
+        colors=[COLOURS[0] if value >= 0 else COLOURS[1] for value in w],
+        linestyles=["-" if value >= 0 else (0, (4, 2)) for value in w],
+        linewidths=0.3 + 2.7 * size,
+        alpha=0.35 + 0.65 * size,
+        zorder=1,
+    )
+    ax.add_collection(lines)
     if numbers:
         for (start, end), value in zip(ends, w, strict=True):
-            x, y = start + 0.28 * (end - start)  # nearer to the source, where lines to one target are still apart
+            x, y = start + 0.2 * (end - start)  # near the source, before lines cross
             angle = np.degrees(np.arctan2(end[1] - start[1], end[0] - start[0]))
             turned = {"rotation": angle, "rotation_mode": "anchor", "transform_rotates_text": True}
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}

@@ -51,7 +51,14 @@ def predicted_against_true(true: Any, predicted: Any, *, ax: Any = None) -> Any:
     if spread > 0:
         b = float((t - t.mean()) @ (p - p.mean())) / spread  # b = sum (t - mean t)(p - mean p) / sum (t - mean t)^2
         a = float(p.mean() - b * t.mean())
-        ax.plot(ends, a + b * ends, "-", color=COLOURS[1], linewidth=1.6, label=f"fit: {a:.3g} {'+-'[b < 0]} {abs(b):.3g} true")
+        ax.plot(
+            ends,
+            a + b * ends,
+            "-",
+            color=COLOURS[1],
+            linewidth=1.6,
+            label=f"fit: {a:.3g} {'+-'[b < 0]} {abs(b):.3g} true",
+        )
         r2 = 1 - float(np.square(t - p).sum()) / spread
         ax.set_title(f"R2 = {r2:.3f}, n = {len(t)}", fontsize="medium")
     ax.set(xlabel="true", ylabel="predicted", xlim=ends, ylim=ends)

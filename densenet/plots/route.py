@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from densenet._types import Array
 from densenet._validation import positive_int
-from densenet.explain.notation import latex, number
+from densenet.explain.notation import digits, latex
 from densenet.plots._style import COLOURS, axes, bare, quiet
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def network(route: Route, *, path: Any = None, k: int = 3, ax: Any = None) -> An
         which = f"its {len(lit)} strongest of {route.n_paths:,} paths"
     else:
         which = f"all its {route.n_paths} paths" if route.n_paths > 1 else "its only path"
-    ax.set_title(_heading(route) + f"\nlit: {which}, {100 * part:.3g} % of the sum of sizes", fontsize="medium")
+    much = f"{100 * part:.3g} % of the sum of sizes" if route.absolute else "every contribution is 0"
+    ax.set_title(f"{_heading(route)}\n" + "\n".join(wrap(f"lit: {which}, {much}", 80)), fontsize="medium")
     _key(ax)
     return ax
 
@@ -205,8 +207,7 @@ def _segments(
         if link.values is None:
             found = [(i, i + link.offset, 1.0) for i in a.shown if i + link.offset in b.slots]
         else:
-            values = link.values if link.kind == "weights" else link.values[0]
-            found = [(i, j, float(values[i, j])) for i in a.shown for j in b.shown]
+            found = [(i, j, float(link.matrix[i, j])) for i in a.shown for j in b.shown]
         yield number_, found
 
 
@@ -223,8 +224,7 @@ def _connections(
             lines = [_way(groups, of_column, (link.start, i), (link.end, j)) for i, j, _ in found]
             ax.add_collection(LineCollection(lines, colors="0.4", linewidths=0.9, linestyles=":", zorder=2))
             continue
-        values = link.values if link.kind == "weights" else link.values[0]
-        largest = float(np.abs(values).max()) or 1.0
+        largest = float(np.abs(link.matrix).max()) or 1.0
         for sign, colour, style in ((1, _POSITIVE, "-"), (-1, _NEGATIVE, (0, (4, 2)))):
             for bright in (False, True):
                 part = [
@@ -270,10 +270,24 @@ def _light(
     if route.source == "bias":
         x, y = end.place(route.target - 1)
         ends = [(x - 0.28, y + 0.5), (x, y)]
-        ax.text(x - 0.3, y + 0.55, "1", ha="center", va="center", fontsize="small", bbox={"fc": "white", "ec": "0.2"}, zorder=6)
+        ax.text(
+            x - 0.3,
+            y + 0.55,
+            "1",
+            ha="center",
+            va="center",
+            fontsize="small",
+            bbox={"fc": "white", "ec": "0.2"},
+            zorder=6,
+        )
     rim = [Stroke(linewidth=8 + 0.3 * size, foreground="0.2"), Normal()]
     ax.plot(
-        *zip(*ends, strict=True), color=_LIT, linewidth=6 + 0.3 * size, zorder=1.5, path_effects=rim, label="chosen weight"
+        *zip(*ends, strict=True),
+        color=_LIT,
+        linewidth=6 + 0.3 * size,
+        zorder=1.5,
+        path_effects=rim,
+        label="chosen weight",
     )
 
 
@@ -312,7 +326,7 @@ def _numbers(
         link = next((link for link in graph.links if (link.start, link.end) == (column, after)), None)
         if link is None or link.values is None or link.kind == "slopes":
             continue
-        value = float(link.values[i, j] if link.kind == "weights" else link.values[0, i, j])
+        value = float(link.matrix[i, j])
         (x0, y0), (x1, y1) = groups[of_column[column]].place(i), groups[of_column[after]].place(j)
         at = x0 + 0.42 * (x1 - x0), y0 + 0.42 * (y1 - y0)
         ax.text(*at, f"{value:.3g}", ha="center", va="center", fontsize="x-small", bbox=_BOX, zorder=6)
@@ -332,7 +346,7 @@ def _key(ax: Any) -> None:
 # -- the waterfall -------------------------------------------------------------------------------------------------
 
 _KINDS = {
-    "activation": (COLOURS[6], ""),
+    "activation": ("#bbbbbb", ""),
     "slope": (COLOURS[1], "////"),
     "weight": (COLOURS[0], ""),
     "mixing": (COLOURS[2], "...."),
@@ -374,7 +388,7 @@ def waterfall(route: Route, *, path: Any = None, ax: Any = None) -> Any:
     """
     shown = route.paths(1)[0] if path is None else _path(route, path)
     count = len(shown.factors)
-    ax = quiet(axes(ax, size=(max(5.5, 0.75 * count + 2), 4.2)))
+    ax = quiet(axes(ax, size=(max(7.5, 0.75 * count + 2), 4.2)))
     ax.grid(False, axis="x")
     sizes = [abs(factor.value) for factor in shown.factors]
     logs = np.array([np.log10(size) if size else -np.inf for size in sizes])
@@ -388,26 +402,38 @@ def waterfall(route: Route, *, path: Any = None, ax: Any = None) -> Any:
         kind = _kind(factor.name)
         end = at + float(log) if np.isfinite(log) else floor - room
         if not dead:
-            ax.bar(place, end - at, bottom=at, color=colour, hatch=hatch, edgecolor="white", width=0.72, label=kind)
+            rim = "white" if hatch else colour
+            ax.bar(place, end - at, bottom=at, color=colour, hatch=hatch, edgecolor=rim, width=0.72, label=kind)
             if place + 1 < count and np.isfinite(log):
                 ax.plot([place + 0.36, place + 0.64], [end, end], color="0.4", linewidth=0.8)
         ax.text(
-            place, max(at, end) + 0.06 * room if not dead else floor, f"{factor.value:.3g}", ha="center", va="bottom", fontsize="x-small"
+            place,
+            max(at, end) + 0.06 * room if not dead else floor,
+            f"{factor.value:.3g}",
+            ha="center",
+            va="bottom",
+            fontsize="x-small",
         )
         dead = dead or not np.isfinite(log)
         at = end
     colour, _ = _KINDS["product"]
     if dead:
         ax.text(count, floor, "0", ha="center", va="bottom", fontsize="x-small")
+        ax.text(count, ceiling + 0.3 * room, "a factor is 0: nothing passes", ha="right", va="bottom", fontsize="small")
     else:
         ax.bar(count, at, color=colour, width=0.72, label="product")
-        ax.text(count, max(0.0, at) + 0.06 * room, f"{shown.contribution:.3g}", ha="center", va="bottom", fontsize="x-small")
+        ax.text(
+            count, max(0.0, at) + 0.06 * room, f"{shown.contribution:.3g}", ha="center", va="bottom", fontsize="x-small"
+        )
     ax.axhline(0, color="0.2", linewidth=0.8)
     names = [f"${_inline(factor.name)}$" for factor in shown.factors]
-    ax.set_xticks(range(count + 1), [*names, "product"], fontsize="small", rotation=45 if count > 10 else 0)
-    ax.set_ylim(floor - 1.2 * room, ceiling + room)
+    crowded = count > 10 or any(len(factor.name) > 12 for factor in shown.factors)
+    turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+    ax.set_xticks(range(count + 1), [*names, "product"], fontsize="small", **turned)
+    ax.set(xlim=(-0.6, count + 0.6), ylim=(floor - 1.2 * room, ceiling + room))
     ax.set_ylabel("log10 of the size")
-    ax.set_title(f"The factors of the path {shown}\n{_heading(route)}", fontsize="medium")
+    title = "\n".join(wrap(f"The factors of the path {shown}", 80))
+    ax.set_title(f"{title}\n{_heading(route)}", fontsize="medium", loc="left")
     handles, labels = ax.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     ax.legend(once.values(), once.keys(), frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -420,8 +446,8 @@ def waterfall(route: Route, *, path: Any = None, ax: Any = None) -> Any:
 def heatmap(route: Route, *, ax: Any = None) -> Any:
     """How much of the derivative of E is left at every neuron, by dense layer, over all rows of x.
 
-    A cell is log10 of the RMS of dE/dz over the rows, beside the RMS over the whole output layer. Layers of more than 40
-    neurons are folded: a cell is then several neurons. Crossed cells are exactly 0.
+    A cell is log10 of the RMS of dE/dz over the rows, beside the RMS over the whole output layer. Layers of more than
+    40 neurons are folded: a cell is then several neurons. Crossed cells are exactly 0.
 
     Parameters
     ----------
@@ -432,8 +458,6 @@ def heatmap(route: Route, *, ax: Any = None) -> Any:
     -------
     matplotlib Axes
     """
-    from matplotlib import colormaps
-
     rms = route.neuron_rms()
     numbers = sorted(rms)
     widest = max(len(rms[n]) for n in numbers)
@@ -445,9 +469,7 @@ def heatmap(route: Route, *, ax: Any = None) -> Any:
     output = float(np.sqrt(np.mean(np.square(rms[numbers[-1]])))) or 1.0
     positive = np.ma.masked_invalid(np.where(cells > 0, cells / output, np.nan))
     ax = axes(ax, size=(max(4.5, 0.9 * len(numbers) + 2.2), 4.4))
-    colours = colormaps["viridis"].copy()
-    colours.set_bad("white")
-    picture = ax.imshow(np.ma.log10(positive), cmap=colours, aspect="auto", interpolation="nearest")
+    picture = ax.imshow(np.ma.log10(positive), cmap="viridis", aspect="auto", interpolation="nearest")
     ax.spines[:].set_visible(False)
     dead = np.argwhere(cells == 0)
     ax.plot(dead[:, 1], dead[:, 0], linestyle="", marker="x", color="0.35", markersize=5)
@@ -489,9 +511,15 @@ def sensitivity(found: Sensitivity, *, ax: Any = None) -> Any:
     name = latex(found.name)
     ax.plot(found.weights, found.errors, color=COLOURS[0], linewidth=2, label="E")
     tangent: Array = np.asarray(found.predicted(found.weights))
-    slope = rf"tangent: $\partial E/\partial {name}$ = {number(found.tangent)}"
+    slope = rf"tangent: $\partial E/\partial {name}$ = {digits(found.tangent)}"
     ax.plot(found.weights, tangent, color=COLOURS[1], linestyle="--", label=slope)
-    ax.plot([found.value], [found.error], "o", color="0.2", label=rf"${name}$ = {number(found.value)}, E = {number(found.error)}")
+    ax.plot(
+        [found.value],
+        [found.error],
+        "o",
+        color="0.2",
+        label=rf"${name}$ = {digits(found.value)}, E = {digits(found.error)}",
+    )
     low, high = float(found.errors.min()), float(found.errors.max())
     room = max(0.6 * (high - low), 0.3 * float(np.ptp(tangent)), 1e-12)
     ax.set_ylim(low - room, high + room)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from densenet.second_order.base import FullBatchSolver
+from densenet.second_order.bayesian import BayesianRegularization
 from densenet.second_order.hessian import gauss_newton_product, hessian_product
 from densenet.second_order.jacobian import (
     jacobian,
@@ -12,10 +13,16 @@ from densenet.second_order.jacobian import (
     per_sample_gradients,
 )
 from densenet.second_order.levenberg_marquardt import LevenbergMarquardt
+from densenet.second_order.scipy_solvers import LBFGS, ConjugateGradient
+from densenet.second_order.uncertainty import Uncertainty, uncertainty
 
-__all__ = [
+__all__ = [  # noqa: RUF022  in the order that sorted() gives
+    "BayesianRegularization",
+    "ConjugateGradient",
     "FullBatchSolver",
+    "LBFGS",
     "LevenbergMarquardt",
+    "Uncertainty",
     "gauss_newton_product",
     "hessian_product",
     "jacobian",
@@ -23,4 +30,5 @@ __all__ = [
     "jacobian_transpose_product",
     "per_sample_gradient_norms",
     "per_sample_gradients",
+    "uncertainty",
 ]

@@ -91,11 +91,13 @@ def solvable_copy(model: Sequential, who: str) -> Sequential:
     for layer in (inner for top in model.layers for inner in top.walk()):
         if layer.couples_samples:
             raise ValueError(
-                f"{who} needs samples that do not depend on one another, but {layer!r} takes statistics over the batch: "
-                "use LayerNorm, or leave it out."
+                f"{who} needs samples that do not depend on one another, but {layer!r} takes statistics over the "
+                "batch: use LayerNorm, or leave it out."
             )
         if layer.draws:
-            raise ValueError(f"{who} needs the same error at the same weights, but {layer!r} draws noise: leave it out.")
+            raise ValueError(
+                f"{who} needs the same error at the same weights, but {layer!r} draws noise: leave it out."
+            )
         if layer.constrained:
             raise ValueError(f"{who} cannot keep {layer!r} within its max_norm: leave it out.")
     return model.astype(np.float64)

@@ -71,9 +71,7 @@ def gauss_newton_product(
     return at.model.grads
 
 
-def hessian_product(
-    model: Sequential, loss: Loss | str, x: Any, y: Any, v: Any, *, sample_weight: Any = None
-) -> Array:
+def hessian_product(model: Sequential, loss: Loss | str, x: Any, y: Any, v: Any, *, sample_weight: Any = None) -> Array:
     """H v with the exact Hessian of the error: how the gradient moves when the parameters move along v.
 
     ::

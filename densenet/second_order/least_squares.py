@@ -182,8 +182,8 @@ class MeanSquares:
             )
         if model._penalised:
             raise ValueError(
-                f"{who} expects an error that is a sum of squares, but {model._penalised[0]!r} adds a penalty: leave it out; "
-                "BayesianRegularization finds its own, LBFGS and ConjugateGradient take any."
+                f"{who} expects an error that is a sum of squares, but {model._penalised[0]!r} adds a penalty: leave "
+                "it out; BayesianRegularization finds its own, LBFGS and ConjugateGradient take any."
             )
         self.model = solvable_copy(model, who)
         self.free = free_parameters(model)

@@ -20,16 +20,16 @@ from densenet.sequential import Sequential
 
 _H = 0.1
 _BEND = 0.75
-_LOW = 3.0
 _LEAST_MU = 1e-20
 
 
 class LevenbergMarquardt(FullBatchSolver):
     """Damped Gauss-Newton steps on the mean squared error: (J^T J + mu D) p = -J^T r, w <- w + p.
 
-    With r the residuals and J their Jacobian, both scaled so that the mean squared error is |r|^2. A step that lowers the
-    error is taken and mu <- mu mu_dec; otherwise mu <- mu mu_inc and another is tried. D is 1, or J^T J's diagonal. Where a
-    step's promise is less than rounding can tell, the length of the gradient decides.
+    With r the residuals and J their Jacobian, both scaled so that the mean squared error is |r|^2. A step that lowers
+    the error is taken; otherwise mu <- mu mu_inc and another is tried. Where the first one was good, mu <- mu mu_dec.
+    D is 1, or the diagonal of J^T J. Where a step's promise is less than rounding can tell, the gradient's length
+    decides.
 
     It takes the optimizer's place in a `Trainer`; `fit`'s epochs are its iterations, each on all the data. The
     computations are in float64 whatever the model's dtype; a float32 model gets its weights rounded.
@@ -39,7 +39,7 @@ class LevenbergMarquardt(FullBatchSolver):
     mu : float, default 1e-3
         Damping at the start.
     mu_dec, mu_inc : float, default 0.1 and 10.0
-        Its factors after a step that is taken, and one that is not.
+        Its factors. 0.3 and 3 waste fewer evaluations on networks.
     mu_max : float, default 1e10
         More damping ends the run.
     min_grad : float, default 1e-7
@@ -51,24 +51,26 @@ class LevenbergMarquardt(FullBatchSolver):
     max_fail : int or None, default 6
         With validation data: iterations without a better validation loss that end the run, with the best weights.
     scaling : {None, "marquardt"}, default None
-        D: None is the unit matrix. "marquardt" is the diagonal of J^T J, falling no faster than by half an iteration: units
-        do not matter then.
-    acceleration : bool, default True
+        D: None is the unit matrix. "marquardt" is the diagonal of J^T J, falling no faster than by half an iteration:
+        units do not matter then.
+    acceleration : bool, default False
         Whether a step p is corrected for the bend of the residuals along it, r'' taken from one more evaluation at
         w + p / 10: p + a / 2 with (J^T J + mu D) a = -J^T r''. Where a is longer than 3/8 of p, damping grows instead.
+        It pays for few parameters in curved valleys, less for networks.
     max_memory : float, default 1e9
         Bytes that the Jacobian may take; beyond them J^T J is summed over parts of the rows, without acceleration.
 
     Raises
     ------
     ValueError
-        If an argument is out of range; by `fit` if the loss is no squared error, the model draws noise, couples samples, or
-        is penalised or constrained, or J^T J is larger than `max_memory`.
+        If an argument is out of range; by `fit` if the loss is no squared error, the model draws noise, couples
+        samples, is penalised or constrained, or J^T J is larger than `max_memory`.
 
     Notes
     -----
-    `fit`'s History has ``mu`` and ``gradient_norm`` (the largest entry, as `min_grad` sees it) beside the figures of any
-    fit, all after the iteration's step. Frozen parameters stay; rate factors of layers and weight decay play no part.
+    `fit`'s History has ``mu`` and ``gradient_norm`` (the largest entry, as `min_grad` sees it) beside the figures of
+    any fit, all after the iteration's step. Frozen parameters stay; rate factors and decay marks play no part. What
+    is singular is damped: of parameters that the data do not tell apart the shortest step is taken.
 
     References
     ----------
@@ -82,11 +84,11 @@ class LevenbergMarquardt(FullBatchSolver):
     --------
     >>> import densenet as dn
     >>> import numpy as np
-    >>> x = np.linspace(-3, 3, 50)[:, None]
+    >>> x = np.linspace(-1, 1, 50)[:, None]
     >>> model = dn.mlp([1, 5, 1], activation="tanh", seed=0, dtype="float64")
     >>> trainer = dn.Trainer(model, dn.MeanSquaredError(), dn.LevenbergMarquardt())
-    >>> history = trainer.fit(x, np.sin(x), epochs=100)
-    >>> history["loss"][-1] < 1e-6
+    >>> history = trainer.fit(x, np.sin(4 * x), epochs=100)
+    >>> history["loss"][-1] < 1e-3
     True
     """
 
@@ -102,7 +104,7 @@ class LevenbergMarquardt(FullBatchSolver):
         goal: float = 0.0,
         max_fail: int | None = 6,
         scaling: Literal["marquardt"] | None = None,
-        acceleration: bool = True,
+        acceleration: bool = False,
         max_memory: float = 1e9,
     ) -> None:
         who = "LevenbergMarquardt"
@@ -133,13 +135,14 @@ class LevenbergMarquardt(FullBatchSolver):
         D, ended = np.zeros_like(w), self._ended(error, bowl)
         while not ended:
             D = self._scales(D, bowl)
+            tries = 0
             while True:
+                tries += 1
                 p = bowl.step(mu * D)
                 if p is not None:
                     if p @ (D * p) <= self.min_step**2 * (w @ (D * w)):
                         return "step below min_step"
-                    promised = -bowl.change(p)
-                    promises = promised > at.noise(r)
+                    promises = -bowl.change(p) > at.noise(r)
                     step = self._corrected(p, at, bowl, w, D) if promises and self.acceleration else p
                     if step is not None:
                         r_new = at.residuals(w + step)
@@ -153,11 +156,8 @@ class LevenbergMarquardt(FullBatchSolver):
                 mu *= self.mu_inc
                 if mu > self.mu_max:
                     return "mu above mu_max"
-            kept = (error - error_new) / promised if promises else 1.0  # of the promise
-            if kept > 0.5:
+            if tries == 1:
                 mu = max(mu * self.mu_dec, _LEAST_MU)
-            elif kept < 0.25:
-                mu *= _LOW
             w, r, error, bowl = w + step, r_new, error_new, bowl_new
             model.params[at.free] = w
             ended = self._ended(error, bowl)

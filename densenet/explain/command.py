@@ -1,0 +1,133 @@
+"""``densenet route``: why one weight changes, on the terminal, as a page, as a picture."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+from densenet import datasets, losses, persistence
+from densenet._types import Array
+from densenet.datasets.notes import notes_network
+from densenet.explain.route import Route, route
+from densenet.losses.base import Loss
+from densenet.sequential import Sequential
+
+_DESCRIPTION = """By which routes the error reaches one weight: the factors of the chain rule with their numbers, each
+path's share, their sum, checked against the gradient that training uses. Dense layers and the neurons in each count
+from 1. Without MODEL: the notes' network 2-3-2-2-1 and its route 1-3-2-2-1."""
+
+
+def add_route_command(commands: Any) -> None:
+    """Add ``route`` to the subcommands of an argument parser; ``args.run(args)`` runs it."""
+    parser = commands.add_parser(
+        "route", help="why one weight changes: the routes by which the error reaches it", description=_DESCRIPTION
+    )
+    add = parser.add_argument
+    add("model", nargs="?", metavar="MODEL", help="a model file, such as densenet-run/model.npz")
+    add(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="a CSV file with rows to explain: the columns the model was trained on, target included; or, for a model "
+        "without a preparation, its inputs and then its targets (default: the shipped digits for a model of theirs)",
+    )
+    add("--layer", type=int, default=1, metavar="L", help="dense layer, from 1 (default: 1)")
+    add("--source", default="1", metavar="I", help='neuron the weight comes from, from 1, or "bias" (default: 1)')
+    add("--target", type=int, metavar="J", help="neuron it leads to, from 1 (default: 1; 3 on the notes' network)")
+    add("--sample", default="0", metavar="ROW", help='row of the data, from 0, or "batch" for all of them (default: 0)')
+    add("--path", metavar="NEURONS", help="the path written out, such as 1-3-2-2-1 (default: the largest)")
+    add("--paths", type=int, default=5, metavar="K", help="paths listed (default: 5)")
+    add("--loss", metavar="NAME", help='loss of a model that was saved without one, such as "mse"')
+    add("--html", type=Path, metavar="FILE", help="write a page with the derivation and its pictures")
+    add("--plot", type=Path, metavar="FILE", help="draw the network with the route lit (png, svg or pdf)")
+    parser.set_defaults(run=run_route)
+
+
+def run_route(args: argparse.Namespace) -> None:
+    """Explain a weight as the command line asks, and print it."""
+    model, loss, x, y = _subject(args)
+    source = args.source if args.source == "bias" else _whole(args.source, "--source")
+    target = args.target if args.target is not None else 3 if args.model is None and args.layer == 1 else 1
+    sample = None if args.sample == "batch" else _whole(args.sample, "--sample")
+    found = route(model, loss, x, y, layer=args.layer, source=source, target=target, sample=sample)
+    path = None if args.path is None else found.path(_neurons(args.path))
+    print(found.to_text(args.paths, path))
+    if args.plot is not None:
+        args.plot.write_bytes(_picture(found, args.plot.suffix[1:].lower() or "png", "network", path))
+        print(f"\npicture written to {args.plot}")
+    if args.html is not None:
+        args.html.write_text(_page(found, args.paths, path), encoding="utf-8")
+        print(f"\npage written to {args.html}")
+
+
+def _subject(args: argparse.Namespace) -> tuple[Sequential, Loss, Any, Any]:
+    if args.model is None:
+        return notes_network()
+    model = persistence.load(args.model)
+    loss = losses.get(args.loss) if args.loss else model.loss
+    if loss is None:
+        raise ValueError(f"{args.model} was saved without its loss: name it with --loss, such as --loss mse")
+    width = model.output_width(model.n_in or 1)
+    if args.data is None:
+        if model.preparation is not None or (model.n_in, width) != (64, 10):
+            raise ValueError(f"DATA is needed: a CSV file with rows for {args.model}, target included")
+        return model, loss, *datasets.load_digits()
+    table = datasets.read_csv(args.data)
+    if model.preparation is not None:
+        return model, loss, model.preparation.transform(table), model.preparation.transform_target(table)
+    numbers: Array = table.numbers()
+    if model.n_in is None or numbers.shape[1] <= model.n_in:
+        raise ValueError(
+            f"{args.data} has {numbers.shape[1]} columns; {args.model} needs {model.n_in} inputs, then the targets"
+        )
+    x, y = numbers[:, : model.n_in], numbers[:, model.n_in :]
+    return model, loss, x, y[:, 0].astype(int) if loss.task == "classification" and y.shape[1] == 1 else y
+
+
+def _whole(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        word = "bias" if name == "--source" else "batch"
+        raise ValueError(f'{name} expects a whole number or "{word}", got {text!r}') from None
+
+
+def _neurons(text: str) -> tuple[Any, ...]:
+    """The neurons of a path as `Path` shows them: "1-3-2", "bias-3-2", "1-LayerNorm 2-Residual shortcut-1"."""
+    found: list[Any] = []
+    for part in text.split("-"):
+        name, _, way = part.strip().partition(" ")
+        if way:
+            found.append((name, int(way) if way.isdecimal() else way))
+        else:
+            found.append(int(name) if name.isdecimal() else name)
+    return tuple(found)
+
+
+def _picture(found: Route, kind_of_file: str, kind: Any, path: Any) -> bytes:
+    from matplotlib import pyplot as plt
+
+    figure: Any = found.plot(kind, path=path).figure
+    buffer = io.BytesIO()
+    try:
+        figure.savefig(buffer, format=kind_of_file, dpi=150)
+    finally:
+        plt.close(figure)
+    return buffer.getvalue()
+
+
+def _page(found: Route, k: int, path: Any) -> str:
+    kinds = ["heatmap"] if found.sample is None else ["network", "waterfall", "heatmap"]
+    images = []
+    for kind in kinds:
+        data = base64.b64encode(_picture(found, "svg", kind, path)).decode("ascii")
+        images.append(f'<p><img alt="{kind}" style="max-width:100%" src="data:image/svg+xml;base64,{data}"></p>')
+    title = html.escape(f"Route of {found.name} ({found.element})")
+    style = "body{font-family:sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{style}</style>'
+    body = "\n".join([images[0], found.to_html(k, path), *images[1:]])
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
