@@ -14,10 +14,10 @@ The rules, the same for all contenders:
   medians can bear them, and they are counted.
 
 The error is the share of wrong answers for classes, else the root of the mean squared deviation in standard deviations
-of the target. Beside a median over the seeds stand the two order statistics that hold the true median with at least 95 %
-probability (6 seeds or more; with fewer they are the smallest and the largest), whatever the distribution. Comparisons
-are paired: the ratio, or the difference, to the reference is taken seed by seed. Where both missed, or both diverged,
-the two count as equal.
+of the target. Beside a median over the seeds stand the two order statistics that hold the true median with at least
+95 % probability (6 seeds or more; with fewer they are the smallest and the largest), whatever the distribution.
+Comparisons are paired: the ratio, or the difference, to the reference is taken seed by seed. Where both missed, or both
+diverged, the two count as equal.
 """
 
 from __future__ import annotations
@@ -130,18 +130,13 @@ def from_csv(path: Path, target: str | None, hidden: Sequence[int], goal: float 
 
     def parts(seed: int) -> tuple[Part, Part, Part]:
         numbers = rows_of(len(table), labels, seed)
-        # columns that vary, and categories, as the whole table has them; means and scales of the training rows
-        x, y = whole.transform(table), whole.transform_target(table)
-        train = numbers[0]
-        x = (x - x[train].mean(0)) / np.where((s := x[train].std(0)) > 0, s, 1)
-        if labels is None:
-            y = (y - y[train].mean(0)) / y[train].std(0)
+        own = TablePreparation().fit(table, task=whole.task, rows=numbers[0])
+        x, y = own.transform(table), own.transform_target(table)
         first, second, third = ((x[rows], y[rows]) for rows in numbers)
         return first, second, third
 
-    columns = len(whole.feature_names)
     outputs = 1 if whole.classes is None else len(whole.classes)
-    return Problem(path.stem, (columns, *hidden, outputs), whole.task, goal, parts)
+    return Problem(path.stem, (len(whole.feature_names), *hidden, outputs), whole.task, goal, parts)
 
 
 # -- options ----------------------------------------------------------------------------------------------------------
@@ -151,9 +146,7 @@ def parser(description: str | None, epochs: int, trials: int) -> argparse.Argume
     """The options that all studies take."""
     made = common.parser(description)
     add = made.add_argument
-    add(
-        "--data", nargs="*", choices=("digits", "regression"), help="the data that ship and are made (default: both)"
-    )
+    add("--data", nargs="*", choices=("digits", "regression"), help="the data that ship and are made (default: both)")
     add("--idx", nargs=2, type=Path, metavar=("IMAGES", "LABELS"), help="also images and labels in IDX files")
     add("--csv", type=Path, metavar="FILE", help="also a table in a CSV file")
     add("--target", metavar="COLUMN", help="the CSV file's column to be predicted (default: the last)")
@@ -174,7 +167,7 @@ def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
     if args.target is not None and args.csv is None:
         made.error("--target names a column of the table that --csv gives")
     if args.smoke:
-        args.epochs, args.trials, args.seeds = 3, 2, 2
+        args.epochs, args.trials, args.seeds = 5, 3, 2
     args.rounds = args.rounds or (2 if args.smoke else 11)
     return args
 
@@ -239,7 +232,8 @@ def train(
     Weights and shuffles come from `stream` alone, so that they are the same for all contenders.
     """
     (x, y), validation, _ = parts
-    model = dn.mlp(problem.widths, seed=np.random.default_rng([*stream, 0]))
+    widths = (x.shape[1], *problem.widths[1:])  # a table's categories may differ between splits
+    model = dn.mlp(widths, seed=np.random.default_rng([*stream, 0]))
     steps = epochs * math.ceil(len(x) / contender.batch_size)
     trainer = dn.Trainer(model, problem.loss, contender.optimizer(rate, steps))
     watch = Watch(lambda: error_of(trainer, problem.task, *validation))
@@ -295,7 +289,9 @@ def finite(value: float) -> float | None:
     return float(f"{value:.6g}") if value < math.inf else None
 
 
-def study(problem: Problem, contenders: Sequence[Contender], args: argparse.Namespace, choose: Choose) -> dict[str, Any]:
+def study(
+    problem: Problem, contenders: Sequence[Contender], args: argparse.Namespace, choose: Choose
+) -> dict[str, Any]:
     """All searches, then all final runs of one problem, as they go into the JSON file."""
     chosen, parts = [], []
     for seed in range(args.seeds):
@@ -386,7 +382,8 @@ def speed(problem: Problem, contenders: Sequence[Contender], args: argparse.Name
 
 
 def epochs_of(problem: Problem, contender: Contender, x: Any, y: Any, epochs: int, steps: int) -> Callable[[], None]:
-    trainer = dn.Trainer(dn.mlp(problem.widths, seed=0), problem.loss, contender.optimizer(contender.rates[0], steps))
+    model = dn.mlp((x.shape[1], *problem.widths[1:]), seed=0)
+    trainer = dn.Trainer(model, problem.loss, contender.optimizer(contender.rates[0], steps))
 
     def run() -> None:
         trainer.fit(x, y, epochs=epochs, batch_size=contender.batch_size, seed=0, progress=False)
@@ -415,7 +412,9 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return ordered[k], statistics.median(ordered), ordered[n - 1 - k]
 
 
-def paired(a: Sequence[float], b: Sequence[float], compare: Callable[[float, float], float], same: float) -> list[float]:
+def paired(
+    a: Sequence[float], b: Sequence[float], compare: Callable[[float, float], float], same: float
+) -> list[float]:
     """compare(a, b) seed by seed; `same` where both are infinite."""
     return [same if u == v == math.inf else compare(u, v) for u, v in zip(a, b, strict=True)]
 
@@ -430,9 +429,7 @@ def summarise(found: Mapping[str, Any], contenders: Sequence[Contender]) -> dict
     }
     for c in contenders:
         mine, other = c.name, c.reference
-        over = paired(
-            column[mine, "seconds_to_goal"], column[other, "seconds_to_goal"], lambda u, v: u / v, same=1.0
-        )
+        over = paired(column[mine, "seconds_to_goal"], column[other, "seconds_to_goal"], lambda u, v: u / v, same=1.0)
         minus = paired(column[mine, "test_error"], column[other, "test_error"], lambda u, v: u - v, same=0.0)
         made[mine] = {
             "runs": len(runs[mine]),
@@ -558,9 +555,8 @@ def run(
         rows += [row(problem.name, c.name, speeds[c.name], summary[c.name]) for c in contenders]
     if not rows:
         raise SystemExit("There is nothing to learn from: --data without a name, and neither --idx nor --csv.")
-    common.save(
-        args.out, name, results, HEAD, rows, picture(results, contenders), show=shown(name.replace("_", " ")[:-1], rows)
-    )
+    common.save(args.out, name, results, HEAD, rows, show=shown(name.replace("_", " ")[:-1], rows))
+    picture(results, contenders).savefig(args.out / f"{name}.png", dpi=120)
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------------
@@ -589,15 +585,22 @@ def curves(axes: Sequence[Any], found: Mapping[str, Any], lines: Mapping[str, Ma
         axes[1].plot(seconds, errors, **style)
     for ax, label in zip(axes, ("samples seen", "seconds of training"), strict=True):
         ax.axhline(found["goal"], color="black", linewidth=0.8, linestyle=":")
-        ax.set(xscale="log", yscale="log", xlabel=label, ylabel=f"validation {found['unit']}")
-        plain(ax.yaxis)
-    axes[0].annotate("goal", (1, found["goal"]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+        ax.set(xscale="log", xlabel=label, ylabel=f"validation {found['unit']}")
+        logarithmic(ax.yaxis)
+    axes[0].annotate(
+        "goal", (1, found["goal"]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
+    )
 
 
-def plain(axis: Any) -> None:
-    """Numbers such as 0.05 in place of powers of ten, also between the decades where there are few."""
+def logarithmic(axis: Any) -> None:
+    """A logarithmic axis, where there is anything on it, with numbers such as 0.05 in place of powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+    lines = axis.axes.get_lines()
+    values = np.concatenate([np.asarray(getattr(line, f"get_{axis.axis_name}data")(), float) for line in lines])
+    if not (values > 0).any():
+        return
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log", nonpositive="clip")
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())

@@ -284,7 +284,12 @@ def test_the_record_has_a_moment_an_epoch_or_every_so_many_steps():
     assert doctor.record.steps == [10, 20, 30]
     assert doctor.record.update_steps == [1, 11, 21]
     doctor = fit(
-        dn.mlp([64, 16, 10], seed=0), dn.SGD(0.1), doctor=dn.GradientDoctor(every=4), x=X[:320], y=Y[:320], batch_size=32
+        dn.mlp([64, 16, 10], seed=0),
+        dn.SGD(0.1),
+        doctor=dn.GradientDoctor(every=4),
+        x=X[:320],
+        y=Y[:320],
+        batch_size=32,
     )
     assert doctor.record.steps == doctor.record.update_steps == [4, 8, 12, 16, 20, 24, 28]
     assert doctor.record["gradient"].shape == (7, 3)
@@ -312,8 +317,8 @@ def test_the_doctor_takes_streams_and_accumulated_batches():
     doctor = dn.GradientDoctor()
     trainer = dn.Trainer(dn.mlp([64, 16, 10], seed=0), CROSS_ENTROPY, dn.SGD(0.1), accumulate=4)
     trainer.fit(batches, epochs=2, callbacks=[doctor])
-    assert doctor.record.steps == doctor.record.update_steps[-1:] + [4] or doctor.record.steps == [2, 4]
-    assert len(doctor.record.update_steps) == 2
+    assert doctor.record.steps == [2, 4]
+    assert doctor.record.update_steps == [1, 3]
     assert doctor.report.ok
 
 
@@ -329,7 +334,17 @@ def test_reports_in_text_and_html():
     model = dn.mlp([64, *[32] * 7, 10], activation="sigmoid", seed=0)
     report = dn.examine(model, CROSS_ENTROPY, X, Y)
     text, page = str(report), report._repr_html_()
-    assert text.splitlines()[0].split() == ["layer", "mean", "spread", "dead", "saturated", "|dl/dy|", "update", "/", "weight"]
+    assert text.splitlines()[0].split() == [
+        "layer",
+        "mean",
+        "spread",
+        "dead",
+        "saturated",
+        "|dl/dy|",
+        "update",
+        "/",
+        "weight",
+    ]
     for part in ("1. vanishing gradients (dense 1 to dense 8)", "evidence:", "cause:", "to do:"):
         assert part in text
     assert page.count("<tr>") == 16

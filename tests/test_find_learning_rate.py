@@ -111,7 +111,7 @@ def test_an_error_that_never_falls_is_drawn_without_marks():
 def test_bad_arguments_are_refused():
     with pytest.raises(TypeError, match="find_learning_rate expects a Trainer, got 3"):
         dn.find_learning_rate(3, X, Y)
-    with pytest.raises(ValueError, match="lowest below highest, got 1 and 0.1"):
+    with pytest.raises(ValueError, match=r"lowest below highest, got 1 and 0\.1"):
         dn.find_learning_rate(trainer(), X, Y, lowest=1.0, highest=0.1)
     with pytest.raises(ValueError, match="at least 10 steps to see a slope, got 3"):
         dn.find_learning_rate(trainer(), X, Y, steps=3)

@@ -29,8 +29,8 @@ ENDINGS = (".npz", ".safetensors")
 X = np.random.default_rng(0).standard_normal((7, 6))
 
 LAYERS = [
-    lambda: dn.Dense(6, 4, use_bias=False, kernel_initializer=dn.initializers.Normal(0.1, 0.2), kernel_l1=0.1, max_norm=1.5),
-    lambda: dn.Dense(6, 4, bias_initializer=dn.initializers.Constant(0.5), kernel_l2=0.01),
+    lambda: dn.Dense(6, 4, use_bias=False, kernel_initializer=dn.initializers.Normal(0.1, 0.2), kernel_l1=0.1),
+    lambda: dn.Dense(6, 4, bias_initializer=dn.initializers.Constant(0.5), kernel_l2=0.01, max_norm=1.5),
     lambda: dn.BatchNorm(6, momentum=0.3, eps=1e-3),
     lambda: dn.LayerNorm(6, eps=1e-3),
     lambda: dn.RMSNorm(6),
@@ -44,8 +44,8 @@ LAYERS = [
     lambda: dn.ELU(0.5),
     lambda: dn.CELU(2.0),
 ]  # fmt: skip
-PLAIN = ("Identity ReLU PReLU SELU GELU SiLU Mish Softplus Softsign Sigmoid Tanh HardTanh HardSigmoid HardSwish Exp Sine "
-         "Gaussian Softmax LogSoftmax").split()  # fmt: skip
+PLAIN = """Identity ReLU PReLU SELU GELU SiLU Mish Softplus Softsign Sigmoid Tanh HardTanh HardSigmoid HardSwish Exp
+           Sine Gaussian Softmax LogSoftmax""".split()
 LAYERS += [getattr(dn, name) for name in PLAIN]
 
 
@@ -394,9 +394,14 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(moment, ending, tmp_pa
 def test_an_interrupt_in_the_middle_of_a_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "note"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
-        file.write(b"ne")
-        raise KeyboardInterrupt
+
+    def write():
+        with replacing(path) as file:
+            file.write(b"ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"note": b"old"}
 
 

@@ -87,7 +87,9 @@ def test_learning_curves_show_both_curves_and_the_best_epoch():
 
 def test_the_best_accuracy_is_the_largest():
     h = history(accuracy=[0.5, 0.9, 0.8], val_accuracy=[0.4, 0.6, 0.5])
-    assert_array_equal(lines(plots.learning_curves(h, figure="accuracy"))["best: 0.6 in epoch 2"].get_xydata(), [[2, 0.6]])
+    assert_array_equal(
+        lines(plots.learning_curves(h, figure="accuracy"))["best: 0.6 in epoch 2"].get_xydata(), [[2, 0.6]]
+    )
 
 
 def test_the_axis_is_logarithmic_where_it_helps():
@@ -153,7 +155,9 @@ def test_decision_regions_of_one_class_and_one_sample():
 
 
 def test_decision_regions_take_names_of_classes():
-    ax = plots.decision_regions(lambda p: np.where(p[:, 0] > 0, "far", "near"), [[-1.0, 0.0], [1.0, 0.0]], ["near", "far"])
+    ax = plots.decision_regions(
+        lambda p: np.where(p[:, 0] > 0, "far", "near"), [[-1.0, 0.0], [1.0, 0.0]], ["near", "far"]
+    )
     assert {"class near", "class far"} <= set(lines(ax))
 
 
@@ -305,8 +309,8 @@ def test_weight_histograms_count_every_weight():
     for i, (patch, layer) in enumerate(zip(ax.patches, model.dense_layers, strict=True)):
         values, edges, baseline = patch.get_data()
         expected_edges = np.linspace(-reach, reach, 11)
-        counts = [((layer.W >= a) & (layer.W < b)).sum() for a, b in pairwise(expected_edges)]
-        counts = np.array(counts) + np.append(np.zeros(9), (layer.W == reach).sum())  # the last interval has both ends
+        counts = [((a <= layer.W) & (b > layer.W)).sum() for a, b in pairwise(expected_edges)]
+        counts = np.array(counts) + np.append(np.zeros(9), (reach == layer.W).sum())  # the last interval has both ends
         assert_allclose(edges, expected_edges)
         assert baseline == i
         assert_allclose((values - i) / 0.85, counts / counts.max())
@@ -446,7 +450,7 @@ def test_update_ratios_are_drawn_on_a_log_axis_with_the_usual_band():
 
 @pytest.mark.parametrize("draw", [plots.signals, plots.update_ratios])
 def test_empty_records_are_refused(draw):
-    with pytest.raises(ValueError, match="expects a record .*got (an empty one|none)"):
+    with pytest.raises(ValueError, match=r"expects a record .*got (an empty one|none)"):
         draw(SignalRecord())
     with pytest.raises(TypeError, match="the record of a GradientDoctor"):
         draw(dn.History())
@@ -466,7 +470,7 @@ class Shown:
     def __init__(self):
         self.images = []
 
-    def Image(self, data, format):  # noqa: N802
+    def Image(self, data, format):
         assert format == "png"
         return data
 
@@ -506,7 +510,7 @@ def test_live_plot_draws_what_the_time_allows_and_once_at_the_end(notebook, monk
 
     trainer = dn.Trainer(dn.mlp([64, 8, 10], seed=0), "softmax_cross_entropy", "adam", metrics=["accuracy"])
     trainer.fit(X[:64], Y[:64], epochs=41, seed=0, progress=False, callbacks=[Slow(), plot])
-    # the first guess of 0.1 s fits at once; then the k-th second of drawing has to wait for 10 k seconds to pass
+    # the first guess of 0.2 s fits at once; then the k-th second of drawing has to wait for 10 k seconds to pass
     expected = [1, *range(7, 41, 3), 41]
     assert [int(image.split()[0]) for image in notebook.images] == expected
     assert plot.pictures == len(expected)

@@ -340,7 +340,7 @@ def test_a_start_that_is_not_finite_is_said():
     model.params[0] = np.inf
     model.layers[-1].W[...] = np.inf
     with pytest.raises(
-        dn.DivergenceError, match="fit: the mean squared error is (nan|inf) at the start, first seen in W"
+        dn.DivergenceError, match=r"fit: the mean squared error is (nan|inf) at the start, first seen in W"
     ):
         dn.Trainer(model, "mse", dn.LevenbergMarquardt()).fit(x, y, epochs=1)
 

@@ -167,20 +167,23 @@ def test_the_table_prints_and_shows():
     assert repr(bars).startswith("<Uncertainty of 3 parameters: residual standard deviation")
 
 
+bars = dn.uncertainty
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda m, x, y: dn.uncertainty(m, "mae", x, y), ValueError, "uncertainty expects a loss that is a sum of squares"),
-        (lambda m, x, y: dn.uncertainty(m, "mse", x[:2], y[:2]), ValueError, "the data determine 2 of 3 parameters"),
-        (lambda m, x, y: dn.uncertainty(m, "mse", x[:3], y[:3]), ValueError, "more data than parameters, got 3 numbers for 3"),
-        (lambda m, x, y: dn.uncertainty(m, "mse", x, y[:5]), ValueError, "expects as many targets as rows"),
-        (lambda m, x, y: dn.uncertainty(m, "mse", x, y, ridge=-1), ValueError, "expects ridge to be a finite number of at"),
-        (lambda m, x, y: dn.uncertainty("m", "mse", x, y), TypeError, "expects a Sequential as its model, got 'm'"),
-        (lambda m, x, y: dn.uncertainty(m, "mse", x, y).std(x, kind="x"), ValueError, 'kind to be "confidence" or'),
-        (lambda m, x, y: dn.uncertainty(m, "mse", x, y).interval(x, level=95), ValueError, r"expects level in \(0, 1\), got 95"),
-        (lambda m, x, y: plots.prediction_band(dn.uncertainty(m, "mse", x, y), x), ValueError, r"x of shape \(n, 1\)"),
+        (lambda m, x, y: bars(m, "mae", x, y), ValueError, "uncertainty expects a loss that is a sum of squares"),
+        (lambda m, x, y: bars(m, "mse", x[:2], y[:2]), ValueError, "the data determine 2 of 3 parameters"),
+        (lambda m, x, y: bars(m, "mse", x[:3], y[:3]), ValueError, "more data than parameters, got 3 numbers for 3"),
+        (lambda m, x, y: bars(m, "mse", x, y[:5]), ValueError, "expects as many targets as rows"),
+        (lambda m, x, y: bars(m, "mse", x, y, ridge=-1), ValueError, "expects ridge to be a finite number of at"),
+        (lambda m, x, y: bars("m", "mse", x, y), TypeError, "expects a Sequential as its model, got 'm'"),
+        (lambda m, x, y: bars(m, "mse", x, y).std(x, kind="x"), ValueError, 'kind to be "confidence" or'),
+        (lambda m, x, y: bars(m, "mse", x, y).interval(x, level=95), ValueError, r"expects level in \(0, 1\), got 95"),
+        (lambda m, x, y: plots.prediction_band(bars(m, "mse", x, y), x), ValueError, r"x of shape \(n, 1\)"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_said(call, error, message):
     x, y = line()
     with pytest.raises(error, match=message):
@@ -201,4 +204,4 @@ def test_the_band_is_the_interval():
     curve, points = ax.lines
     assert_allclose(curve.get_ydata(), bars.predict(at)[:, 0])
     assert len(points.get_xdata()) == 20
-    assert [text.get_text() for text in ax.get_legend().get_texts()][0] == "80 % of new targets"
+    assert ax.get_legend().get_texts()[0].get_text() == "80 % of new targets"

@@ -65,16 +65,6 @@ class partial_fit_if_stochastic:
         return MethodType(self.function, estimator)
 
 
-class HeldOut(rules.Validation):
-    """Rows that are held out, in the form in which they are scored."""
-
-    def __init__(self, estimator: DenseEstimator, rows: rules.Rows, truth: Array) -> None:
-        self.estimator, self.rows, self.truth = estimator, rows, truth
-
-    def score(self) -> float:
-        return self.estimator._score_raw(self.estimator._raw(self.rows.x), self.truth, self.rows.weight)
-
-
 class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
     """What classifier and regressor share."""
 
@@ -194,11 +184,11 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         dtype = self.model_.dtype
         return X.tocsr().astype(dtype, copy=False) if sparse.issparse(X) else cast(X, dtype)
 
-    def _weights(self, sample_weight: Any, X: Any, y: Array, settings: Any) -> Array | None:
-        """Sample weights in the model's dtype; the classifier multiplies in those of the classes."""
+    def _weights(self, sample_weight: Any, X: Any, y: Array) -> Array | None:
+        """Sample weights; the classifier multiplies in those of the classes."""
         if sample_weight is None:
             return None
-        made: Array = _check_sample_weight(sample_weight, X, dtype=self.model_.dtype, ensure_non_negative=True)
+        made: Array = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         return made
 
     # -- the model ---------------------------------------------------------------------------------------------
@@ -228,9 +218,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
                 layer.b = random_state.uniform(-bound, bound, layer.n_out)
         self.n_iter_ = self.t_ = 0
         self.n_outputs_, self.n_layers_ = n_outputs, len(dense) + 1
-        for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_", "trainer_"):
+        for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_", "trainer_", "history_"):
             self.__dict__.pop(name, None)
-        self.__dict__.pop("validation_loss_curve_", None)
 
     def _layers(self, widths: tuple[int, ...], kinds: list[Any], settings: Any) -> list[Layer]:
         hidden = len(widths) - 2
@@ -274,19 +263,21 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         _refuse_masks(X, y, sample_weight)
         if not first and (hidden := [layer.n_out for layer in self.model_.dense_layers[:-1]]) != _widths(settings):
             raise ValueError(f"hidden_layer_sizes of a model that goes on must stay {hidden}, got {_widths(settings)}.")
+        if settings.solver == "lbfgs":
+            self._check_whole(settings, validation_data)
         X, y = self._checked_data(X, y, incremental, first)
+        weight = self._weights(sample_weight, X, y)
         random_state = check_random_state(self.random_state)
         if first:
             self._initialize(X, y, settings, random_state)
         X, dtype = self._ready(X), self.model_.dtype
-        weight = self._weights(sample_weight, X, y, settings)
+        weight = None if weight is None else weight.astype(dtype, copy=False)
         if not (incremental and "trainer_" in self.__dict__):
             self.trainer_ = self._new_trainer(y, settings)
         loss = self.trainer_.loss
         target, truth = self._encode(y, loss, self.n_outputs_, dtype)
         scale = 1 / self.n_outputs_ if settings.loss == "squared_error" else 1.0
         if settings.solver == "lbfgs":
-            self._check_whole(settings, validation_data)
             rules.minimise(self, settings, X, target, weight, scale)
         else:
             rows = self._rows(X, target, truth, weight, validation_data, settings, random_state)
@@ -324,7 +315,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         validation_data: Any,
         settings: Any,
         random_state: Any,
-    ) -> tuple[rules.Rows, HeldOut | None]:
+    ) -> tuple[rules.Rows, rules.HeldOut | None]:
         """Training rows in scikit-learn's order, and what is held out."""
         held_out = None
         if validation_data is not None:
@@ -332,7 +323,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         elif settings.early_stopping:
             train, test = self._split(truth, settings, random_state)
             held = rules.Rows(X[test], target[test], None if weight is None else weight[test], self.model_.predict_rows)
-            held_out = HeldOut(self, held, truth[test])
+            held_out = rules.HeldOut(self, held, truth[test])
             X, target, weight = X[train], target[train], None if weight is None else weight[train]
         n = X.shape[0]
         if settings.batch_size == "auto":
@@ -359,7 +350,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         train, test = train_test_split(np.arange(n), random_state=random_state, test_size=count, stratify=classes)
         return train, test
 
-    def _given(self, validation_data: Any) -> HeldOut:
+    def _given(self, validation_data: Any) -> rules.HeldOut:
         """What `fit` was given as `validation_data`."""
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             raise ValueError("fit expects validation_data as (X, y) or (X, y, sample_weight).")
@@ -368,14 +359,14 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         target, truth = self._encode(self._known(y), self.trainer_.loss, self.n_outputs_, self.model_.dtype)
         check_consistent_length(X, target)
         weight = _check_sample_weight(rest[0], X, dtype=X.dtype, ensure_non_negative=True) if rest else None
-        return HeldOut(self, rules.Rows(X, target, weight, self.model_.predict_rows), truth)
+        return rules.HeldOut(self, rules.Rows(X, target, weight, self.model_.predict_rows), truth)
 
     @abstractmethod
     def _known(self, y: Any) -> Array:
         """Targets of a fitted estimator, checked."""
 
     def _fit_stochastic(
-        self, rows: rules.Rows, held_out: HeldOut | None, settings: Any, scale: float, incremental: bool
+        self, rows: rules.Rows, held_out: rules.HeldOut | None, settings: Any, scale: float, incremental: bool
     ) -> None:
         if settings.preset is not None and not isinstance(settings.learning_rate, Schedule):
             steps = settings.max_iter * max(1, rows.end // rows.batch_size)

@@ -313,11 +313,11 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
             return made, max(2, k), "softmax"
         return made, k if multilabel or k > 2 else 1, "identity" if loss.expects == "values" else "logistic"
 
-    def _weights(self, sample_weight: Any, X: Any, y: Array, settings: Any) -> Array | None:
-        weight = DenseEstimator._weights(self, sample_weight, X, y, settings)
+    def _weights(self, sample_weight: Any, X: Any, y: Array) -> Array | None:
+        weight = DenseEstimator._weights(self, sample_weight, X, y)
         if self.class_weight is None:
             return weight
-        each: Array = compute_sample_weight(self.class_weight, y).astype(self.model_.dtype)
+        each: Array = compute_sample_weight(self.class_weight, y)
         return each if weight is None else each * weight
 
     def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:

@@ -44,8 +44,8 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
     Attributes
     ----------
     model_, trainer_, history_, coefs_, intercepts_, loss_, loss_curve_, validation_loss_curve_, best_loss_
-    validation_scores_, best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, n_features_in_, feature_names_in_, out_activation_
-    preparation_
+    validation_scores_, best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, n_features_in_, feature_names_in_
+    out_activation_, preparation_
         As in `DenseClassifier`; scores are R^2.
 
     Raises

@@ -7,7 +7,6 @@ its optimizers are two more rules, and a callback adds the penalty, keeps the fi
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -171,14 +170,24 @@ class Rows:
         return StreamBatches(self, None, None, None, "fit")
 
 
-class Validation(ABC):
-    """Rows that are held out, and the score on them."""
+class HeldOut:
+    """Rows that are held out, and the estimator's score on them.
 
-    rows: Rows
+    Parameters
+    ----------
+    estimator : DenseClassifier or DenseRegressor
+    rows : Rows
+    truth : ndarray (n, ...)
+        Targets in the form in which the estimator scores them.
+    """
 
-    @abstractmethod
+    def __init__(self, estimator: Any, rows: Rows, truth: Array) -> None:
+        self.estimator, self.rows, self.truth = estimator, rows, truth
+
     def score(self) -> float:
-        """What is to be as large as possible; NaN where predictions are not finite."""
+        """Accuracy or R^2 of the model as it is; NaN where its outputs are not finite."""
+        score: float = self.estimator._score_raw(self.estimator._raw(self.rows.x), self.truth, self.rows.weight)
+        return score
 
 
 class Penalty:
@@ -209,7 +218,7 @@ class Follow(Callback):
     rows : Rows
     error_scale : float
         What the error is multiplied by in `loss_`.
-    validation : Validation or None
+    validation : HeldOut or None
         Rows whose score decides, with early stopping.
     """
 
@@ -219,7 +228,7 @@ class Follow(Callback):
         settings: Any,
         rows: Rows,
         error_scale: float,
-        validation: Validation | None,
+        validation: HeldOut | None,
     ) -> None:
         self.estimator, self.settings, self.rows = estimator, settings, rows
         self.error_scale, self.validation = error_scale, validation

@@ -113,7 +113,7 @@ class Preparation:
 
 
 def marked(layers: list[Layer], n_in: int) -> list[Layer]:
-    """The layers behind a scaling layer, with the recipe's rate factors: 6 for scales, 1/sqrt(n_in) for W, 0.1 for b."""
+    """The layers behind a scaling layer, with the rate factors 6 for scales, 1 / sqrt(n_in) for W and 0.1 for b."""
     for layer in layers:
         if isinstance(layer, Dense):
             layer.set_rate(1 / math.sqrt(layer.n_in), "W").set_rate(0.1, "b")

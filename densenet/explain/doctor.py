@@ -238,8 +238,8 @@ def examine(
 class GradientDoctor(Callback):
     """Watch activations, gradients and updates of every layer in training, and examine the network at the end.
 
-    It keeps up to 512 rows of the first mini-batches and passes them through a copy of the model at the end of every
-    epoch; training goes on bit for bit as without it. The first update of an epoch is measured.
+    It keeps up to 512 rows of the first epoch's mini-batches and passes them through a copy of the model at the end of
+    every epoch; training goes on bit for bit as without it. The first update of an epoch is measured.
 
     Parameters
     ----------
@@ -277,13 +277,13 @@ class GradientDoctor(Callback):
         self.record = SignalRecord()
         self.report: Examination | None = None
         self._rows: list[Batch] = []
-        self._count = 0
+        self._count = self._began = 0
         self._due = False
         self._before: Array | None = None
 
     def on_fit_begin(self, run: Run) -> None:
         self.record, self.report = SignalRecord(), None
-        self._rows, self._count, self._due, self._before = [], 0, False, None
+        self._rows, self._count, self._began, self._due, self._before = [], 0, len(run.history), False, None
 
     def on_epoch_begin(self, run: Run) -> None:
         self._due = True
@@ -293,7 +293,7 @@ class GradientDoctor(Callback):
             self._due, self._before = False, run.model.params.copy()
 
     def on_batch_end(self, run: Run) -> None:
-        if self._count < self._KEPT:
+        if self._count < self._KEPT and len(run.history) == self._began:
             self._keep(run.batch)
         if self._before is not None and run.stepped:
             self.record.add_update(run.step, layer_names(run.model), update_ratios(run.model, self._before))
@@ -401,7 +401,7 @@ def _dead(layers: list[LayerSignals]) -> list[Finding]:
             "the activation, or use LeakyReLU, whose slope is never 0.",
         )
         for layer in layers
-        if layer.dead > _DEAD
+        if layer.dead > _DEAD and (layer is not layers[-1] or math.isnan(layer.saturated))
     ]
 
 

@@ -167,7 +167,7 @@ def _suggest(rates: Array, errors: Array) -> tuple[float, float]:
     half = _WINDOW // 2
     means = np.convolve(errors, np.full(_WINDOW, 1 / _WINDOW), mode="valid")
     low = int(np.argmin(means))
-    if low < 2:
+    if low <= half + 1:
         return math.nan, float(rates[low + half])
     slopes = np.gradient(means[: low + 1], np.log(rates[: low + 1]))
-    return float(rates[int(np.argmin(slopes)) + half]), float(rates[low + half])
+    return float(rates[int(np.argmin(slopes[: low - half])) + half]), float(rates[low + half])

@@ -12,7 +12,7 @@ from densenet.history import History
 from densenet.plots.curves import learning_curves
 from densenet.progress import in_notebook
 
-_FIRST_GUESS = 0.1
+_FIRST_GUESS = 0.2
 _MOST_FIGURES = 3
 
 

@@ -49,10 +49,10 @@ def learning_rates(found: LearningRates, *, ax: Any = None) -> Any:
             label = f"{name}: {rate:.2g}"
             ax.plot(rate, found.errors[at], marker, color=colour, markeredgecolor="black", markersize=8, label=label)
             ax.axvline(rate, color=colour, linestyle="--" if marker == "o" else ":", linewidth=1.2, zorder=1)
+        ax.legend(frameon=False, fontsize="small", loc="lower left")
     low, high = float(found.errors.min()), float(found.errors[0])
     room = max(high - low, 1e-3 * abs(high))
     ax.set_xscale("log")
     ax.set_ylim(low - 0.25 * room, high + 0.5 * room)
     ax.set(xlabel="learning rate", ylabel="error")
-    ax.legend(frameon=False, fontsize="small", loc="lower left")
     return quiet(ax)

@@ -21,6 +21,7 @@ from densenet.sequential import Sequential
 _H = 0.1
 _BEND = 0.75
 _LEAST_MU = 1e-20
+_SLOWEST = 0.25
 
 
 class LevenbergMarquardt(FullBatchSolver):
@@ -132,6 +133,7 @@ class LevenbergMarquardt(FullBatchSolver):
         if not np.isfinite(error):
             raise FloatingPointError(f"the mean squared error is {error} at the start")
         bowl = at.bowl(r)
+        pace, rising = 1.0, False
         D, ended = np.zeros_like(w), self._ended(error, bowl)
         while not ended:
             D = self._scales(D, bowl)
@@ -153,11 +155,15 @@ class LevenbergMarquardt(FullBatchSolver):
                                 break
                     if not promises:
                         return "rounding: the error cannot get smaller"
-                mu *= self.mu_inc
+                pace = min(1.0, 2 * pace) if rising else max(_SLOWEST, pace / 2)
+                rising = True
+                mu *= self.mu_inc**pace
                 if mu > self.mu_max:
                     return "mu above mu_max"
             if tries == 1:
-                mu = max(mu * self.mu_dec, _LEAST_MU)
+                pace = max(_SLOWEST, pace / 2) if rising else min(1.0, 2 * pace)
+                rising = False
+                mu = max(mu * self.mu_dec**pace, _LEAST_MU)
             w, r, error, bowl = w + step, r_new, error_new, bowl_new
             model.params[at.free] = w
             ended = self._ended(error, bowl)
