@@ -53,8 +53,8 @@ OPTIMIZERS: dict[str, tuple[Callable[[Any], dn.Optimizer], float]] = {
     "AdamW": (lambda rate: dn.AdamW(rate), 3e-3),
     "Adamax": (lambda rate: dn.Adamax(rate), 5e-3),
     "NAdam": (lambda rate: dn.NAdam(rate), 3e-3),
-    "RAdam": (lambda rate: dn.RAdam(rate), 3e-3),
-    "Lion": (lambda rate: dn.Lion(rate), 5e-4),
+    "RAdam": (lambda rate: dn.RAdam(rate), 1e-2),
+    "Lion": (lambda rate: dn.Lion(rate), 2e-3),
 }
 """Optimizers by name, each with the middle of the rates that are tried. Rprop is for full batches and stays out."""
 
@@ -161,9 +161,11 @@ def parser(description: str | None, epochs: int, trials: int) -> argparse.Argume
 def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse, and check what argparse does not."""
     args = made.parse_args()
-    for name in ("epochs", "trials", "seeds"):
-        if getattr(args, name) < 1:
-            made.error(f"--{name} expects a number of at least 1, got {getattr(args, name)}")
+    for name, least in (("epochs", 1), ("trials", 2), ("seeds", 1)):
+        if getattr(args, name) < least:
+            made.error(f"--{name} expects a number of at least {least}, got {getattr(args, name)}")
+    if args.goal is not None and not args.goal > 0:
+        made.error(f"--goal expects an error above 0, got {args.goal}")
     if args.target is not None and args.csv is None:
         made.error("--target names a column of the table that --csv gives")
     if args.smoke:
@@ -383,7 +385,7 @@ def speed(problem: Problem, contenders: Sequence[Contender], args: argparse.Name
 
 def epochs_of(problem: Problem, contender: Contender, x: Any, y: Any, epochs: int, steps: int) -> Callable[[], None]:
     model = dn.mlp((x.shape[1], *problem.widths[1:]), seed=0)
-    trainer = dn.Trainer(model, problem.loss, contender.optimizer(contender.rates[0], steps))
+    trainer = dn.Trainer(model, problem.loss, contender.optimizer(1e-6, steps))
 
     def run() -> None:
         trainer.fit(x, y, epochs=epochs, batch_size=contender.batch_size, seed=0, progress=False)
@@ -538,6 +540,10 @@ def run(
             "search": "lowest validation error, averaged over the checks",
             "checks": "after every epoch, outside the clock",
         },
+        "contenders": [
+            {"name": c.name, "batch_size": c.batch_size, "rates": c.rates, "reference": c.reference, "group": c.group}
+            for c in contenders
+        ],
         "problems": {},
     }
     rows = []
@@ -584,9 +590,10 @@ def curves(axes: Sequence[Any], found: Mapping[str, Any], lines: Mapping[str, Ma
         axes[0].plot(samples[: len(errors)], errors, **style)
         axes[1].plot(seconds, errors, **style)
     for ax, label in zip(axes, ("samples seen", "seconds of training"), strict=True):
-        ax.axhline(found["goal"], color="black", linewidth=0.8, linestyle=":")
-        ax.set(xscale="log", xlabel=label, ylabel=f"validation {found['unit']}")
+        ax.set(xlabel=label, ylabel=f"validation {found['unit']}")
+        logarithmic(ax.xaxis)
         logarithmic(ax.yaxis)
+        ax.axhline(found["goal"], color="black", linewidth=0.8, linestyle=":")
     axes[0].annotate(
         "goal", (1, found["goal"]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
     )
@@ -598,9 +605,12 @@ def logarithmic(axis: Any) -> None:
 
     lines = axis.axes.get_lines()
     values = np.concatenate([np.asarray(getattr(line, f"get_{axis.axis_name}data")(), float) for line in lines])
-    if not (values > 0).any():
+    if not (np.nan_to_num(values) > 0).any():
+        axis.set_ticks([])
         return
     getattr(axis.axes, f"set_{axis.axis_name}scale")("log", nonpositive="clip")
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    there = values[(values > 0) & np.isfinite(values)]
+    decades = math.log10(there.max() / there.min())
+    axis.set_major_locator(LogLocator(subs=(1,) if decades > 2 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 5, 7)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())

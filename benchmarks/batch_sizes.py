@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import _study as study
+import numpy as np
 from _study import Contender, Search
 
 from densenet.plots._style import COLOURS, quiet
@@ -23,17 +24,17 @@ SCALES: dict[str, Callable[[float], float]] = {"fixed": lambda k: 1.0, "linear":
 
 
 def options() -> argparse.Namespace:
-    made = study.parser(__doc__, epochs=40, trials=9)
+    made = study.parser(__doc__, epochs=40, trials=8)
     add = made.add_argument
     add(
         "--batch-sizes",
         nargs="+",
         type=int,
-        default=[1, 2, 8, 32, 128, 512],
+        default=[1, 4, 16, 64, 256, 1024],
         metavar="B",
         help="(default: %(default)s)",
     )
-    add("--reference", type=int, metavar="B", help="the batch size compared with (default: the one nearest to 32)")
+    add("--reference", type=int, metavar="B", help="the batch size compared with (default: the one nearest to 16)")
     add("--optimizer", choices=study.OPTIMIZERS, default="SGD", help="(default: %(default)s)")
     add("--rate", choices=("search", *SCALES), default="search", help="(default: %(default)s)")
     add("--base-rate", type=float, metavar="R", help="the reference's rate, which is otherwise searched")
@@ -43,11 +44,15 @@ def options() -> argparse.Namespace:
     if args.batch_sizes[0] < 1:
         made.error(f"--batch-sizes expects numbers of at least 1, got {args.batch_sizes[0]}")
     if args.reference is None:
-        args.reference = min(args.batch_sizes, key=lambda size: abs(math.log(size / 32)))
+        args.reference = min(args.batch_sizes, key=lambda size: abs(math.log(size / 16)))
     if args.reference not in args.batch_sizes:
         made.error(f"--reference expects one of --batch-sizes, got {args.reference}")
     if args.base_rate is not None and args.rate == "search":
         made.error("--base-rate needs --rate fixed, linear or sqrt")
+    if args.base_rate is not None and not args.base_rate > 0:
+        made.error(f"--base-rate expects a number above 0, got {args.base_rate}")
+    if args.rates is not None and not 0 < args.rates[0] < args.rates[1] < math.inf:
+        made.error(f"--rates expects 0 < LOW < HIGH, got {args.rates[0]} and {args.rates[1]}")
     for problem in study.problems(args):
         rows = len(problem.parts(0)[0][0])
         if args.batch_sizes[-1] > rows:
@@ -80,7 +85,7 @@ def main() -> None:
     ]
     choose = study.search_each if args.rate == "search" else scaled(args)
     given = {key: getattr(args, key) for key in ("batch_sizes", "reference", "optimizer", "rate", "base_rate")}
-    study.run("batch_sizes", args, contenders, picture, choose, rates=list(rates), **given)
+    study.run("batch_sizes", args, contenders, picture, choose, **given)
 
 
 def picture(results: Mapping[str, Any], contenders: Sequence[Contender]) -> Any:
@@ -118,10 +123,11 @@ def picture(results: Mapping[str, Any], contenders: Sequence[Contender]) -> Any:
 
 def throughput(ax: Any, speed: Mapping[str, Any], contenders: Sequence[Contender]) -> None:
     sizes = [c.batch_size for c in contenders]
-    limit = [speed[c.name]["samples_a_second_products"] for c in contenders]
-    ours = [speed[c.name]["samples_a_second"] for c in contenders]
-    ax.plot(sizes, limit, color="#777777", linestyle="--", marker="o", markersize=3, label="bare products")
-    ax.plot(sizes, ours, color=COLOURS[0], marker="o", markersize=4, label="training")
+    lines = (("products", "bare products", "#777777", "--"), ("step", "training", COLOURS[0], "-"))
+    for key, label, colour, style in lines:
+        low, middle, high = np.array([[c.batch_size / t for t in speed[c.name][key][::-1]] for c in contenders]).T
+        ax.plot(sizes, middle, color=colour, linestyle=style, marker="o", markersize=4, label=label)
+        ax.fill_between(sizes, low, high, color=colour, alpha=0.2, linewidth=0)  # quartiles
     ax.set(xscale="log", yscale="log", xlabel="batch size", ylabel="samples a second")
     ticks(ax, sizes)
     ax.legend(fontsize=8, frameon=False)

@@ -238,10 +238,10 @@ def at_random(examples: int, start: int, call: Callable[[Any], None]) -> None:
 
 def main() -> int:
     options = common.parser(__doc__)
-    options.add_argument("--examples", type=int, help="random files of each sort (default: 2000, with --smoke 20)")
+    options.add_argument("--examples", type=int, help="random files of each sort (default: 2000, with --smoke 8)")
     options.add_argument("--seed", type=int, default=0, help="sets the random files (default: %(default)s)")
     args = options.parse_args()
-    examples = args.examples or (20 if args.smoke else 2000)
+    examples = args.examples or (8 if args.smoke else 2000)
     rows, results = [], {}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import _study as study
+import numpy as np
 from _study import Contender
 
 import densenet as dn
@@ -35,7 +36,7 @@ SCHEDULES: dict[str, Callable[[float, int], dn.Schedule]] = {
 
 
 def options() -> argparse.Namespace:
-    made = study.parser(__doc__, epochs=30, trials=7)
+    made = study.parser(__doc__, epochs=40, trials=8)
     add = made.add_argument
     names = ", ".join(study.OPTIMIZERS)
     add("--optimizers", nargs="+", choices=study.OPTIMIZERS, metavar="NAME", help=f"(default: all of {names})")
@@ -80,8 +81,7 @@ def main() -> None:
     contenders = [constant(name, args.batch_size, args.optimizers[0]) for name in args.optimizers]
     contenders += [scheduled(name, args.scheduled, args.batch_size) for name in args.schedules]
     given = {key: getattr(args, key) for key in ("optimizers", "schedules", "scheduled", "batch_size")}
-    rates = {c.name: list(c.rates) for c in contenders}
-    study.run("optimizers", args, contenders, picture, rates=rates, **given)
+    study.run("optimizers", args, contenders, picture, **given)
 
 
 def picture(results: Mapping[str, Any], contenders: Sequence[Contender]) -> Any:
@@ -93,7 +93,7 @@ def picture(results: Mapping[str, Any], contenders: Sequence[Contender]) -> Any:
 
     problems, settings = results["problems"], results["settings"]
     upper = 1.2 + 0.22 * len(contenders)
-    figure = plt.figure(figsize=(17, (upper + 5) * len(problems)), layout="constrained")
+    figure = plt.figure(figsize=(19, (upper + 5) * len(problems)), layout="constrained")
     bands = figure.subfigures(2 * len(problems), 1, height_ratios=[upper, 5] * len(problems))
     groups = dict.fromkeys(c.group for c in contenders)
     for i, (name, found) in enumerate(problems.items()):
@@ -108,7 +108,7 @@ def picture(results: Mapping[str, Any], contenders: Sequence[Contender]) -> Any:
             styles = styles_of([c for c in contenders if c.group == group], settings["scheduled"] if j else None)
             study.curves(panels[2 * j : 2 * j + 2], found, styles)
             panels[2 * j].set_title(group, fontsize=10, loc="left")
-            panels[2 * j + 1].legend(fontsize=7, frameon=False)
+            panels[2 * j + 1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
         for ax in panels:
             quiet(ax)
     return figure
@@ -131,9 +131,12 @@ def across(axes: Sequence[Any], found: Mapping[str, Any], contenders: Sequence[C
     places = range(len(contenders))
     names = [c.name if c.group == "optimizers" else f"{c.reference}, {c.name}" for c in contenders]
     speed = found["speed"]
-    axes[0].barh(places, [speed[c.name]["samples_a_second"] for c in contenders], color=COLOURS[0])
-    axes[0].axvline(speed[contenders[0].name]["samples_a_second_products"], color="#777777", linestyle="--")
-    axes[0].set(yticks=list(places), yticklabels=names, xlabel="samples a second (dashed: bare products)")
+    low, middle, high = np.array([[c.batch_size / t / 1000 for t in speed[c.name]["step"][::-1]] for c in contenders]).T
+    whiskers = {"xerr": (middle - low, high - middle), "ecolor": "black", "error_kw": {"linewidth": 1}}
+    axes[0].barh(places, middle, color=COLOURS[0], **whiskers)
+    axes[0].axvline(speed[contenders[0].name]["samples_a_second_products"] / 1000, color="#777777", linestyle="--")
+    label = "thousand samples a second, with quartiles (dashed: bare products)"
+    axes[0].set(yticks=list(places), yticklabels=names, xlabel=label)
     axes[0].invert_yaxis()
     for ax, key, without in ((axes[1], "seconds_to_goal", "missed"), (axes[2], "test_error", "diverged")):
         for place, c in zip(places, contenders, strict=True):

@@ -171,7 +171,9 @@ def test_two_at_once_when_one_is_a_factor(squared):
 @pytest.mark.parametrize("layer", [False, True])
 def test_softmax_twice(mistake, layer):
     rng = np.random.default_rng(0)
-    model = dn.mlp([3, 4, 3], activation="tanh", output_activation="softmax" if layer else None, seed=0, dtype="float64")
+    model = dn.mlp(
+        [3, 4, 3], activation="tanh", output_activation="softmax" if layer else None, seed=0, dtype="float64"
+    )
     loss = dn.CategoricalCrossEntropy() if layer else dn.SoftmaxCrossEntropy()
     x, labels = rng.normal(size=(4, 3)), rng.integers(0, 3, 4)
     functions = [TANH, LINEAR]
@@ -283,14 +285,17 @@ def test_on_the_notes_network():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda g: g[:2], r"expects a list of 3 pairs \(dW, db\), one a dense layer, or the flat vector; got 2 entries"),
+        (
+            lambda g: g[:2],
+            r"expects a list of 3 pairs \(dW, db\), one a dense layer, or the flat vector; got 2 entries",
+        ),
         (lambda g: 3.0, "got float"),
         (lambda g: [(g[0][0][:2], g[0][1]), *g[1:]], r"expects dW of layer 1 of shape \(4, 3\), got \(2, 3\)"),
         (lambda g: [*g[:2], (g[2][0], g[2][1][:1])], r"expects db of layer 3 of shape \(2,\), got \(1,\)"),
         (lambda g: [(g[0][0].ravel(), g[0][1]), *g[1:]], r"expects dW of layer 1 of shape \(4, 3\), got shape \(12,\)"),
         (lambda g: [(g[0][0], None), *g[1:]], r"expects db of shape \(3,\) for layer 1, got none"),
         (lambda g: [(g[0][0] * np.nan, g[0][1]), *g[1:]], "dW of layer 1 holds NaN at row 0, column 0"),
-        (lambda g: np.ones(7), "expects a flat vector of 35 entries, the parameters', got 7"),
+        (lambda g: np.ones(7), "expects a flat vector of 35 entries, like params, got 7"),
         (lambda g: np.full(35, np.inf), "gradients holds inf at row 0"),
     ],
 )
@@ -300,11 +305,23 @@ def test_gradients_that_are_none(squared, change, message):
 
 
 def test_models_it_does_not_know():
+    model = dn.Sequential([dn.Dense(2, 2), dn.Residual([dn.Tanh()])], seed=0)
     with pytest.raises(ValueError, match=r"plain chains of layers, and Residual\(.*\) is a container"):
-        model = dn.Sequential([dn.Dense(2, 2), dn.Residual([dn.Tanh()])], seed=0)
         diagnose_gradients(model, "mse", [[1.0, 2.0]], [[0.0, 0.0]], model.grads)
     with pytest.raises(ValueError, match="the model has none"):
         diagnose_gradients(dn.Sequential([dn.Tanh()]), "mse", [[1.0]], [[0.0]], [])
     with pytest.raises(TypeError, match="real numbers"):
-        model, loss, x, y = notes_network()
-        diagnose_gradients(model, loss, x, y, [("a", "b")] * 4)
+        diagnose_gradients(*notes_network(), [("a", "b")] * 4)
+
+
+def test_an_activation_of_another_width_is_recognised_by_its_shape(squared):
+    wrong = hand(squared)
+    wrong[1] = (squared[2].T @ wrong[1][1][None, :].repeat(5, axis=0), wrong[1][1])
+    with pytest.raises(ValueError, match=r"expects dW of layer 2 of shape \(3, 3\), got \(4, 3\)"):
+        diagnose_gradients(*squared, wrong)
+    delta = hand(squared, mistake="db unsummed")[1][1]
+    wrong[1] = (squared[2].T @ delta, delta.sum(axis=0))
+    found = diagnose_gradients(*squared, wrong)
+    assert found.mistakes == ("a of the wrong layer",)
+    assert "the input" in found.found[0].detail
+    assert found.layer == 2

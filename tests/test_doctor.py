@@ -245,6 +245,41 @@ def test_wrong_binary_labels_and_wrong_numbers_are_found():
     assert only(dn.examine(model, "mse", x, t)).indices == (7,)
 
 
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+def test_wrong_labels_are_found_without_probabilities(loss):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    side = x.sum(axis=1)
+    x[:, 0] += np.where(side > 0, 1.0, -1.0)  # a gap between the classes
+    y = (side > 0).astype(int)
+    row = int(np.argmax(side))
+    model = dn.mlp([2, 1], seed=0)
+    dn.Trainer(model, loss, dn.Adam(0.05)).fit(x, y, epochs=60, seed=0)
+    assert "suspicious labels" not in illnesses(dn.examine(model, loss, x, y))
+    y[row] = 0
+    found = [f for f in dn.examine(model, loss, x, y).findings if f.illness == "suspicious labels"]
+    assert found[0].indices == (row,)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "target"),
+    [
+        ("huber", 1, Y % 3 * 1.0),
+        ("poisson_nll", 1, Y),
+        ("gaussian_nll", 2, Y * 1.0),
+        ("focal", 10, Y),
+        (dn.SigmoidCrossEntropy(), 10, np.eye(10)[Y]),
+        (dn.Quantile([0.1, 0.9]), 2, np.column_stack([Y, Y])),
+    ],
+    ids=str,
+)
+def test_every_kind_of_loss_can_be_examined(loss, outputs, target):
+    model = dn.mlp([64, 16, outputs], seed=0)
+    report = dn.examine(model, loss, X, target, optimizer="adam")
+    assert not {"vanishing gradients", "exploding gradients", "saturation", "rate too low"} & set(illnesses(report))
+    assert len(report.layers) == 3
+
+
 def test_the_callback_tells_of_wrong_labels_without_rows():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 2))

@@ -360,6 +360,10 @@ def test_the_model_inside_can_be_explained():
         assert made.coefs_[0] is not None
         assert np.shares_memory(made.coefs_[0], made.model_.params)
         assert made.trainer_.model is made.model_
+        route = dn.route(made.model_, made.trainer_.loss, X[:10], y[:10], layer=1, source=2, target=3, sample=None)
+        made.trainer_.loss.forward(made.model_.forward(X[:10]), y[:10])
+        made.model_.backward(made.trainer_.loss.backward())
+        assert route.total == pytest.approx(made.model_.layers[0].dW[1, 2], rel=1e-9)
 
 
 def test_a_second_trainer_goes_on_from_the_model():

@@ -41,7 +41,10 @@ def test_the_published_example():
 
 CASES = {
     "notes": lambda: notes_network()[:2],
-    "softmax cross-entropy": lambda: (dn.mlp([2, 3, 3], activation="tanh", seed=0, dtype="float64"), dn.SoftmaxCrossEntropy()),
+    "softmax cross-entropy": lambda: (
+        dn.mlp([2, 3, 3], activation="tanh", seed=0, dtype="float64"),
+        dn.SoftmaxCrossEntropy(),
+    ),
     "softmax layer": lambda: (
         dn.mlp([2, 3, 3], activation="sigmoid", output_activation="softmax", seed=0, dtype="float64"),
         dn.CategoricalCrossEntropy(),
@@ -64,7 +67,11 @@ def test_every_number_is_the_trainers(name, rows):
     model, loss = CASES[name]()
     rng = np.random.default_rng(1)
     x = rng.normal(size=(rows, 2))
-    y = rng.integers(0, 3, rows) if loss.task == "classification" else rng.integers(0, 2, (rows, model.n_out)).astype(float)
+    y = (
+        rng.integers(0, 3, rows)
+        if loss.task == "classification"
+        else rng.integers(0, 2, (rows, model.n_out)).astype(float)
+    )
     step = explain_step(model, loss, x, y, learning_rate=0.3)
     assert step.error == pytest.approx(loss.forward(model.predict(x), y), rel=1e-14)
     outputs = model.activations(x)
@@ -78,12 +85,19 @@ def test_every_number_is_the_trainers(name, rows):
     model.backward(loss.backward())
     for number, layer in enumerate(model.dense_layers):
         assert_allclose(step.dE_dW[number], layer.dW, rtol=1e-12, atol=1e-16)
-        assert_allclose(step.dE_dz[number].sum(axis=0), layer.db if layer.use_bias else step.dE_dz[number].sum(axis=0), rtol=1e-11, atol=1e-16)
+        assert_allclose(
+            step.dE_dz[number].sum(axis=0),
+            layer.db if layer.use_bias else step.dE_dz[number].sum(axis=0),
+            rtol=1e-11,
+            atol=1e-16,
+        )
         before = x if number == 0 else step.a[number - 1]
         assert_allclose(before.T @ step.dE_dz[number], layer.dW, rtol=1e-11, atol=1e-16)
         assert_allclose(step.W_new[number], layer.W - 0.3 * layer.dW, rtol=1e-14)
         if number + 1 < len(dense):
-            assert_allclose(step.dE_da[number], step.dE_dz[number + 1] @ model.dense_layers[number + 1].W.T, rtol=1e-11, atol=1e-16)
+            assert_allclose(
+                step.dE_da[number], step.dE_dz[number + 1] @ model.dense_layers[number + 1].W.T, rtol=1e-11, atol=1e-16
+            )
     if not any(isinstance(layer, dn.Dropout) for layer in model.layers):
         dn.Trainer(model, loss, dn.SGD(0.3)).step(x, y)
         for layer, W, b in zip(model.dense_layers, step.W_new, step.b_new, strict=True):
@@ -97,14 +111,21 @@ def test_every_equation_comes_true_when_calculated(name, rows):
     """The numbers on each line, put into Python, give the value at its end."""
     model, loss = CASES[name]()
     rng = np.random.default_rng(2)
-    y = rng.integers(0, 3, rows) if loss.task == "classification" else rng.integers(0, 2, (rows, model.n_out)).astype(float)
+    y = (
+        rng.integers(0, 3, rows)
+        if loss.task == "classification"
+        else rng.integers(0, 2, (rows, model.n_out)).astype(float)
+    )
     text = explain_step(model, loss, rng.normal(size=(rows, 2)), y).to_text()
     checked = 0
     for line in text.splitlines():
         sides = re.split(r" +(?:= )", line.strip())
         numbers = [side for side in sides[1:] if re.fullmatch(r"[-+x*/().\de^ ]+", side.split("   ")[0])]
         if len(numbers) >= 2:
-            left, right = (side.split("   ")[0].replace(" x ", " * ").replace("^", "**").replace("/2 (", "/2 * (") for side in numbers[-2:])
+            left, right = (
+                side.split("   ")[0].replace(" x ", " * ").replace("^", "**").replace("/2 (", "/2 * (")
+                for side in numbers[-2:]
+            )
             left = re.sub(r"(\d) \(", r"\1 * (", left)
             assert eval(left) == pytest.approx(float(right), rel=2e-4, abs=2e-5), line
             checked += 1
@@ -141,7 +162,10 @@ def test_latex_and_html():
     step = explain_step(*notes_network())
     latex = step.to_latex()
     assert r"z^{(1)}_{1} = w^{(1)}_{1,1} \cdot a^{(0)}_{1} + w^{(1)}_{2,1} \cdot a^{(0)}_{2} + b^{(1)}_{1}" in latex
-    assert r"w^{(4),\,\mathrm{new}}_{2,1} = w^{(4)}_{2,1} - \alpha \cdot \frac{\partial E}{\partial w^{(4)}_{2,1}}" in latex
+    assert (
+        r"w^{(4),\,\mathrm{new}}_{2,1} = w^{(4)}_{2,1} - \alpha \cdot \frac{\partial E}{\partial w^{(4)}_{2,1}}"
+        in latex
+    )
     assert step._repr_latex_() == f"$$\n{latex}\n$$"
     page = step._repr_html_()
     assert "<script" not in page
@@ -176,9 +200,15 @@ def test_nothing_of_the_model_changes():
         ([dn.Dense(2, 2), dn.Residual([dn.Tanh()]), dn.Dense(2, 1)], r"Residual\(.*\) is neither"),
         ([dn.Dense(2, 2), dn.PReLU(), dn.Dense(2, 1)], r"PReLU\(\) is neither"),
         ([dn.Dense(2, 1, kernel_l2=0.1)], "has a penalty or a max_norm"),
-        ([dn.Dense(2, 500), dn.Tanh(), dn.Dense(500, 20), dn.Tanh(), dn.Dense(20, 1)], "11,541 weights times 1 rows is more than 5,000"),
+        (
+            [dn.Dense(2, 500), dn.Tanh(), dn.Dense(500, 20), dn.Tanh(), dn.Dense(20, 1)],
+            "11,541 weights times 1 rows is more than 5,000",
+        ),
         ([dn.Tanh()], "needs a dense layer"),
-        ([dn.Dense(2, 1), dn.Softmax(), dn.Tanh()], "one layer that mixes neurons after dense layer 1, not Softmax, Tanh"),
+        (
+            [dn.Dense(2, 1), dn.Softmax(), dn.Tanh()],
+            "one layer that mixes neurons after dense layer 1, not Softmax, Tanh",
+        ),
     ],
 )
 def test_what_it_does_not_write_out(layers, message):

@@ -102,14 +102,14 @@ def test_bytes_before_behind_and_between(ending, tmp_path):
 
 
 def test_two_whole_files_do_not_mix(tmp_path):
-    _, data, _ = honest(".npz", tmp_path)
-    dn.Sequential([dn.Dense(2, 1), dn.Dropout(0.1)], seed=1).save(tmp_path / "other.npz")
-    other = (tmp_path / "other.npz").read_bytes()
+    for seed in (0, 1):
+        dn.Sequential([dn.Dense(2, 1)], seed=seed).save(tmp_path / f"{seed}.npz")
+    data, other = ((tmp_path / f"{seed}.npz").read_bytes() for seed in (0, 1))
     assert len(other) == len(data)
-    for cut in range(100, len(data), 100):
+    different = [at for at in range(len(data)) if data[at] != other[at]]
+    for cut in different[1:]:
         (tmp_path / "mixed.npz").write_bytes(data[:cut] + other[cut:])
-        if (tmp_path / "mixed.npz").read_bytes() not in (data, other):
-            refused(tmp_path / "mixed.npz")
+        refused(tmp_path / "mixed.npz")
 
 
 # -- files that were never densenet's ------------------------------------------------------------------------------

@@ -156,9 +156,9 @@ def test_decision_regions_of_one_class_and_one_sample():
 
 def test_decision_regions_take_names_of_classes():
     ax = plots.decision_regions(
-        lambda p: np.where(p[:, 0] > 0, "far", "near"), [[-1.0, 0.0], [1.0, 0.0]], ["near", "far"]
+        lambda p: np.where(p[:, 0] > 0, "far", "near"), [[-1.0, 0.0], [1.0, 0.0]], ["near", "farther"]
     )
-    assert {"class near", "class far"} <= set(lines(ax))
+    assert {"class near", "class far", "class farther", "1 wrong"} <= set(lines(ax))
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4,), (2, 2, 2), (0, 2)])

@@ -15,18 +15,33 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.mathtext import MathTextParser
 from numpy.testing import assert_allclose, assert_array_equal
 
 import densenet as dn
 from densenet.datasets.notes import B1, B2, B3, B4, W1, W2, W3, W4, notes_network
 from densenet.explain import Passage, Path, route
 
-SMOOTH = ["Identity", "ELU", "SELU", "CELU", "GELU", "SiLU", "Mish", "Softplus", "Softsign", "Sigmoid", "Tanh", "Exp", "Sine"]
+SMOOTH = [
+    "Identity",
+    "ELU",
+    "SELU",
+    "CELU",
+    "GELU",
+    "SiLU",
+    "Mish",
+    "Softplus",
+    "Softsign",
+    "Sigmoid",
+    "Tanh",
+    "Exp",
+    "Sine",
+]
 KINKED = ["ReLU", "LeakyReLU", "PReLU", "HardTanh", "HardSigmoid", "HardSwish", "Gaussian"]
 
 
 def as_chain(layers, moved=None):
-    """A model's layers as the reference takes them; `moved` is (dense layer, array, index) that gets an imaginary step."""
+    """A model's layers as the reference takes them; `moved`, (dense layer, array, index), gets an imaginary step."""
     chain = []
     for layer in layers:
         kind, values = type(layer).__name__, {}
@@ -39,7 +54,12 @@ def as_chain(layers, moved=None):
         elif isinstance(layer, dn.Concatenate):
             values = {"branches": [as_chain(branch, moved) for branch in layer.branches]}
         elif isinstance(layer, dn.BatchNorm):
-            values = {"gamma": layer.gamma, "beta": layer.beta, "mean": layer.running_mean, "variance": layer.running_var}
+            values = {
+                "gamma": layer.gamma,
+                "beta": layer.beta,
+                "mean": layer.running_mean,
+                "variance": layer.running_var,
+            }
         elif isinstance(layer, dn.LayerNorm):
             values = {"gamma": layer.gamma, "beta": layer.beta}
         elif isinstance(layer, dn.RMSNorm):
@@ -104,10 +124,17 @@ def random_chain(seed, depth, kinds, widths=4):
     model = dn.Sequential(layers, seed=rng, dtype="float64")
     layer = int(rng.integers(1, depth + 1))
     dense = model.dense_layers[layer - 1]
-    return model, rng.normal(size=(1, sizes[0])), layer, int(rng.integers(1, dense.n_in + 1)), int(rng.integers(1, dense.n_out + 1)), rng
+    return (
+        model,
+        rng.normal(size=(1, sizes[0])),
+        layer,
+        int(rng.integers(1, dense.n_in + 1)),
+        int(rng.integers(1, dense.n_out + 1)),
+        rng,
+    )
 
 
-# -- the notes -------------------------------------------------------------------------------------------------------
+# -- the notes -----------------------------------------------------------------------------------------------------
 
 
 def sigmoid(z):
@@ -153,18 +180,21 @@ def test_the_notes_four_factors_telescope(notes):
     found = route(*notes, layer=1, source=1, target=3)
     path = found.path((1, 3, 2, 2, 1))
     text = found.to_text(path=path)
-    line = "dE/dw(1)_{1,3}          = dE/dw(4)_{2,1} x dw(4)_{2,1}/dw(3)_{2,2} x dw(3)_{2,2}/dw(2)_{3,2} x dw(2)_{3,2}/dw(1)_{1,3}"
-    assert line in text
+    line = "dE/dw(4)_{2,1} x dw(4)_{2,1}/dw(3)_{2,2} x dw(3)_{2,2}/dw(2)_{3,2} x dw(2)_{3,2}/dw(1)_{1,3}"
+    assert "dE/dw(1)_{1,3} = " + line in " ".join(text.split())
     assert "dw(4)_{2,1}/dw(3)_{2,2} = a(2)_2 x f'(z(3)_2) x w(4)_{2,1} / a(3)_2" in text
     quotients = [row for row in text.splitlines() if row.startswith(("  dE/dw(4)_", "  dw("))]
     values = [float(row.rsplit("=", 1)[1]) for row in quotients]
     assert len(values) == 4
     assert math.prod(values) == pytest.approx(path.contribution, rel=1e-5)
-    order = [text.index(part) for part in ("in four factors", "in eight exact factors", "the sum over all 4 paths", "They agree")]
+    order = [
+        text.index(part)
+        for part in ("in four factors", "in eight exact factors", "the sum over all 4 paths", "They agree")
+    ]
     assert order == sorted(order)
 
 
-# -- agreement with brute force and the complex step -------------------------------------------------------------------
+# -- agreement with brute force and the complex step ---------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -216,7 +246,12 @@ MIXED = {
     "softmax inside": lambda: [dn.Dense(3, 4), dn.Softmax(), dn.Dense(4, 3), dn.LogSoftmax(), dn.Dense(3, 2)],
     "batch norm": lambda: [dn.Dense(3, 4), dn.BatchNorm(4), dn.ReLU(), dn.Scale(4), dn.Dense(4, 2)],
     "residual": lambda: [dn.Dense(3, 4), dn.Residual([dn.Dense(4, 4), dn.Tanh(), dn.Dense(4, 4)]), dn.Dense(4, 2)],
-    "residual without dense": lambda: [dn.Dense(3, 4), dn.Residual([dn.Sine()]), dn.Dense(4, 2), dn.Residual([dn.Tanh()])],
+    "residual without dense": lambda: [
+        dn.Dense(3, 4),
+        dn.Residual([dn.Sine()]),
+        dn.Dense(4, 2),
+        dn.Residual([dn.Tanh()]),
+    ],
     "concatenate": lambda: [
         dn.Dense(3, 4),
         dn.Concatenate([[dn.Dense(4, 2), dn.Tanh()], [], [dn.LayerNorm(4), dn.Dense(4, 3)]]),
@@ -224,7 +259,9 @@ MIXED = {
     ],
     "nested": lambda: [
         dn.LayerNorm(3),
-        dn.Residual([dn.Concatenate([[dn.Dense(3, 2)], [dn.Residual([dn.Dense(3, 3), dn.Sigmoid()])]]), dn.Dense(5, 3)]),
+        dn.Residual(
+            [dn.Concatenate([[dn.Dense(3, 2)], [dn.Residual([dn.Dense(3, 3), dn.Sigmoid()])]]), dn.Dense(5, 3)]
+        ),
         dn.Softplus(),
         dn.Dense(3, 2),
     ],
@@ -280,7 +317,12 @@ def test_paths_through_a_mixing_layer_equal_brute_force():
 
 
 def test_neurons_name_the_way_through_containers():
-    layers = [dn.Dense(2, 2), dn.Residual([dn.Dense(2, 2), dn.Tanh()]), dn.Concatenate([[], [dn.Dense(2, 1)]]), dn.Dense(3, 1)]
+    layers = [
+        dn.Dense(2, 2),
+        dn.Residual([dn.Dense(2, 2), dn.Tanh()]),
+        dn.Concatenate([[], [dn.Dense(2, 1)]]),
+        dn.Dense(3, 1),
+    ]
     model = dn.Sequential(layers, seed=0, dtype="float64")
     found = route(model, "mse", [[1.0, 2.0]], [[0.0]], layer=1, source=1, target=2)
     assert found.n_paths == (1 + 2) * (1 + 1)
@@ -291,7 +333,10 @@ def test_neurons_name_the_way_through_containers():
     assert [factor.name for factor in long.factors] == names
     inside = route(model, "mse", [[1.0, 2.0]], [[0.0]], layer=2, source=1, target=2)
     assert inside.element == "model.layers[1].layers[0].W[0, 1]"
-    assert route(model, "mse", [[1.0, 2.0]], [[0.0]], layer=3, source="bias", target=1).element == "model.layers[2].branches[1][0].b[0]"
+    assert (
+        route(model, "mse", [[1.0, 2.0]], [[0.0]], layer=3, source="bias", target=1).element
+        == "model.layers[2].branches[1][0].b[0]"
+    )
 
 
 LOSSES = [
@@ -360,7 +405,7 @@ def test_an_elementwise_output_gives_the_loss_times_the_slope(notes):
     assert [factor.name for factor in path.factors] == ["a(3)_2", "dE/dz(4)_1"]
 
 
-# -- what E is: sample, batch, bias, dtype, noise --------------------------------------------------------------------
+# -- what E is: sample, batch, bias, dtype, noise ------------------------------------------------------------------
 
 
 def test_a_sample_is_a_batch_of_its_own_and_none_is_the_whole_batch():
@@ -378,7 +423,10 @@ def test_a_sample_is_a_batch_of_its_own_and_none_is_the_whole_batch():
     assert batch.absolute == pytest.approx(np.mean([found.absolute for found in each]), rel=1e-13)
     assert batch.n_paths == 2
     assert batch.agrees
-    with pytest.raises(ValueError, match=r"Paths and factors need a sample, and this route is of a batch of 5: route\(\.\.\., sample=0\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"Paths and factors need a sample, and this route is of a batch of 5: route\(\.\.\., sample=0\)",
+    ):
         batch.paths()
     with pytest.raises(ValueError, match="need a sample"):
         batch.path((2, 3, 1))
@@ -432,7 +480,9 @@ def test_a_float32_model_is_explained_in_float64_beside_its_own_value():
     assert double.gradient == double.training_gradient == found.gradient
 
 
-@pytest.mark.parametrize("noise", [lambda: dn.Dropout(0.5), lambda: dn.AlphaDropout(0.3), lambda: dn.GaussianNoise(0.2)])
+@pytest.mark.parametrize(
+    "noise", [lambda: dn.Dropout(0.5), lambda: dn.AlphaDropout(0.3), lambda: dn.GaussianNoise(0.2)]
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_training_repeats_the_last_masks(noise, dtype):
     rng = np.random.default_rng(0)
@@ -500,13 +550,15 @@ def test_counts_stay_exact_beyond_any_machine_integer():
     assert len(found.paths(2)) == 2
 
 
-# -- cancellation and attenuation --------------------------------------------------------------------------------------
+# -- cancellation and attenuation ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sample", [1, None])
 def test_cancellations_of_a_layer_are_those_of_each_weight(sample):
     rng = np.random.default_rng(0)
-    model = dn.Sequential([dn.Dense(3, 4), dn.ReLU(), dn.Dense(4, 3), dn.LayerNorm(3), dn.Dense(3, 2)], seed=0, dtype="float64")
+    model = dn.Sequential(
+        [dn.Dense(3, 4), dn.ReLU(), dn.Dense(4, 3), dn.LayerNorm(3), dn.Dense(3, 2)], seed=0, dtype="float64"
+    )
     x, y = rng.normal(size=(3, 3)), rng.normal(size=(3, 2))
     for layer, dense in enumerate(model.dense_layers, start=1):
         arguments = {"layer": layer, "sample": sample}
@@ -532,7 +584,7 @@ def test_cancellation_of_all_weights_costs_about_a_backward_pass():
 
 
 def test_attenuation_follows_the_size_of_the_derivative(notes):
-    model, loss, x, y = notes
+    model, _, x, y = notes
     stages = route(*notes, layer=1, source=1, target=3).attenuation()
     names = ["dE/dy^", "f'(z(4))", "w(4)", "f'(z(3))", "w(3)", "f'(z(2))", "w(2)", "f'(z(1))"]
     assert [stage.name for stage in stages] == names
@@ -598,11 +650,18 @@ def test_where_nothing_passes_everything_is_zero_and_said_so():
     assert found.cancellations().shape == (2, 2)
 
 
-# -- explaining changes nothing ---------------------------------------------------------------------------------------
+# -- explaining changes nothing ------------------------------------------------------------------------------------
 
 
 def busy_model():
-    layers = [dn.Dense(4, 6), dn.BatchNorm(6), dn.PReLU(), dn.Dropout(0.3), dn.Residual([dn.Dense(6, 6), dn.Tanh()]), dn.Dense(6, 3)]
+    layers = [
+        dn.Dense(4, 6),
+        dn.BatchNorm(6),
+        dn.PReLU(),
+        dn.Dropout(0.3),
+        dn.Residual([dn.Dense(6, 6), dn.Tanh()]),
+        dn.Dense(6, 3),
+    ]
     return dn.Sequential(layers, seed=0)
 
 
@@ -643,7 +702,7 @@ def test_the_route_stays_as_it_was_when_the_model_trains_on(notes):
     assert found.to_text() == before
 
 
-# -- bad input --------------------------------------------------------------------------------------------------------
+# -- bad input -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -729,7 +788,9 @@ def test_batch_statistics_couple_samples():
 def test_there_have_to_be_masks_to_repeat():
     model = dn.Sequential([dn.Dense(2, 3), dn.Dropout(0.5), dn.Dense(3, 1)], seed=0)
     x, y = np.ones((4, 2)), np.zeros((4, 1))
-    with pytest.raises(ValueError, match=r"repeats the last training pass of Dropout\(0\.5\), which was never made; x has 4"):
+    with pytest.raises(
+        ValueError, match=r"repeats the last training pass of Dropout\(0\.5\), which was never made; x has 4"
+    ):
         route(model, "mse", x, y, layer=1, source=1, target=1, training=True)
     model.forward(x[:3])
     with pytest.raises(ValueError, match=r"which had 3 rows; x has 4\. Call model\.forward\(x\) first, with this x"):
@@ -757,7 +818,7 @@ def test_layers_of_ones_own_are_passed_by_their_own_backward():
     assert found.paths(1)[0].neurons == (1, 1, Passage("Reverse", 3), 1)
 
 
-# -- showing it ---------------------------------------------------------------------------------------------------------
+# -- showing it ----------------------------------------------------------------------------------------------------
 
 
 class Balanced(html.parser.HTMLParser):
@@ -786,7 +847,12 @@ def test_every_display_says_where_counting_starts(notes, name, sample):
     model, loss, x, y = notes
     if name != "notes":
         rng = np.random.default_rng(0)
-        model, loss, x, y = dn.Sequential(MIXED[name](), seed=0), "mse", rng.normal(size=(2, 3)), rng.normal(size=(2, 2))
+        model, loss, x, y = (
+            dn.Sequential(MIXED[name](), seed=0),
+            "mse",
+            rng.normal(size=(2, 3)),
+            rng.normal(size=(2, 2)),
+        )
     found = route(model, loss, x, y, layer=1, source=1, target=2, sample=sample)
     text, latex, page = found.to_text(), found.to_latex(), found._repr_html_()
     for shown in (text, latex, page):
@@ -803,6 +869,21 @@ def test_every_display_says_where_counting_starts(notes, name, sample):
     assert depth == 0
     assert latex.startswith("\\begin{aligned}")
     assert found._repr_latex_().startswith("$$")
+
+
+def test_latex_can_be_set(notes):
+    parser = MathTextParser("path")
+    rng = np.random.default_rng(0)
+    shown = [route(*notes, layer=1, source=1, target=3).to_latex(), dn.explain_step(*notes).to_latex()]
+    for make in MIXED.values():
+        data = dn.Sequential(make(), seed=0), "mse", rng.normal(size=(2, 3)), rng.normal(size=(2, 2))
+        shown += [route(*data, layer=1, source=1, target=2, sample=sample).to_latex() for sample in (0, None)]
+    for latex in shown:
+        rows = latex.removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}").split(" \\\\\n")
+        assert len(rows) > 10
+        for row in rows:
+            assert row.startswith("&")
+            parser.parse(f"${row[1:]}$".replace("textbf", "text"))
 
 
 def test_latex_is_in_the_notes_notation(notes):
@@ -824,7 +905,7 @@ def test_copies_of_a_route_are_the_same(notes):
     assert copy.deepcopy(found).to_text() == found.to_text()
 
 
-# -- the command --------------------------------------------------------------------------------------------------------
+# -- the command ---------------------------------------------------------------------------------------------------
 
 
 def run(*arguments):
@@ -868,10 +949,10 @@ def test_the_command_explains_a_saved_model(capsys, tmp_path):
     assert "the whole batch of 2 rows" in capsys.readouterr().out
     with pytest.raises(ValueError, match="DATA is needed"):
         run(tmp_path / "model.npz")
-    with pytest.raises(ValueError, match='--sample expects a whole number or "batch", got \'x\''):
+    with pytest.raises(ValueError, match="--sample expects a whole number or \"batch\", got 'x'"):
         run("--sample", "x")
     data.write_text("a,b\n1,2\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="has 2 columns; .* needs 2 inputs, then the targets"):
+    with pytest.raises(ValueError, match=r"has 2 columns; .* needs 2 inputs, then the targets"):
         run(tmp_path / "model.npz", data)
     model.save(tmp_path / "bare.npz")
     with pytest.raises(ValueError, match="saved without its loss: name it with --loss"):

@@ -51,7 +51,7 @@ def notes_network() -> tuple[Sequential, Loss, Array, Array]:
     >>> [layer.W.shape for layer in model.dense_layers]
     [(2, 3), (3, 2), (2, 2), (2, 1)]
     >>> model.predict(x).round(4)
-    array([[0.5324]])
+    array([[0.5238]])
     """
     from densenet.layers import Dense, Sigmoid
     from densenet.losses import HalfSquaredError

@@ -136,7 +136,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     def _settings(self) -> SimpleNamespace:
         """The parameters that hold: the preset's where a parameter is at its default."""
-        values = self.get_params(deep=False)
+        values = {name: value for name, value in vars(self).items() if not (name.startswith("_") or name.endswith("_"))}
         by_loss = values.get("class_weight") is not None
         if self.preset is None:
             return SimpleNamespace(**values, by_loss=by_loss, last_best=False)
@@ -257,9 +257,10 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     # -- fitting -----------------------------------------------------------------------------------------------
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Any:
-        self._check_parameters()
-        settings = self._settings()
         first = "model_" not in self.__dict__ or not (self.warm_start or incremental)
+        if first or not incremental:
+            self._check_parameters()
+        settings = self._settings()
         _refuse_masks(X, y, sample_weight)
         if not first and (hidden := [layer.n_out for layer in self.model_.dense_layers[:-1]]) != _widths(settings):
             raise ValueError(f"hidden_layer_sizes of a model that goes on must stay {hidden}, got {_widths(settings)}.")

@@ -27,7 +27,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         E = sum(w l) / sum(w) + alpha / 2 sum W^2 / sum(w)        l = -sum_j t_j log p_j
 
     Parameters, attributes, warnings and errors of `MLPClassifier` mean what they mean there, and from one
-    `random_state` the weights are the same to rounding. It computes in the dtype of X: float32 is about twice as fast.
+    `random_state` the weights are the same to rounding. It computes in the dtype of X; float32 is faster.
 
     Parameters
     ----------
@@ -276,13 +276,15 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._learn_classes(y)
             return X, y
+        if incremental:
+            return X, self._known(y)
         classes = unique_labels(y)
-        if self.warm_start and not incremental and set(classes) != set(self.classes_):
+        if set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
                 f"got {self.classes_}, `y` has {classes}"
             )
-        return X, self._known(y)
+        return X, y
 
     def _known(self, y: Any) -> Array:
         classes = unique_labels(y)

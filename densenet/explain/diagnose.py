@@ -230,7 +230,7 @@ def _split(model: Sequential, flat: Array) -> tuple[Gradients, Gradients]:
     sizes = sum(layer.n_params for layer in dense)
     if flat.size not in (sizes, model.params.size):
         raise ValueError(
-            f"diagnose_gradients expects a flat vector of {model.params.size} entries, the parameters', got {flat.size}."
+            f"diagnose_gradients expects a flat vector of {model.params.size} entries, like params, got {flat.size}."
         )
     check_finite(flat, "diagnose_gradients", "gradients")
     every: Sequence[Layer] = [inner for top in model.layers for inner in top.walk()]

@@ -203,7 +203,8 @@ def examine(
     Limits: a fifth of the units dead; half of the outputs of an S-shaped hidden layer where the slope is below 5 % of
     the steepest; |dl/dy| at the first dense layer below 1/1000 or above 100 times that at the last; an update above
     0.3 or below 0.00005 of the weights; input columns beyond 10 or within 0.001; a sample's gradient above 5 times
-    the 90th percentile, in classification with the model more than 90 % sure of another class.
+    the 90th percentile, in classification with the model more than 90 % sure of another class (of another class at
+    all, where the loss gives no probabilities).
 
     References
     ----------
@@ -489,9 +490,8 @@ def _rate(ratios: dict[str, float]) -> list[Finding]:
 def _columns(model: Sequential, x: Array) -> list[Finding]:
     if isinstance(model.layers[0], (BatchNorm, LayerNorm)):
         return []
-    values = x.astype(np.float64)
-    mean, spread = values.mean(axis=0), values.std(axis=0)
-    size, reach = np.sqrt(mean**2 + spread**2), np.abs(values - mean).max(axis=0)
+    mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    size, reach = np.hypot(mean, spread), np.maximum(x.max(axis=0) - mean, mean - x.min(axis=0))
     bad = (size > _LARGE) | ((reach < _SMALL) & (reach > 0))
     if not bad.any():
         return []
@@ -524,7 +524,7 @@ def _labels(model: Sequential, loss: Loss, x: Array, target: Array, rows_known: 
     if loss.task != "regression" and suspicious.any():
         rows = np.flatnonzero(suspicious)
         suspicious[rows] = _sure_of_another(loss, model.predict(x[rows]), target[rows])
-        said = f", and the model is more than {_SURE:.0%} sure of another class"
+        said = ", and the model is sure of another class"
     rows = np.flatnonzero(suspicious)
     if not len(rows) or len(rows) > _FEW * len(x):
         return []
@@ -548,8 +548,12 @@ def _labels(model: Sequential, loss: Loss, x: Array, target: Array, rows_known: 
 
 
 def _sure_of_another(loss: Loss, prediction: Array, target: Array) -> Array:
-    """Whether the model gives another class than the target's more than 90 %."""
-    p = loss.probabilities(prediction)
+    """Whether the model gives another class than the target's more than 90 %; without probabilities, at all."""
+    try:
+        p = loss.probabilities(prediction)
+    except TypeError:
+        other: Array = loss.classes(prediction) != loss.labels(target)
+        return other
     if loss.task == "binary":
         away: Array = (np.abs(p - target) > _SURE).any(axis=1)
         return away

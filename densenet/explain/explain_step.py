@@ -131,10 +131,9 @@ def explain_step(model: Sequential, loss: Loss | str, x: Any, y: Any, *, learnin
     >>> model, loss, x, y = dn.datasets.notes_network()
     >>> step = dn.explain_step(model, loss, x, y, learning_rate=0.5)
     >>> [z.round(3).tolist() for z in step.z[:2]]
-    [[[0.183, -0.136, 0.974]], [[-0.055, 0.831]]]
-    >>> print(step.to_text()[:55])
-    One step of gradient descent with alpha = 0.5
-      Dense
+    [[[0.183, -0.136, 0.974]], [[0.109, 0.83]]]
+    >>> print(step.to_text().splitlines()[-1])
+      new b(4)_1     = b(4)_1 - alpha x dE/db(4)_1 = -0.1 - 0.5 x 0.0807734 = -0.140387
     """
     learning_rate = positive(learning_rate, "explain_step", "learning_rate")
     subject = Subject("explain_step", model, loss, x, y)

@@ -23,7 +23,7 @@ _PARTS = re.compile(
     r"(?P<new>new )?(?P<name>[A-Za-z][A-Za-z0-9]*)(?P<prime>'?)\((?P<layer>\d+)\)(?:_\{?(?P<below>[\d,]+)\}?)?"
 )
 _POWER = re.compile(r"(?<=\d)e([+-]\d+)")
-_WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{2,}(?: [A-Za-z]{2,})*")
+_WORDS = re.compile(r" ?(?<![\\A-Za-z])[A-Za-z]{2,}(?: [A-Za-z]{2,})* ?")
 _PATH = re.compile(r"(?:\d+|bias)(?:-(?:\d+|\w+ [\w ]+))+|\d[\d,]* smaller")
 _LATEX_SPECIAL = re.compile(r"([&%$#_{}])")
 

@@ -157,6 +157,7 @@ class Paths:
             yield ()
             return
         best = ways(self.start, self.target, scale)[0]
+        heap: list[tuple[float, Trail, tuple[int, int], int, float]]
         heap = [(-scale * best.size, (best.step,), (self.start, self.target), 0, scale)]
         while heap:
             size, trail, node, rank, before = heapq.heappop(heap)

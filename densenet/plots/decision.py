@@ -64,7 +64,7 @@ def decision_regions(classifier: Any, x: Any, y: Any = None, *, ax: Any = None) 
     columns = [np.linspace(a, b, _STEPS) for a, b in zip(low - margin, high + margin, strict=True)]
     grid = np.stack(np.meshgrid(*columns), axis=-1)
     predicted = _classes(classifier, np.concatenate([grid.reshape(-1, 2), points]))
-    labels = np.unique(predicted if true is None else np.concatenate([predicted, true.astype(predicted.dtype)]))
+    labels = np.unique(predicted if true is None else np.concatenate([predicted, true]))
     if len(labels) > len(COLOURS):
         raise ValueError(f"{who} has colours for up to {len(COLOURS)} classes, got {len(labels)}.")
     ax = axes(ax, size=(6, 4.4))

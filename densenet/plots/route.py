@@ -88,7 +88,7 @@ def network(route: Route, *, path: Any = None, k: int = 3, ax: Any = None) -> An
     _lay_out(groups)
     depths = max(group.depth for group in groups) + 1
     slots = max(_tallest(groups, depth) for depth in range(depths))
-    ax = bare(axes(ax, size=(max(5.5, 1.9 * depths), max(3.2, 0.42 * slots + 1.7))))
+    ax = bare(axes(ax, size=(float(np.clip(1.9 * depths, 5.5, 18)), max(3.2, 0.42 * slots + 1.7))))
     ax.set(xlim=(-0.5, depths - 0.5), ylim=(-slots / 2 - 1.7, slots / 2 + 1.2))
     size = _node_size(ax, slots + 3)
     _light(ax, route, lit, trails, groups, of_column, size)
@@ -413,6 +413,7 @@ def waterfall(route: Route, *, path: Any = None, ax: Any = None) -> Any:
             ha="center",
             va="bottom",
             fontsize="x-small",
+            bbox=_BOX,
         )
         dead = dead or not np.isfinite(log)
         at = end

@@ -29,8 +29,9 @@ class LevenbergMarquardt(FullBatchSolver):
 
     With r the residuals and J their Jacobian, both scaled so that the mean squared error is |r|^2. A step that lowers
     the error is taken; otherwise mu <- mu mu_inc and another is tried. Where the first one was good, mu <- mu mu_dec.
-    D is 1, or the diagonal of J^T J. Where a step's promise is less than rounding can tell, the gradient's length
-    decides.
+    Where mu goes up and down in turn, its factors go to their square roots and then to their fourth roots; where it
+    goes on in one direction, back again. D is 1, or the diagonal of J^T J. Where a step's promise is less than rounding
+    can tell, the gradient's length decides.
 
     It takes the optimizer's place in a `Trainer`; `fit`'s epochs are its iterations, each on all the data. The
     computations are in float64 whatever the model's dtype; a float32 model gets its weights rounded.
@@ -40,7 +41,7 @@ class LevenbergMarquardt(FullBatchSolver):
     mu : float, default 1e-3
         Damping at the start.
     mu_dec, mu_inc : float, default 0.1 and 10.0
-        Its factors. 0.3 and 3 waste fewer evaluations on networks.
+        Its factors.
     mu_max : float, default 1e10
         More damping ends the run.
     min_grad : float, default 1e-7
