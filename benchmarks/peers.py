@@ -630,7 +630,7 @@ def report(
         "left_out": left_out,
         "faults": faults,
     }
-    head = ("net, batch", "optimizer", "us/step", *peers)
+    head = ("net, batch", "optimizer", "our us", *peers)
     print(f"Peer's time over densenet's, medians of {rounds} rounds, {threads} threads; above 1 densenet is faster.")
     names = list(records[0])
     common.save(

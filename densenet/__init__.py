@@ -16,6 +16,8 @@ True
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from densenet import datasets, initializers, losses, metrics, optimizers, plots
 from densenet._blas import threads
 from densenet.callbacks import (
@@ -181,8 +183,6 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "CosineDecay",
     "CosineRestarts",
     "Dense",
-    "DenseClassifier",
-    "DenseRegressor",
     "DivergenceError",
     "Dropout",
     "ELU",
@@ -307,14 +307,21 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "uncertainty",
 ]
 
+_ESTIMATORS = ("DenseClassifier", "DenseRegressor")
+if find_spec("sklearn") is not None:  # without it, `from densenet import *` must not ask for them
+    __all__ += _ESTIMATORS
+    __all__.sort()
+
 
 def __getattr__(name: str) -> object:
-    if name in ("DenseClassifier", "DenseRegressor"):
+    if name in _ESTIMATORS:
         try:
             from densenet import estimators
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] != "sklearn":
                 raise
             raise ImportError(f"densenet.{name} needs scikit-learn: pip install '.[sklearn]'") from error
-        return getattr(estimators, name)
+        found: object = getattr(estimators, name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module 'densenet' has no attribute {name!r}")

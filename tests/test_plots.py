@@ -285,9 +285,11 @@ def test_network_diagram_leaves_neurons_out_and_says_so():
 
 
 def test_network_diagram_shows_containers_as_boxes():
-    model = dn.Sequential([dn.Dense(3, 4), dn.Residual([dn.Dense(4, 4)]), dn.BatchNorm(4), dn.Dense(4, 1)], seed=0)
+    inside = dn.Residual([dn.Dense(4, 4)])
+    model = dn.Sequential([dn.BatchNorm(3), dn.Dense(3, 4), inside, dn.BatchNorm(4), dn.Dense(4, 1)], seed=0)
     ax = rendered(model.plot())
     texts = [t.get_text() for t in ax.texts]
+    assert "3 inputs\nBatchNorm" in texts
     assert "Residual" in texts
     assert "4\nBatchNorm" in texts
     assert len(ax.collections) == 2

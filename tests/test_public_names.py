@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,14 +18,14 @@ GaussianNLL KLDivergence Hinge SquaredHinge SigmoidCrossEntropy SoftmaxCrossEntr
 CategoricalCrossEntropy FocalLoss SGD RMSprop Adagrad Adadelta Adam AdamW Adamax NAdam RAdam Lion Rprop StepDecay
 ExponentialDecay PolynomialDecay InverseTimeDecay CosineDecay CosineRestarts Warmup OneCycle Trainer EarlyStopping
 ReduceLROnPlateau CSVLogger StopAt TimeLimit WeightAverage LambdaCallback Sequential gradcheck threads datasets
-Accuracy load
+Accuracy load route explain_step sensitivity diagnose_gradients jacobian
 """.split()
 
 
 def test_all_is_sorted_and_complete():
     assert list(dn.__all__) == sorted(dn.__all__)
     public = {name for name, value in vars(dn).items() if not name.startswith("_") and not inspect.ismodule(value)}
-    assert public - {"annotations", "TYPE_CHECKING"} <= set(dn.__all__)
+    assert public - {"annotations", "find_spec"} <= set(dn.__all__)
     for name in dn.__all__:
         assert getattr(dn, name) is not None
 
@@ -59,3 +61,25 @@ def test_the_project_speaks_of_itself_alone():
     pattern = re.compile(r"/" + r"work/|/" + r"root/|pypi\." + "org|files\\.python" + "hosted")
     for path in paths:
         assert not pattern.search(path.read_text(encoding="utf-8")), path
+
+
+def test_everything_can_be_imported_without_scikit_learn():
+    hide = (
+        "import sys, importlib.abc\n"
+        "class Hide(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'sklearn':\n"
+        "            raise ModuleNotFoundError(\"No module named 'sklearn'\", name='sklearn')\n"
+        "import importlib.util\n"
+        "found = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *a: None if name == 'sklearn' else found(name, *a)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "from densenet import *\n"
+        "import densenet\n"
+        "try:\n"
+        "    densenet.DenseClassifier\n"
+        "except ImportError as error:\n"
+        "    print(Dense.__name__, error)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "Dense densenet.DenseClassifier needs scikit-learn: pip install '.[sklearn]'"

@@ -132,7 +132,7 @@ def test_it_ends_where_scipy_ends():
 def test_figures_are_those_after_the_step_and_grads_are_true():
     x, y = curve()
     model = small()
-    trainer = dn.Trainer(model, dn.HalfSquaredError(), dn.LevenbergMarquardt(), metrics=["rmse"])
+    trainer = dn.Trainer(model, dn.HalfSquaredError(), dn.LevenbergMarquardt(max_fail=None), metrics=["rmse"])
     history = trainer.fit(x, y, epochs=7, validation_data=(x[::2], y[::2]))
     assert history.keys() == ["loss", "mu", "gradient_norm", "rmse", "val_loss", "val_rmse", "seconds"]
     assert len(history) == 7

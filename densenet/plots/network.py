@@ -51,66 +51,55 @@ def network_diagram(model: Sequential, *, max_neurons: int = 10, ax: Any = None)
     most = positive_int(max_neurons, "network_diagram", "max_neurons")
     if model.n_in is None:
         raise ValueError("network_diagram expects a model whose first layers fix the number of inputs, such as Dense.")
-    widths, steps = _columns(model)
+    widths, steps, below = _columns(model)
     tallest = min(max(widths), most)
-    numbers = sum(w.size for w in (s[0].W for s in steps if isinstance(s[0], Dense))) <= _MOST_NUMBERS and tallest <= 6
+    numbers = sum(step.W.size for step in steps if isinstance(step, Dense)) <= _MOST_NUMBERS and tallest <= 6
     ax = axes(ax, size=(min(8.0, 1.6 + 1.9 * len(steps)), min(6.0, 1.6 + (0.8 if numbers else 0.55) * tallest)))
     bare(ax)
     places = [_heights(width, most) for width in widths]
-    radius = 0.16
-    for i, (layer, _) in enumerate(steps):
-        if isinstance(layer, Dense):
-            _weights(ax, layer.W, places[i], places[i + 1], i, numbers)
-            if numbers and layer.use_bias:
-                for y, b in zip(places[i + 1], layer.b, strict=False):
-                    ax.text(
-                        i + 1,
-                        y + radius + 0.05,
-                        f"b {b:.2f}",
-                        ha="center",
-                        va="bottom",
-                        fontsize="x-small",
-                        color="#333333",
-                    )
-        else:
-            low, high = min(places[i][-1], places[i + 1][-1]) - 0.3, max(places[i][0], places[i + 1][0]) + 0.3
-            box = {"facecolor": "#eeeeee", "edgecolor": "#777777", "zorder": 1}
-            ax.fill([i + 0.25, i + 0.75, i + 0.75, i + 0.25], [low, low, high, high], **box)
-            ax.text(i + 0.5, (low + high) / 2, type(layer).__name__, rotation=90, ha="center", va="center")
-    bottom = min(p[-1] for p in places) - 0.3 - 0.4 * (max(widths) > most)
+    for i, step in enumerate(steps):
+        if not isinstance(step, Dense):
+            _box(ax, type(step).__name__, places[i], places[i + 1], i)
+            continue
+        _weights(ax, step.W, places[i], places[i + 1], i, numbers)
+        if numbers and step.use_bias:
+            for y, b in zip(places[i + 1], step.b, strict=True):
+                ax.text(i + 1, y + 0.21, f"b {b:.2f}", ha="center", va="bottom", fontsize="x-small", color="#333333")
+    bottom = min(ys[-1] for ys in places) - 0.3 - 0.4 * (max(widths) > most)
+    circle = {"markersize": 15, "color": "white", "markeredgecolor": "#333333", "zorder": 3}
     for i, (width, ys) in enumerate(zip(widths, places, strict=True)):
-        ax.plot(
-            [i] * len(ys), ys, "o", markersize=15, color="white", markeredgecolor="#333333", zorder=3, label="_neurons"
-        )
+        ax.plot([i] * len(ys), ys, "o", label="_neurons", **circle)
         if width > len(ys):
             ax.text(i, ys[-1] - 0.28, "⋮", ha="center", va="top", fontsize="large")
-        below = [] if i == 0 else steps[i - 1][1]
-        name = (
-            f"{width} input{'s' * (width > 1)}"
-            if i == 0
-            else f"{width} output{'s' * (width > 1)}"
-            if i == len(steps)
-            else f"{width}"
-        )
-        ax.text(i, bottom, "\n".join([name, *below]), ha="center", va="top", fontsize="small")
-    most_below = max((len(below) for _, below in steps), default=0)
-    ax.set(xlim=(-0.55, len(steps) + 0.55), ylim=(bottom - 0.45 - 0.3 * most_below, max(p[0] for p in places) + 0.55))
+        kind = {0: " input", len(steps): " output"}.get(i, "")
+        name = f"{width}{kind}{'s' * (kind != '' and width > 1)}"
+        ax.text(i, bottom, "\n".join([name, *below[i]]), ha="center", va="top", fontsize="small")
+    floor = bottom - 0.45 - 0.3 * max(map(len, below))
+    ax.set(xlim=(-0.55, len(steps) + 0.55), ylim=(floor, max(ys[0] for ys in places) + 0.55))
     return ax
 
 
-def _columns(model: Sequential) -> tuple[list[int], list[tuple[Layer, list[str]]]]:
-    """Widths of the columns of neurons, and what stands between them, with the layers that act on a column alone."""
+def _columns(model: Sequential) -> tuple[list[int], list[Layer], list[list[str]]]:
+    """Widths of the columns of neurons, what stands between them, and what acts on each column alone."""
     width = model.n_in or 0
-    widths = [width]
-    steps: list[tuple[Layer, list[str]]] = []
+    widths, steps = [width], []
+    below: list[list[str]] = [[]]
     for layer in model.layers:
         width = layer.output_width(width) or width
         if isinstance(layer, Dense) or layer.children:
             widths.append(width)
-            steps.append((layer, []))
-        elif steps:
-            steps[-1][1].append(type(layer).__name__)
-    return widths, steps
+            steps.append(layer)
+            below.append([])
+        else:
+            below[-1].append(type(layer).__name__)
+    return widths, steps, below
+
+
+def _box(ax: Any, name: str, left: Array, right: Array, column: int) -> None:
+    low, high = min(left[-1], right[-1]) - 0.25, max(left[0], right[0]) + 0.3
+    x = np.array([0.25, 0.75, 0.75, 0.25]) + column
+    ax.fill(x, [low, low, high, high], facecolor="#eeeeee", edgecolor="#777777", zorder=1)
+    ax.text(column + 0.5, (low + high) / 2, name, rotation=90, ha="center", va="center")
 
 
 def _heights(width: int, most: int) -> Array:

@@ -35,8 +35,8 @@ class FullBatchSolver(ABC):
     Attributes
     ----------
     max_fail : int or None
-        Iterations without a better validation loss after which `fit` ends with the best weights, where there is
-        validation data; None never ends it.
+        With validation data: iterations without a better validation loss after which `fit` ends. The model keeps the
+        weights of the best iteration in any case; None keeps the last.
     """
 
     max_fail: int | None = None

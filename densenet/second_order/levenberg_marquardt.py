@@ -51,7 +51,8 @@ class LevenbergMarquardt(FullBatchSolver):
     goal : float, default 0.0
         A mean squared error this small ends the run.
     max_fail : int or None, default 6
-        With validation data: iterations without a better validation loss that end the run, with the best weights.
+        With validation data: iterations without a better validation loss that end the run. The model keeps the weights
+        of the best iteration in any case; None keeps the last.
     scaling : {None, "marquardt"}, default None
         D: None is the unit matrix. "marquardt" is the diagonal of J^T J, falling no faster than by half an iteration:
         units do not matter then.

@@ -89,7 +89,8 @@ class LBFGS(_ScipySolver):
     min_grad : float, default 1e-7
         A gradient that is nowhere larger ends the run.
     max_fail : int or None, default None
-        With validation data: iterations without a better validation loss that end the run, with the best weights.
+        With validation data: iterations without a better validation loss that end the run. The model keeps the weights
+        of the best iteration in any case; None keeps the last.
 
     Raises
     ------
@@ -141,7 +142,8 @@ class ConjugateGradient(_ScipySolver):
     min_grad : float, default 1e-7
         A gradient that is nowhere larger ends the run.
     max_fail : int or None, default None
-        With validation data: iterations without a better validation loss that end the run, with the best weights.
+        With validation data: iterations without a better validation loss that end the run. The model keeps the weights
+        of the best iteration in any case; None keeps the last.
 
     Raises
     ------
