@@ -1,7 +1,7 @@
 """Whole processes from nothing to 0.97 on the digits, imports alone, and peak memory.
 
 Every run is a fresh interpreter: start, import, read the 1,797 digits, train a 64-128-10 network with Adam (rate 1e-3,
-mini-batches of 32) until it is right on 97 % of every fifth row, which it never trains on, measured after every epoch.
+mini-batches of 32, each library's own initial weights, another seed in every round) until it is right on 97 % of every fifth row, which it never trains on, measured after every epoch.
 The clock and the memory (the largest resident set) are those that the system reports for the whole process. Files are
 in the system's cache, and compiled bytecode is there. PyTorch reads the digits from a NumPy file; the others ship them.
 """
@@ -9,12 +9,10 @@ in the system's cache, and compiled bytecode is there. PyTorch reads the digits 
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -100,26 +98,32 @@ BESIDE = {
 """Beside whom, in what, and the aim: theirs over ours."""
 
 
+LAUNCHER = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]])
+memory = None
+if hasattr(os, "wait4"):
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    memory = usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+else:
+    process.wait()
+seconds = time.perf_counter() - began
+print(json.dumps({"status": process.returncode, "seconds": seconds, "MiB": memory}))
+"""
+"""Between this process and the measured one: a process starts with the peak memory of the one that started it."""
+
+
 def child(code: str, *arguments: str) -> dict[str, Any]:
     """Seconds and peak memory of a fresh interpreter that runs the code, and what it printed."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        began = time.perf_counter()
-        process = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=out, stderr=errors)
-        memory = None
-        if hasattr(os, "wait4"):
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - began
-            process.returncode = os.waitstatus_to_exitcode(status)
-            memory = usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-        else:
-            process.wait()
-            seconds = time.perf_counter() - began
-        for file in (out, errors):
-            file.seek(0)
-        if process.returncode:
-            lines = errors.read().strip().splitlines() or [f"exit status {process.returncode}"]
-            return {"failed": lines[-1]}
-        return {"seconds": seconds, "MiB": memory, "printed": out.read()}
+    command = [sys.executable, "-S", "-c", LAUNCHER, code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    *printed, last = done.stdout.splitlines()
+    run: dict[str, Any] = json.loads(last)
+    if status := run.pop("status"):
+        return {"failed": (done.stderr.strip().splitlines() or [f"exit status {status}"])[-1]}
+    return run | {"printed": "\n".join(printed)}
 
 
 def measure(

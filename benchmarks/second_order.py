@@ -163,7 +163,7 @@ def main() -> None:
     """Measure everything, print the tables and draw the picture."""
     args = common.parser(__doc__).parse_args()
     seeds = args.rounds or (1 if args.smoke else 5)
-    evaluations, samples = (15, 100) if args.smoke else (60, 600)
+    evaluations, samples = (15, 100) if args.smoke else (60, 800)
     found: list[dict[str, Any]] = []
     rows = []
     for widths in NETS[:2] if args.smoke else NETS:

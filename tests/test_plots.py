@@ -282,6 +282,8 @@ def test_network_diagram_leaves_neurons_out_and_says_so():
     assert texts.count("⋮") == 2
     assert "64 inputs" in texts
     assert len(ax.collections[0].get_segments()) == 25
+    texts = [t.get_text() for t in plots.network_diagram(dn.mlp([2, 3, 1], seed=0), max_neurons=2).texts]
+    assert texts.count("b 0.00") == 3
 
 
 def test_network_diagram_shows_containers_as_boxes():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tracemalloc
 import warnings
 
 import nist
@@ -162,7 +163,7 @@ def test_parts_of_the_rows_give_what_all_give(rows):
     x, y = curve(rows)
     whole, parts = small(), small()
     one = dn.Trainer(whole, "mse", dn.LevenbergMarquardt()).fit(x, y, epochs=6)
-    need = 8 * whole.params.size * (2 * whole.params.size + 3)
+    need = 8 * whole.params.size * (5 * whole.params.size + 7)  # three rows at a time
     solver = dn.LevenbergMarquardt(max_memory=need)
     assert not MeanSquares(parts, dn.MeanSquaredError(), x, y, None, need, "").dense
     other = dn.Trainer(parts, "mse", solver).fit(x, y, epochs=6)
@@ -308,10 +309,23 @@ def test_what_it_cannot_solve_is_said(layers, loss, message):
     assert_array_equal(trainer.model.params, before)
 
 
+def test_memory_is_kept():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5000, 2)), rng.normal(size=(5000, 1))
+    for bound in (1.5e6, 5e6, 3e7):  # the Jacobian alone takes 6.4 MB
+        trainer = dn.Trainer(small((2, 40, 1)), "mse", dn.LevenbergMarquardt(max_memory=bound, acceleration=True))
+        tracemalloc.start()
+        trainer.fit(x, y, epochs=3)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < bound + 5000 * 8 * 200  # activations, deltas and data
+    assert peak > 6.4e6
+
+
 def test_too_little_memory_is_said():
     x, y = curve()
     trainer = dn.Trainer(small((1, 50, 1)), "mse", dn.LevenbergMarquardt(max_memory=1e4))
-    with pytest.raises(ValueError, match=r"needs 0.4 MB for 151 parameters, and may take 0.0 MB: raise max_memory"):
+    with pytest.raises(ValueError, match=r"needs 0.9 MB for 151 parameters, and may take 0.0 MB: raise max_memory"):
         trainer.fit(x, y, epochs=1)
 
 

@@ -109,6 +109,9 @@ class Layer(ABC):
     Constructor arguments are kept under their own names: `repr`, copies and model files read them there.
     `densenet.gradcheck` tells whether the derivative is right.
 
+    Three methods more are optional: `backward_samples` makes Jacobians and Levenberg-Marquardt fast, `tangent` gives
+    products J v, and with `tangent_backward` Hessian products.
+
     Attributes
     ----------
     n_in, n_out : int or None

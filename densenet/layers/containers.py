@@ -59,9 +59,7 @@ def chain_tangent(layers: Sequence[Layer], x_dot: Array, v: Array) -> Array:
     return x_dot
 
 
-def chain_tangent_backward(
-    layers: Sequence[Layer], delta: Array, delta_dot: Array, out: Array
-) -> tuple[Array, Array]:
+def chain_tangent_backward(layers: Sequence[Layer], delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
     """`Layer.tangent_backward` of a chain."""
     end = len(out)
     for layer in reversed(layers):

@@ -26,6 +26,7 @@ class Activation(Layer):
 
     To write one's own, give `value` and `slope`; both write into `out`. ``n_work = k`` asks for k arrays of x's shape:
     what `value` leaves in `work`, `slope` finds there. They hold zeros at first. `slope` writes to `out` alone.
+    A third method, `curvature`, is needed for exact Hessian products alone.
 
     Attributes
     ----------

@@ -63,7 +63,7 @@ def network_diagram(model: Sequential, *, max_neurons: int = 10, ax: Any = None)
             continue
         _weights(ax, step.W, places[i], places[i + 1], i, numbers)
         if numbers and step.use_bias:
-            for y, b in zip(places[i + 1], step.b, strict=True):
+            for y, b in zip(places[i + 1], step.b, strict=False):  # biases of neurons that are drawn
                 ax.text(i + 1, y + 0.21, f"b {b:.2f}", ha="center", va="bottom", fontsize="x-small", color="#333333")
     bottom = min(ys[-1] for ys in places) - 0.3 - 0.4 * (max(widths) > most)
     circle = {"markersize": 15, "color": "white", "markeredgecolor": "#333333", "zorder": 3}

@@ -51,7 +51,7 @@ class BayesianRegularization(FullBatchSolver):
     goal : float, default 0.0
         A mean squared error this small ends the run.
     max_memory : float, default 1e9
-        Bytes that the Jacobian may take; beyond them J^T J is summed over parts of the rows.
+        Bytes that Jacobians and the work on them may take; beyond them J^T J is summed over parts of the rows.
 
     Raises
     ------

@@ -134,10 +134,9 @@ class Bowl:
 
 def gram(J: Array) -> Array:
     """J^T J, both triangles."""
-    A: Array = blas.dsyrk(1.0, J.T, lower=0)
-    lower = np.tril_indices(len(A), -1)
-    A[lower] = A.T[lower]
-    return A
+    upper: Array = blas.dsyrk(1.0, J.T)
+    upper += np.triu(upper, 1).T
+    return upper
 
 
 def _r_factor(M: Array) -> Array:
@@ -162,7 +161,7 @@ class MeanSquares:
     x, y, weight
         All the data.
     max_memory : float
-        Bytes that the Jacobian and J^T J may take.
+        Bytes that Jacobians, J^T J and work on them may take.
     who : str
         For error messages.
 
@@ -195,16 +194,15 @@ class MeanSquares:
         self.w = self.model.params[self.free].copy()
         if not self.w.size:
             raise ValueError(f"{who} got a model without free parameters: there is nothing to solve for.")
-        self._size = n * k
-        row = 8.0 * k * self.model.params.size
-        square = 8.0 * self.w.size**2
-        self.dense = row * n + (square if self._size >= self.w.size else 8.0 * self._size**2) <= max_memory
-        if not self.dense and row + 2 * square > max_memory:
+        row, square = 8.0 * k * self.model.params.size, 8.0 * self.w.size**2
+        self.dense = 3 * (row * n + min(square, 8.0 * (n * k) ** 2)) <= max_memory  # two points, and work
+        rest = max_memory - 5 * square
+        if not self.dense and rest < 2 * row:
             raise ValueError(
-                f"{who} needs {(row + 2 * square) / 1e6:,.1f} MB for {self.w.size:,} parameters, and may take "
+                f"{who} needs {(5 * square + 2 * row) / 1e6:,.1f} MB for {self.w.size:,} parameters, and may take "
                 f"{max_memory / 1e6:,.1f} MB: raise max_memory, or use LBFGS, which keeps a few vectors."
             )
-        self.rows = n if self.dense else min(n, int((max_memory - 2 * square) // row))
+        self.rows = n if self.dense else min(n, int(rest // (2 * row)))
 
     def _chunks(self) -> Iterator[tuple[slice, Array]]:
         """Rows, and their residuals, the model's caches standing at them."""

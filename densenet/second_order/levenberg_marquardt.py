@@ -61,7 +61,8 @@ class LevenbergMarquardt(FullBatchSolver):
         w + p / 10: p + a / 2 with (J^T J + mu D) a = -J^T r''. Where a is longer than 3/8 of p, damping grows instead.
         It pays for few parameters in curved valleys, less for networks.
     max_memory : float, default 1e9
-        Bytes that the Jacobian may take; beyond them J^T J is summed over parts of the rows, without acceleration.
+        Bytes that Jacobians and the work on them may take; beyond them J^T J is summed over parts of the rows, without
+        acceleration.
 
     Raises
     ------

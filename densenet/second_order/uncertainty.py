@@ -55,7 +55,7 @@ def uncertainty(
         For a fit by `BayesianRegularization` the last ``alpha / beta`` of its History: the Laplace approximation of the
         posterior. Networks with parameters that the data leave open need one.
     max_memory : float, default 1e9
-        Bytes that the Jacobian may take.
+        Bytes that the Jacobian and the work on it may take.
 
     Returns
     -------
