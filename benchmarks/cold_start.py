@@ -1,9 +1,10 @@
 """Whole processes from nothing to 0.97 on the digits, imports alone, and peak memory.
 
 Every run is a fresh interpreter: start, import, read the 1,797 digits, train a 64-128-10 network with Adam (rate 1e-3,
-mini-batches of 32, each library's own initial weights, another seed in every round) until it is right on 97 % of every fifth row, which it never trains on, measured after every epoch.
-The clock and the memory (the largest resident set) are those that the system reports for the whole process. Files are
-in the system's cache, and compiled bytecode is there. PyTorch reads the digits from a NumPy file; the others ship them.
+mini-batches of 32, each library's own initial weights, another seed in every round) until it is right on 97 % of every
+fifth row, which it never trains on, measured after every epoch. The clock and the memory (the largest resident set) are
+those that the system reports for the whole process. Files are in the system's cache, and compiled bytecode is there.
+PyTorch reads the digits from a NumPy file; the others ship them.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ dE/dX out, which makes it cheaper still.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,8 @@ def parts_of_a_step(widths: tuple[int, ...], batch: int, optimizer: str, steps: 
     model = dn.mlp(widths, activation="relu", seed=0)
     trainer = dn.Trainer(model, dn.SoftmaxCrossEntropy(), dn.SGD(0.01) if optimizer == "SGD" else dn.Adam(1e-3))
     trainer.fit(x, y, epochs=1, batch_size=batch, seed=0, progress=False)
+    drifting = copy.deepcopy(trainer)  # updated over and over with one gradient, its weights leave every sensible range
+    drifting.model.grads = model.grads
     source, order = ArrayBatches(x, y, None, model.dtype), rng.permutation(len(x))
     x_batch, y_batch = x[:batch].copy(), y[:batch].copy()
     loss, layers = trainer.loss, model.layers
@@ -79,7 +82,7 @@ def parts_of_a_step(widths: tuple[int, ...], batch: int, optimizer: str, steps: 
 
     def update() -> None:
         for _ in range(steps):
-            trainer._update()
+            drifting._update()
 
     calls = {
         "fit": fit,
@@ -176,9 +179,9 @@ def picture(results: list[dict[str, Any]]) -> Any:
     ):
         right.plot([entry[key][1] for entry in results], names, marker, color="#4477aa", label=label)
     right.axvline(2, color="black", linewidth=1)
-    right.set_xlim(left=0)
+    right.set_xlim(0, max(2.5, *right.get_xlim()))
     right.set_xlabel("backward pass over forward pass")
-    right.legend(fontsize=8, loc="lower left")
+    right.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
     for axes in (ax, right):
         axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -64,7 +64,7 @@ def samples(smoke: bool, rounds: int) -> list[dict[str, Any]]:
     """Seconds of a call of `fit` against rows."""
     sizes = SAMPLES[:2] if smoke else SAMPLES
     times = common.interleave({str(n): training(NET, BATCH, n) for n in sizes}, rounds, say="samples")
-    return [point("samples", str(NET), n, times[str(n)], 1) for n in sizes]
+    return [point("samples", "-".join(map(str, NET)), n, times[str(n)], 1) for n in sizes]
 
 
 def grown(axis: str, nets: dict[int, tuple[int, ...]], smoke: bool, rounds: int) -> list[dict[str, Any]]:

@@ -1,0 +1,161 @@
+"""Every script in benchmarks/ runs, writes what it promises, and goes on without the libraries that are not there."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "benchmarks"
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
+PNG = b"\x89PNG\r\n\x1a\n"
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the benchmarks are not beside the tests")
+
+QUICKER = {"peers": ["--peers", "scikit-learn", "Keras"], "fuzz": ["--examples", "2"], "kill": ["--kills", "3"]}
+"""Options that make a smoke run smaller still."""
+PICTURES = {"batch_sizes", "optimizers", "peers", "limits", "cold_start", "scaling", "step"}
+NEEDS = {"fuzz": "hypothesis", "model_files": "safetensors", "tabular": "sklearn"}
+"""What a script is about: without it there is nothing to measure."""
+
+
+def environment(without: Path | None = None) -> dict[str, str]:
+    paths = [str(path) for path in (without, ROOT) if path is not None]
+    if before := os.environ.get("PYTHONPATH"):
+        paths.append(before)
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "error::RuntimeWarning"}
+
+
+def run(script: str, out: Path, without: Path | None = None) -> tuple[dict[str, Any], str]:
+    """The JSON that a smoke run writes, and what it prints."""
+    command = [sys.executable, str(FOLDER / f"{script}.py"), "--smoke", "--out", str(out), *QUICKER.get(script, ())]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(without), cwd=out, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    written = json.loads((out / f"{script}.json").read_text(encoding="utf-8"))
+    return written, done.stdout
+
+
+@pytest.fixture
+def without(tmp_path: Path) -> Path:
+    """A folder whose torch, jax and keras cannot be imported."""
+    folder = tmp_path / "missing"
+    for name in ("torch", "jax", "keras"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(f"raise ModuleNotFoundError(\"No module named '{name}'\")\n")
+    return folder
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_smoke_run_writes_json_csv_and_picture(script: str, tmp_path: Path, without: Path) -> None:
+    if script in NEEDS:
+        pytest.importorskip(NEEDS[script])
+    out = tmp_path / "out"
+    out.mkdir()
+    written, printed = run(script, out, without)
+
+    machine = written["machine"]
+    assert machine["versions"]["numpy"]
+    assert machine["blas"]["threads"] >= 1
+    assert f"{script}.py --smoke" in machine["command"]
+    assert written["results"]
+    with open(out / f"{script}.csv", newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert rows
+    assert all(len(row) == len(head) for row in rows)
+    assert len(printed.splitlines()) > 2
+    if script in PICTURES:
+        assert (out / f"{script}.png").read_bytes().startswith(PNG)
+    if script in CHECKS:
+        CHECKS[script](written["results"], printed)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_says_what_the_script_is_for(script: str, tmp_path: Path) -> None:
+    if script in NEEDS:
+        pytest.importorskip(NEEDS[script])
+    command = [sys.executable, str(FOLDER / f"{script}.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=True)
+    assert "--smoke" in done.stdout
+    assert "--out" in done.stdout
+
+
+def check_peers(results: dict[str, Any], printed: str) -> None:
+    """The missing are named; those that are there reached densenet's error, and every cell has its ratios."""
+    assert "Keras" in results["left_out"]
+    assert "Keras: left out, ModuleNotFoundError" in printed
+    assert results["faults"] == []
+    measured = {cell["contender"] for cell in results["cells"]}
+    if "scikit-learn" not in results["left_out"]:
+        assert measured == {"densenet", "scikit-learn"}
+        assert {entry["peer"] for entry in results["summary"]} == {"scikit-learn"}
+    for cell in results["cells"]:
+        assert cell["microseconds"] > 0
+        assert 0 < cell["lower quartile"] <= cell["ratio"] <= cell["upper quartile"]
+        assert cell["contender"] != "densenet" or cell["ratio"] == 1
+    assert {entry["rows"] for entry in results["predict"]} == {1, 2000}
+
+
+def check_limits(results: list[dict[str, Any]], printed: str) -> None:
+    for entry in results:
+        assert sum(entry["parts"].values()) == pytest.approx(entry["microseconds"]["fit"], abs=0.1)
+        assert entry["over products"][1] > 1
+        assert entry["whole backward over forward"][1] > 0
+
+
+def check_cold_start(results: dict[str, Any], printed: str) -> None:
+    assert "train torch" in results["left_out"]
+    assert "import jax" in results["left_out"]
+    assert "left out, ModuleNotFoundError" in printed
+    for trained in results["measured"]["train"].values():
+        for each in trained:
+            accuracy, epochs = json.loads(each["printed"])
+            assert accuracy >= results["target"]
+            assert 1 <= epochs <= 100
+            assert each["seconds"] > 0
+    imports = results["measured"]["import"]
+    assert imports["nothing"][0]["seconds"] < imports["densenet"][0]["seconds"]
+    if imports["nothing"][0]["MiB"] is not None:
+        assert imports["nothing"][0]["MiB"] < imports["densenet"][0]["MiB"] < 200
+
+
+def check_scaling(results: dict[str, Any], printed: str) -> None:
+    assert {p["axis"] for p in results["points"]} == {"samples", "width", "depth", "threads"}
+    for p in results["points"]:
+        assert 0 < p["lower"] <= p["seconds"] <= p["upper"]
+    assert {"samples, 20-64-5", "width, step", "depth, products"} <= set(results["exponents"])
+
+
+CHECKS = {"peers": check_peers, "limits": check_limits, "cold_start": check_cold_start, "scaling": check_scaling}
+
+
+def test_peers_notices_another_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import peers
+
+    ours, other = {"before": 2.0, "after": 1.0}, {"before": 2.0, "after": 1.011}
+    assert peers.differences("cell", {"densenet": ours, "near": ours | {"after": 1.009}}) == []
+    found = peers.differences("cell", {"densenet": ours, "other": other})
+    assert found == ["cell: other reached 1.011, densenet 1, from 2"]
+    assert peers.differences("cell", {"densenet": ours, "other": ours | {"after": float("nan")}}) != []
+    assert peers.differences("cell", {"densenet": {"before": 1.0, "after": 2.0}}) == ["cell: densenet went from 1 to 2"]
+
+
+def test_a_cell_of_peers_is_trained_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """densenet beside scikit-learn with two classes, where scikit-learn would take one logistic output by itself."""
+    pytest.importorskip("sklearn")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import peers
+
+    for optimizer in peers.RATES:
+        made = [kind((4, 6, 2), 8, optimizer, 80) for kind in (peers.Densenet, peers.ScikitLearn)]
+        recorded = [[contender.epoch(False) for _ in range(3)] for contender in made]
+        assert recorded[0] == pytest.approx(recorded[1], rel=1e-4)
+        for ours, theirs in zip(made[0].weights(), made[1].weights(), strict=True):
+            assert ours[0] == pytest.approx(theirs[0], abs=1e-5)
+            assert ours[1] == pytest.approx(theirs[1], abs=1e-5)
