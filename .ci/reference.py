@@ -1,4 +1,4 @@
-"""Build the API reference from the docstrings: `python .ci/reference.py [FOLDER]` writes HTML pages, by default to site/.
+"""Build the API reference from the docstrings: `python .ci/reference.py [FOLDER]` writes pages, by default to site/.
 
 A warning is an error: a docstring that the tool cannot read is a defect.
 """

@@ -98,7 +98,8 @@ class GradCheck:
     def _verdict(self) -> str:
         row = self.first_wrong
         if row is None:
-            return f"correct: every derivative within {self.max_error:.1e} of the numeric one ({self.tolerance:.0e} allowed)"
+            largest = f"{self.max_error:.1e} of the numeric one ({self.tolerance:.0e} allowed)"
+            return f"correct: every derivative within {largest}"
         where = "dE/dx" if row.layer is None else f"dE/d{row.parameter} of layer {row.layer}, {row.layer_name},"
         return (
             f"WRONG: {where} at entry {list(row.worst)} is {row.analytic:.8g}, numerically {row.numeric:.8g} "

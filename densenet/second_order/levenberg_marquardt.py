@@ -22,6 +22,7 @@ _H = 0.1
 _BEND = 0.75
 _LEAST_MU = 1e-20
 _SLOWEST = 0.25
+_GROWTH = 2.0
 
 
 class LevenbergMarquardt(FullBatchSolver):
@@ -158,13 +159,13 @@ class LevenbergMarquardt(FullBatchSolver):
                                 break
                     if not promises:
                         return "rounding: the error cannot get smaller"
-                pace = min(1.0, 2 * pace) if rising else max(_SLOWEST, pace / 2)
+                pace = min(1.0, _GROWTH * pace) if rising else max(_SLOWEST, pace / 2)
                 rising = True
                 mu *= self.mu_inc**pace
                 if mu > self.mu_max:
                     return "mu above mu_max"
             if tries == 1:
-                pace = max(_SLOWEST, pace / 2) if rising else min(1.0, 2 * pace)
+                pace = max(_SLOWEST, pace / 2) if rising else min(1.0, _GROWTH * pace)
                 rising = False
                 mu = max(mu * self.mu_dec**pace, _LEAST_MU)
             w, r, error, bowl = w + step, r_new, error_new, bowl_new
