@@ -46,10 +46,19 @@ UNTUNED: tuple[tuple[tuple[int, ...], int], ...] = (
 
 RATES = {"SGD": 0.01, "Adam": 1e-3}
 TOLERANCE = 0.01
-TARGETS = {"JAX step": (0.95, 1.5), "JAX epoch": (0.4, None)}
-"""Least ratio and geometric mean where they are not 1 and 3."""
+MEANS = {"JAX step": 1.5, "JAX epoch": None}
+"""Geometric means to reach where they are not 3."""
 ONE_ROW, MANY_ROWS = 1, 100_000
 PREDICT = (64, 128, 10)
+
+
+def least(peer: str, widths: Sequence[int], batch: int) -> float:
+    """The ratio that every cell has to reach."""
+    if peer == "JAX step":
+        return 0.95
+    if peer == "JAX epoch":  # one call an epoch is ahead of many where calls dominate
+        return 0.9 if batch * sum(a * b for a, b in pairwise(widths)) > 1e7 else 0.4
+    return 1.0
 
 
 def data(widths: Sequence[int], rows: int) -> tuple[Any, Any]:
@@ -441,7 +450,7 @@ class Worker:
 def steps_for(widths: Sequence[int], batch: int, smoke: bool) -> int:
     """Steps an epoch: about 40 ms of the products, and no more than the slow ones can do in a second."""
     products = 6 * batch * sum(a * b for a, b in pairwise(widths)) / 1e11
-    return 4 if smoke else int(np.clip(0.04 / (products + 2e-5), 4, 1500))
+    return 4 if smoke else int(np.clip(0.04 / (products + 2e-5), 4, 1000))
 
 
 def measure(workers: dict[str, Worker], rounds: int, seed: int, say: str, **task: Any) -> dict[str, list[float]]:
@@ -515,6 +524,7 @@ def run(args: Any, workers: dict[str, Worker], left_out: dict[str, str], rounds:
                     "ratio": round(middle, 3),
                     "lower quartile": round(low, 3),
                     "upper quartile": round(high, 3),
+                    "least": least(name, widths, batch),
                     "error": checked[name]["after"],
                     "steps": steps,
                 }
@@ -606,18 +616,16 @@ def report(
             if cells:
                 worst = min(cells, key=lambda r: r["ratio"])
                 mean = round(common.geometric_mean([r["ratio"] for r in cells]), 3)
-                least, aim = TARGETS.get(peer, (1.0, 3.0))
-                lost = [r["net"] for r in cells if r["ratio"] < 1]
                 summary.append(
                     {
                         "peer": peer,
                         "optimizer": optimizer,
                         "geometric mean": mean,
-                        "aim": aim or "",
+                        "aim": MEANS.get(peer, 3.0) or "",
                         "worst": worst["ratio"],
-                        "least": least,
-                        "worst cell": worst["net"],
-                        "slower than it in": "; ".join(lost),
+                        "in": worst["net"],
+                        "cells below their least": "; ".join(r["net"] for r in cells if r["ratio"] < r["least"]),
+                        "cells lost": "; ".join(r["net"] for r in cells if r["ratio"] < 1),
                     }
                 )
     results = {

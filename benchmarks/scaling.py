@@ -134,9 +134,9 @@ def picture(points: list[dict[str, Any]]) -> Any:
     from matplotlib import pyplot as plt
 
     labels = {
-        "samples": ("rows of x", "one epoch, seconds"),
-        "width": ("width of two hidden layers", "a step, seconds"),
-        "depth": (f"layers of {DEEP}", "a step, seconds"),
+        "samples": ("rows of x", "one epoch, ms"),
+        "width": ("width of two hidden layers", "a step, us"),
+        "depth": (f"layers of {DEEP}", "a step, us"),
         "threads": ("BLAS threads", "a step, over one thread's"),
     }
     colors = {"step": "#4477aa", "products": "0.5"}
@@ -145,7 +145,7 @@ def picture(points: list[dict[str, Any]]) -> Any:
         here = [p for p in points if p["axis"] == axis]
         for series in dict.fromkeys(p["series"] for p in here):
             line = [p for p in here if p["series"] == series]
-            unit = line[0]["seconds"] if axis == "threads" else 1.0
+            unit = {"threads": line[0]["seconds"], "samples": 1e-3}.get(axis, 1e-6)
             middle, low, high = ([p[key] / unit for p in line] for key in KEYS)
             at = [p["at"] for p in line]
             color = colors.get(series)
@@ -159,6 +159,7 @@ def picture(points: list[dict[str, Any]]) -> Any:
             ax.set_ylim(bottom=0)
         else:
             ax.set_yscale("log")
+            ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if axis != "samples":
             ax.legend(fontsize=8, frameon=False)
         ax.set_xlabel(below)

@@ -318,10 +318,15 @@ class ReduceLROnPlateau(Callback):
         self._best = _Best("min", 0.0)
 
     def on_fit_begin(self, run: Run) -> None:
-        if isinstance(run.trainer.optimizer.learning_rate, Schedule):
+        rate = getattr(run.trainer.optimizer, "learning_rate", None)
+        if rate is None:
             raise ValueError(
-                "ReduceLROnPlateau needs an optimizer with a plain learning_rate, got "
-                f"{run.trainer.optimizer.learning_rate!r}: two masters of one rate."
+                f"ReduceLROnPlateau needs an optimizer with a learning rate, got {run.trainer.optimizer!r}."
+            )
+        if isinstance(rate, Schedule):
+            raise ValueError(
+                f"ReduceLROnPlateau needs an optimizer with a plain learning_rate, got {rate!r}: "
+                "two masters of one rate."
             )
         self._best = _Best(direction(run, self.monitor, self.mode), self.min_delta)
         self.waited = self.resting = 0

@@ -829,7 +829,7 @@ class _Loop:
             "metrics": [metric.state_dict() for metric in self.trainer.metrics] if inside else [],
             "gathered": gathered.state_dict() if gathered is not None and inside else None,
             "generator": generator,
-            "gradients": self.trainer.model.grads.copy() if whole or not inside else None,  # else a step is to come
+            "gradients": whole or not inside,  # whether no step need follow, which would write them anew
             "arrays": None,  # weights and statistics, where they are not the model's any more
             "history": run.history.state_dict(),
             "hook": hooks.now if waiting else "",
@@ -896,7 +896,11 @@ class _Loop:
         """Give resumed callbacks their states, and call the hooks that were still to come at the checkpoint."""
         run = self.state
         for callback, state, _ in self.resumed:
-            callback.load_state_dict(state)
+            try:
+                callback.load_state_dict(state)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                name = type(callback).__name__
+                raise ValueError(f"the checkpoint's state does not suit {name}: {error!r}") from error
         if self.waiting_for:
             self.hooks.call(self.waiting_for, run, [callback for callback, _, waiting in self.resumed if waiting])
         self.resumed = []

@@ -1,4 +1,4 @@
-"""Run the notebooks in this folder from fresh kernels: write their outputs, or check that the committed ones still hold.
+"""Run the notebooks in this folder from fresh kernels: write their outputs, or check that the committed ones hold.
 
     python notebooks/execute.py                    # run all, write the outputs into the files
     python notebooks/execute.py 02*.ipynb          # only these
@@ -38,14 +38,15 @@ def execute(path: Path) -> Any:
 
 def texts(cell: Any) -> list[str]:
     """What a cell printed or returned, as text; pictures by their kind."""
-    found: dict[str, str] = {}
-    for number, output in enumerate(cell.outputs):
+    streams: dict[str, str] = {}  # a busy kernel sends one stream in several pieces
+    shown = []
+    for output in cell.outputs:
         if output.output_type == "stream":
-            found[output.name] = found.get(output.name, "") + output.text
+            streams[output.name] = streams.get(output.name, "") + output.text
         elif "data" in output:
             kinds = sorted(kind for kind in output.data if kind.startswith("image/"))
-            found[f"output {number}"] = ", ".join(kinds) or output.data.get("text/plain", "")
-    return [f"{name}: {text}" for name, text in found.items()]
+            shown.append(", ".join(kinds) or output.data.get("text/plain", ""))
+    return [*(f"{name}: {text}" for name, text in sorted(streams.items())), *shown]
 
 
 def same(one: str, other: str) -> bool:

@@ -75,14 +75,29 @@ def test_a_smoke_run_writes_json_csv_and_picture(script: str, tmp_path: Path, wi
         CHECKS[script](written["results"], printed)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_help_says_what_the_script_is_for(script: str, tmp_path: Path) -> None:
-    if script in NEEDS:
-        pytest.importorskip(NEEDS[script])
-    command = [sys.executable, str(FOLDER / f"{script}.py"), "--help"]
+HELP = """
+import runpy, sys
+folder, *scripts = sys.argv[1:]
+sys.path.insert(0, folder)
+for script in scripts:
+    sys.argv = [script, "--help"]
+    try:
+        runpy.run_path(f"{folder}/{script}.py", run_name="__main__")
+    except SystemExit as end:
+        print("exit", script, end.code or 0)
+"""
+
+
+def test_help_says_what_each_script_takes(tmp_path: Path) -> None:
+    for module in NEEDS.values():
+        pytest.importorskip(module)
+    command = [sys.executable, "-c", HELP, str(FOLDER), *SCRIPTS]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=True)
-    assert "--smoke" in done.stdout
-    assert "--out" in done.stdout
+    texts = done.stdout.split("exit ")
+    for script, text, after in zip(SCRIPTS, texts, texts[1:], strict=False):
+        assert after.startswith(f"{script} 0\n")
+        assert "--smoke" in text
+        assert "--out" in text
 
 
 def check_peers(results: dict[str, Any], printed: str) -> None:
@@ -104,8 +119,9 @@ def check_peers(results: dict[str, Any], printed: str) -> None:
 def check_limits(results: list[dict[str, Any]], printed: str) -> None:
     for entry in results:
         assert sum(entry["parts"].values()) == pytest.approx(entry["microseconds"]["fit"], abs=0.1)
-        assert entry["over products"][1] > 1
-        assert entry["whole backward over forward"][1] > 0
+        for key in ("over products", "whole backward over forward", "backward in training over forward"):
+            low, middle, high = entry[key]
+            assert 0 < low <= middle <= high
 
 
 def check_cold_start(results: dict[str, Any], printed: str) -> None:
@@ -157,5 +173,5 @@ def test_a_cell_of_peers_is_trained_alike(monkeypatch: pytest.MonkeyPatch) -> No
         recorded = [[contender.epoch(False) for _ in range(3)] for contender in made]
         assert recorded[0] == pytest.approx(recorded[1], rel=1e-4)
         for ours, theirs in zip(made[0].weights(), made[1].weights(), strict=True):
-            assert ours[0] == pytest.approx(theirs[0], abs=1e-5)
-            assert ours[1] == pytest.approx(theirs[1], abs=1e-5)
+            assert ours[0] == pytest.approx(theirs[0], abs=2e-4)
+            assert ours[1] == pytest.approx(theirs[1], abs=2e-4)

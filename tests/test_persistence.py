@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -340,6 +341,7 @@ def test_a_read_only_folder(tmp_path):
         tmp_path.chmod(0o755)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
 def test_devices_and_pipes_are_left_alone(tmp_path):
     (tmp_path / "null.npz").symlink_to(os.devnull)
     with pytest.raises(OSError, match=r"not an ordinary file.*null\.npz"):
@@ -447,6 +449,26 @@ def test_leftovers_of_killed_writers_are_removed_and_those_at_work_are_not(tmp_p
         first.write(b"1")
     found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert found == {"first": b"1", "second": b"2", ".densenet-notes.txt": b"somebody's"}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_many_writers_and_readers_of_one_file(ending, tmp_path):
+    path = tmp_path / f"shared{ending}"
+    models = [dn.mlp([3, 4, 2], seed=seed) for seed in range(4)]
+    models[0].save(path)
+    known = {model.params.tobytes() for model in models}
+
+    def write(model):
+        for _ in range(15):
+            model.save(path)
+
+    with ThreadPoolExecutor(5) as pool:
+        at_work = [pool.submit(write, model) for model in models]
+        while not all(job.done() for job in at_work):
+            assert dn.load(path).params.tobytes() in known
+        for job in at_work:
+            job.result()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_temporary_file_that_a_cleaner_took_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):

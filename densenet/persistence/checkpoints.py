@@ -39,6 +39,7 @@ def write_checkpoint(trainer: Trainer, path: str | os.PathLike[str], progress: d
         "optimizer": encoder.encode(trainer.optimizer, "optimizer.config"),
         "optimizer_state": encoder.encode(trainer.optimizer.state_dict(), "optimizer"),
         "progress": encoder.encode(progress, "progress"),
+        "gradients": encoder.encode(trainer.model.grads if progress and progress["gradients"] else None, "gradients"),
         "environment": encoder.encode(_environment(), "environment"),
     }
     write_file(path, Content("checkpoint", tree, encoder.arrays))
@@ -51,6 +52,7 @@ class Checkpoint:
     model: Sequential
     optimizer_state: dict[str, Any]
     progress: dict[str, Any]
+    gradients: Array | None
 
     def restore(self, trainer: Trainer) -> None:
         """Give the trainer's model and optimizer what the checkpoint has."""
@@ -66,9 +68,8 @@ class Checkpoint:
             layer.marks.update(kept_layer.marks)
             layer._rng = kept_layer._rng
         model._forget_marks()
-        gradients: Array | None = self.progress["gradients"]
-        if gradients is not None:
-            model.grads = gradients
+        if self.gradients is not None:
+            model.grads = self.gradients
 
 
 def read_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> Checkpoint:
@@ -90,7 +91,7 @@ def read_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> Checkpoin
     decoder = Decoder(content.arrays)
     try:
         match content.tree:
-            case {"model": tree, **parts} if set(parts) == {"optimizer", "optimizer_state", "progress", "environment"}:
+            case {"model": tree, **parts} if set(parts) == _PARTS:
                 model = decode_model(tree, decoder)
                 made = {name: decoder.decode(part) for name, part in parts.items()}
             case _:
@@ -99,7 +100,7 @@ def read_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> Checkpoin
         if progress is None:
             raise CheckpointError("it was written before any fit: there is no run to resume. densenet.load it.")
         whole = isinstance(optimizer, Optimizer) and isinstance(state, dict) and _is_progress(progress, model)
-        if decoder.arrays or not whole:
+        if decoder.arrays or not whole or not _is_vector(made["gradients"], model):
             raise CheckpointError("its configuration is not one of a checkpoint.")
     except (CheckpointError, RecursionError) as error:
         raise CheckpointError(f"{shown} cannot be resumed: {error}") from None
@@ -107,9 +108,10 @@ def read_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> Checkpoin
     _check_same("loss", repr(model.loss), repr(trainer.loss))
     _check_same("optimizer", *_comparable(optimizer, trainer.optimizer))
     _warn_of_other_place(made["environment"])
-    return Checkpoint(model, state, progress)
+    return Checkpoint(model, state, progress, made["gradients"])
 
 
+_PARTS = {"optimizer", "optimizer_state", "progress", "gradients", "environment"}
 _HISTORY = {"figures": dict, "train_indices": np.ndarray | None, "validation_indices": np.ndarray | None}
 _CALLBACK = {"class": str, "state": dict, "observes": bool, "waiting": bool}
 _GATHERED = {"seen": int, "weight": float, "sum": np.ndarray | None}
@@ -127,7 +129,7 @@ _PROGRESS = {
     "metrics": list,
     "gathered": dict | None,
     "generator": np.random.Generator | None,
-    "gradients": np.ndarray | None,
+    "gradients": bool,
     "arrays": list | None,
     "history": dict,
     "hook": str,
@@ -139,14 +141,12 @@ def _is_progress(progress: Any, model: Sequential) -> bool:
     """Whether it is what a run's `state_dict` gives; a file may say anything."""
     if not _has(progress, _PROGRESS) or not _has(progress["history"], _HISTORY):
         return False
-    gathered, gradients, figures = progress["gathered"], progress["gradients"], progress["history"]["figures"]
-    vectors = [gradients, None if gathered is None else gathered.get("sum")]
+    gathered, figures = progress["gathered"], progress["history"]["figures"]
     arrays, wanted = progress["arrays"], [(array.shape, array.dtype) for array in state_arrays(model)]
     return (
         all(_has(callback, _CALLBACK) for callback in progress["callbacks"])
         and all(isinstance(metric, dict) for metric in progress["metrics"])
-        and (gathered is None or _has(gathered, _GATHERED))
-        and all(v is None or (v.shape, v.dtype) == (model.params.shape, model.dtype) for v in vectors)
+        and (gathered is None or (_has(gathered, _GATHERED) and _is_vector(gathered["sum"], model)))
         and all(isinstance(column, np.ndarray) and column.ndim == 1 for column in figures.values())
         and len({len(column) for column in figures.values()}) < 2
         and (arrays is None or [(getattr(a, "shape", None), getattr(a, "dtype", None)) for a in arrays] == wanted)
@@ -154,6 +154,12 @@ def _is_progress(progress: Any, model: Sequential) -> bool:
         and min(progress["epoch"], progress["batch"], progress["step"]) >= 0
         and progress["hook"] in ("", "on_batch_end", "on_epoch_end")
     )
+
+
+def _is_vector(value: Any, model: Sequential) -> bool:
+    """Whether it is None, or a vector like the model's parameters."""
+    kind = (getattr(value, "shape", None), getattr(value, "dtype", None))
+    return value is None or kind == (model.params.shape, model.dtype)
 
 
 def _has(value: Any, types: dict[str, Any]) -> bool:

@@ -112,16 +112,17 @@ class Bowl:
 
     def _dual_step(self, J: Array, d: Array) -> Array | None:
         """p = -D^-1 J^T (J D^-1 J^T + 1)^-1 r, with D = diag(d)."""
-        scaled = J / d
-        K = scaled @ J.T
-        K.flat[:: len(K) + 1] += 1
-        factor, info = lapack.dpotrf(K, lower=1, clean=0, overwrite_a=1)
+        root = np.sqrt(d)
+        scaled = J / root
+        K = blas.dsyrk(1.0, scaled.T, trans=1)  # J D^-1 J^T, its upper triangle
+        K[np.diag_indices(len(K))] += 1
+        factor, info = lapack.dpotrf(K, lower=0, clean=0, overwrite_a=1)
         if info:
             return None
 
         def solve(u: Array) -> Array:
-            v, _ = lapack.dpotrs(factor, u, lower=1)
-            return np.asarray(-(v @ scaled))
+            v, _ = lapack.dpotrs(factor, u, lower=0)
+            return np.asarray(-(v @ scaled) / root)
 
         self._solve = solve
         return solve(self.r)

@@ -21,8 +21,10 @@ from densenet.sequential import Sequential
 _H = 0.1
 _BEND = 0.75
 _LEAST_MU = 1e-20
-_SLOWEST = 0.25
-_GROWTH = 2.0
+_SLOWEST = 0.15
+_GROWTH = 1.15
+_DOUBTFUL = 20
+_ROUNDING = "rounding: the error cannot get smaller"
 
 
 class LevenbergMarquardt(FullBatchSolver):
@@ -30,9 +32,8 @@ class LevenbergMarquardt(FullBatchSolver):
 
     With r the residuals and J their Jacobian, both scaled so that the mean squared error is |r|^2. A step that lowers
     the error is taken; otherwise mu <- mu mu_inc and another is tried. Where the first one was good, mu <- mu mu_dec.
-    Where mu goes up and down in turn, its factors go to their square roots and then to their fourth roots; where it
-    goes on in one direction, back again. D is 1, or the diagonal of J^T J. Where a step's promise is less than rounding
-    can tell, the gradient's length decides.
+    The factors get a power: halved where mu turns (down to 0.15), grown by 0.15 of it where mu goes on (up to 1). D is
+    1, or the diagonal of J^T J. Where a step's promise is less than rounding can tell, a shorter gradient counts, too.
 
     It takes the optimizer's place in a `Trainer`; `fit`'s epochs are its iterations, each on all the data. The
     computations are in float64 whatever the model's dtype; a float32 model gets its weights rounded.
@@ -137,7 +138,7 @@ class LevenbergMarquardt(FullBatchSolver):
         if not np.isfinite(error):
             raise FloatingPointError(f"the mean squared error is {error} at the start")
         bowl = at.bowl(r)
-        pace, rising = 1.0, False
+        pace, rising, doubtful = 1.0, False, 0
         D, ended = np.zeros_like(w), self._ended(error, bowl)
         while not ended:
             D = self._scales(D, bowl)
@@ -155,22 +156,25 @@ class LevenbergMarquardt(FullBatchSolver):
                         error_new = float(r_new @ r_new)
                         if error_new < error or (not promises and error_new <= error + at.noise(r)):
                             bowl_new = at.bowl(r_new)
-                            if np.isfinite(bowl_new.g).all() and (promises or _length(bowl_new, D) < _length(bowl, D)):
+                            if np.isfinite(bowl_new.g).all() and (
+                                error_new < error or _length(bowl_new, D) < _length(bowl, D)
+                            ):
                                 break
                     if not promises:
-                        return "rounding: the error cannot get smaller"
+                        return _ROUNDING
                 pace = min(1.0, _GROWTH * pace) if rising else max(_SLOWEST, pace / 2)
                 rising = True
                 mu *= self.mu_inc**pace
                 if mu > self.mu_max:
                     return "mu above mu_max"
+            doubtful = 0 if promises else doubtful + 1
             if tries == 1:
                 pace = max(_SLOWEST, pace / 2) if rising else min(1.0, _GROWTH * pace)
                 rising = False
                 mu = max(mu * self.mu_dec**pace, _LEAST_MU)
             w, r, error, bowl = w + step, r_new, error_new, bowl_new
             model.params[at.free] = w
-            ended = self._ended(error, bowl)
+            ended = self._ended(error, bowl) or (_ROUNDING if doubtful == _DOUBTFUL else "")
             figures = {"loss": at.factor * error, "mu": mu, "gradient_norm": _steepest(bowl)}
             if not report(figures, ended):
                 return ""
