@@ -2,9 +2,10 @@
 
 `fit` trains whole epochs; the products alone are SciPy's gemm calls on arrays of the same shapes. The parts of the rest
 are the trainer's own calls, on its own arrays, each repeated by itself: gathering the mini-batch, the dense layers'
-bias and its gradient (forward and backward passes less activations and products), the activations both ways, the loss
-and its delta, the update. By itself each finds its arrays in the cache, which in a step it may not; what `fit` takes
-beyond all of them is shown as "loop and caches": the loop's own lines, shuffling, and that difference.
+bias, its gradient and their calls (forward and backward passes less activations and products), the activations both
+ways, the loss and its delta, the update. By itself each finds its arrays in the cache, which in a step it may not; what `fit` takes
+beyond all of them is shown as "loop and caches": the loop's own lines, shuffling, and that difference. Noise can make
+a small part negative: the numbers say so, and its bar is left out, so that the others then reach beyond 100 %.
 
 Forward and backward passes are timed by themselves too. Each dense layer has one product forward and two backward,
 dE/dW and dE/dX, so that the whole backward pass costs about two forward passes; training leaves the first layer's
@@ -25,7 +26,7 @@ import densenet as dn
 from densenet._blas import one_pool
 from densenet.batches import ArrayBatches
 
-PARTS = ("products", "gather", "bias", "activations", "loss", "update", "loop and caches")
+PARTS = ("products", "gather", "dense calls", "activations", "loss", "update", "loop and caches")
 COLORS = ("#bbbbbb", "#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377")
 
 
@@ -109,7 +110,7 @@ def in_one_pool(call: Callable[[], None]) -> Callable[[], None]:
 def divided(micro: dict[str, float]) -> dict[str, float]:
     """The parts that a step is made of, in microseconds."""
     parts = {name: micro[name] for name in ("products", "gather", "activations", "loss", "update")}
-    parts["bias"] = micro["forward"] + micro["backward"] - micro["activations"] - micro["products"]
+    parts["dense calls"] = micro["forward"] + micro["backward"] - micro["activations"] - micro["products"]
     parts["loop and caches"] = micro["fit"] - sum(parts.values())
     return {name: round(parts[name], 2) for name in PARTS}
 
@@ -168,7 +169,7 @@ def picture(results: list[dict[str, Any]]) -> Any:
         left += share
     for i, entry in enumerate(results):
         step, over = entry["microseconds"]["fit"], entry["over products"][1]
-        ax.text(1.02, i, f"{step:,.0f} us, {over:.2f} x products", va="center", fontsize=8)
+        ax.text(max(left[i], 1) + 0.02, i, f"{step:,.0f} us, {over:.2f} x products", va="center", fontsize=8)
     ax.set_xlim(0, 1.45)
     ax.set_xticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
     ax.set_xlabel("share of a training step")

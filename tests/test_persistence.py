@@ -454,7 +454,7 @@ def test_leftovers_of_killed_writers_are_removed_and_those_at_work_are_not(tmp_p
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_many_writers_and_readers_of_one_file(ending, tmp_path):
     path = tmp_path / f"shared{ending}"
-    models = [dn.mlp([3, 4, 2], seed=seed) for seed in range(4)]
+    models = [dn.mlp([3, width, 2], seed=0) for width in range(4, 8)]
     models[0].save(path)
     known = {model.params.tobytes() for model in models}
 

@@ -95,20 +95,24 @@ def read_file(path: str | os.PathLike[str]) -> Content:
     path = os.fspath(path)
     if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):  # a folder's error is that of open
         raise CheckpointError(f"{path} is no ordinary file.")
-    try:
+    while True:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(4)
-            file.seek(0)
-            if start == _LOCAL[:4]:
-                kind, tree, arrays = _read_npz(file, size)
-            elif path.lower().endswith(".safetensors"):
-                kind, tree, arrays = _read_safetensors(path, file, size)
-            else:
-                raise CheckpointError("it is neither an .npz nor a .safetensors file.")
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} is no whole file of densenet: {error}") from None
-    return Content(kind, tree, arrays)
+            try:
+                return _read(path, file)
+            except CheckpointError as error:
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):  # else a writer has just replaced it
+                    raise CheckpointError(f"{path} is no whole file of densenet: {error}") from None
+
+
+def _read(path: str, file: BufferedReader) -> Content:
+    size = os.fstat(file.fileno()).st_size
+    start = file.read(4)
+    file.seek(0)
+    if start == _LOCAL[:4]:
+        return _read_npz(file, size)
+    if path.lower().endswith(".safetensors"):
+        return _read_safetensors(path, file, size)
+    raise CheckpointError("it is neither an .npz nor a .safetensors file.")
 
 
 # -- what both containers share ------------------------------------------------------------------------------------
@@ -334,7 +338,7 @@ class _NpzReader:
             raise CheckpointError("its directory is not as densenet writes it.")
 
 
-def _read_npz(file: BufferedReader, size: int) -> tuple[str, dict[str, Any], dict[str, Array]]:
+def _read_npz(file: BufferedReader, size: int) -> Content:
     reader = _NpzReader(file, size)
     header_length = len(_npy_header(np.dtype(np.uint8), (1,)))
     length = reader.begin(_CONFIG) - header_length
@@ -356,7 +360,7 @@ def _read_npz(file: BufferedReader, size: int) -> tuple[str, dict[str, Any], dic
     reader.end()
     if arrays.pop(_SHA).tobytes() != _sha256(config, arrays.values()):
         raise CheckpointError("its SHA-256 is not that of its content: it has been altered.")
-    return kind, tree, arrays
+    return Content(kind, tree, arrays)
 
 
 # -- .safetensors --------------------------------------------------------------------------------------------------
@@ -376,7 +380,7 @@ def _write_safetensors(file: BinaryIO, config: bytes, arrays: dict[str, Array]) 
     file.write(_safetensors().numpy.save(arrays, metadata))
 
 
-def _read_safetensors(path: str, file: BufferedReader, size: int) -> tuple[str, dict[str, Any], dict[str, Array]]:
+def _read_safetensors(path: str, file: BufferedReader, size: int) -> Content:
     library = _safetensors()
     (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
     if length > size - 8 or length > 3 * _MOST_CONFIG:
@@ -405,4 +409,4 @@ def _read_safetensors(path: str, file: BufferedReader, size: int) -> tuple[str, 
         raise CheckpointError(f"the safetensors library says: {error}") from None
     if sha != _sha256(config, arrays.values()).hex():
         raise CheckpointError("its SHA-256 is not that of its content: it has been altered.")
-    return kind, tree, arrays
+    return Content(kind, tree, arrays)
