@@ -3,9 +3,10 @@
 `fit` trains whole epochs; the products alone are SciPy's gemm calls on arrays of the same shapes. The parts of the rest
 are the trainer's own calls, on its own arrays, each repeated by itself: gathering the mini-batch, the dense layers'
 bias, its gradient and their calls (forward and backward passes less activations and products), the activations both
-ways, the loss and its delta, the update. By itself each finds its arrays in the cache, which in a step it may not; what `fit` takes
-beyond all of them is shown as "loop and caches": the loop's own lines, shuffling, and that difference. Noise can make
-a small part negative: the numbers say so, and its bar is left out, so that the others then reach beyond 100 %.
+ways, the loss and its delta, the update. By itself each finds its arrays in the cache, which in a step it may not; what
+`fit` takes beyond all of them is shown as "loop and caches": the loop's own lines, shuffling, and that difference.
+Noise can make a small part negative: the numbers say so, and its bar is left out, so that the others then reach beyond
+100 %.
 
 Forward and backward passes are timed by themselves too. Each dense layer has one product forward and two backward,
 dE/dW and dE/dX, so that the whole backward pass costs about two forward passes; training leaves the first layer's

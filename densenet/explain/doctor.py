@@ -116,7 +116,7 @@ class Examination:
         return [
             (
                 layer.name,
-                f"{layer.mean:.3g}",
+                f"{layer.mean if abs(layer.mean) > 1e-9 * layer.spread else 0.0:.3g}",
                 f"{layer.spread:.3g}",
                 number(layer.dead, ".0%"),
                 number(layer.saturated, ".0%"),
@@ -370,7 +370,9 @@ def _judge(
     if broken:
         findings += broken
     else:
-        findings += [*_dead(layers), *_saturated(layers), *_fading(layers), *_rate(ratios)]
+        dead = _dead(layers)
+        fading = [finding for finding in _fading(layers) if not dead or finding.illness != "vanishing gradients"]
+        findings += [*dead, *_saturated(layers), *fading, *_rate(ratios)]  # dead units explain a gradient of 0
         findings += _labels(model, loss, x, target, rows_known)
     return Examination(tuple(findings), tuple(layers), ratios)
 
@@ -402,7 +404,7 @@ def _dead(layers: list[LayerSignals]) -> list[Finding]:
             "the activation, or use LeakyReLU, whose slope is never 0.",
         )
         for layer in layers
-        if layer.dead > _DEAD and (layer is not layers[-1] or math.isnan(layer.saturated))
+        if layer.dead > _DEAD and math.isnan(layer.saturated)  # a flat S-shaped function is saturated, not dead
     ]
 
 

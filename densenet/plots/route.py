@@ -480,7 +480,7 @@ def heatmap(route: Route, *, ax: Any = None) -> Any:
     folded = f"; {fold} neurons a cell" if fold > 1 else ""
     ax.set_ylabel(f"neuron, counted from 1{folded}")
     bar = ax.figure.colorbar(picture, ax=ax)
-    bar.set_label("log10 of RMS dE/dz beside the output layer's")
+    bar.set_label("log10 of RMS dE/dz, output = 0")
     rows = len(route._subject.x)
     zero = "; x: exactly 0" if len(dead) else ""
     ax.set_title(f"What is left of dE/dz, over {rows} row{'s' * (rows > 1)} of x{zero}", fontsize="medium")
@@ -526,6 +526,6 @@ def sensitivity(found: Sensitivity, *, ax: Any = None) -> Any:
     ax.set_ylim(low - room, high + room)
     ax.set_xlabel(rf"${name}$ ({found.element})")
     ax.set_ylabel("E")
-    ax.set_title("How the error changes with one weight (layers and neurons count from 1)", fontsize="medium")
+    ax.set_title("How the error changes with one weight\n(layers and neurons count from 1)", fontsize="medium")
     ax.legend(frameon=False, fontsize="small")
     return ax
