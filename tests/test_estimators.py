@@ -711,3 +711,68 @@ def test_the_recipe_takes_other_parameters_along():
     assert [type(layer).__name__ for layer in made.model_.layers] == ["Scale", "Dense", "Mish", "Dropout", "Dense"]
     assert made.model_.dense_layers[-1].marks["W"].rate == pytest.approx(1 / 3)
     assert len(made.history_) == 1
+
+
+# -- second order --------------------------------------------------------------------------------------------------
+
+WAVE = np.linspace(-1, 1, 60)[:, None]
+TRUTH = 20 + 5 * np.sin(3 * WAVE[:, 0])
+NOISY = TRUTH + np.random.default_rng(0).normal(0, 0.5, 60)
+
+
+@pytest.mark.parametrize("solver", ["lm", "br", dn.LevenbergMarquardt(scaling="marquardt")], ids=str)
+def test_second_order_solvers_fit_and_give_error_bars(solver):
+    made = dn.DenseRegressor(
+        hidden_layer_sizes=(2,), activation="tanh", solver=solver, max_iter=300, random_state=1, n_iter_no_change=np.inf
+    )
+    made.fit(WAVE, NOISY)
+    mean, std = made.predict(WAVE, return_std=True)
+    assert mean.shape == std.shape == (60,)
+    np.testing.assert_array_equal(mean, made.predict(WAVE))
+    assert np.sqrt(np.mean((mean - TRUTH) ** 2)) < 0.3
+    assert 0.35 < std.mean() < 0.75  # the noise is 0.5
+    assert np.mean(np.abs(NOISY - mean) < 2 * std) > 0.85
+    assert made.n_iter_ == len(made.loss_curve_)
+    assert made.loss_ == made.loss_curve_[-1]
+    again = clone(made).fit(WAVE, NOISY)
+    np.testing.assert_array_equal(again.predict(WAVE), mean)
+
+
+def test_the_solver_lm_is_the_solver_itself():
+    made = dn.DenseRegressor(hidden_layer_sizes=(2,), activation="tanh", solver="lm", max_iter=50, random_state=0)
+    made.fit(WAVE, NOISY)
+    start = dn.DenseRegressor(hidden_layer_sizes=(2,), activation="tanh", solver="lm", max_iter=1, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="lm stopped at the limit of 1 iterations"):
+        start.fit(WAVE, NOISY)
+    assert start.loss_curve_ == made.loss_curve_[:1]
+    assert made.history_["mu"][0] == start.history_["mu"][0]
+    standard = (NOISY - NOISY.mean()) / NOISY.std()
+    assert made.loss_ == pytest.approx(0.5 * np.mean((made.model_.predict(WAVE)[:, 0] - standard) ** 2), rel=1e-12)
+
+
+def test_second_order_solvers_say_what_does_not_go_with_them():
+    kind = {"hidden_layer_sizes": (2,), "activation": "tanh", "random_state": 0}
+    with pytest.raises(ValueError, match="solver='lm' has no mini-batches: dropout needs"):
+        dn.DenseRegressor(solver="lm", dropout=0.1, **kind).fit(WAVE, NOISY)
+    with pytest.raises(ValueError, match=r"solver='br' needs dense rows: pass X\.toarray\(\)"):
+        dn.DenseRegressor(solver="br", **kind).fit(sparse.csr_matrix(WAVE), NOISY)
+    with pytest.raises(AttributeError, match="lm is not stochastic"):
+        dn.DenseRegressor(solver="lm", **kind).partial_fit(WAVE, NOISY)
+    with pytest.raises(ValueError, match="The 'solver' parameter of DenseClassifier"):
+        dn.DenseClassifier(solver="lm").fit(WAVE, NOISY > 20)
+    adam = dn.DenseRegressor(solver="lbfgs", **kind).fit(WAVE, NOISY)
+    with pytest.raises(ValueError, match="no standard deviations: it needs solver='lm' or 'br'"):
+        adam.predict(WAVE, return_std=True)
+    wide = dn.DenseRegressor(hidden_layer_sizes=(40,), activation="tanh", solver="lm", max_iter=5, random_state=0)
+    with pytest.warns(ConvergenceWarning):
+        wide.fit(WAVE, NOISY)
+    with pytest.raises(ValueError, match="no standard deviations: uncertainty"):
+        wide.predict(WAVE, return_std=True)
+
+
+def test_lm_holds_rows_out_for_early_stopping():
+    made = dn.DenseRegressor(
+        hidden_layer_sizes=(8,), activation="tanh", solver="lm", early_stopping=True, n_iter_no_change=3, random_state=0
+    )
+    made.fit(WAVE, NOISY)
+    assert len(made.validation_loss_curve_) == made.n_iter_ < 200

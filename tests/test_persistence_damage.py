@@ -32,11 +32,11 @@ def refused(path, match=None):
     """The file is refused within a second, in memory of its size and 64 MiB."""
     size = path.stat().st_size
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         with pytest.raises(dn.CheckpointError, match=match) as caught:
             dn.load(path)
-        assert time.perf_counter() - began < 1
+        assert time.process_time() - began < 1
         assert tracemalloc.get_traced_memory()[1] < size + (64 << 20)
     finally:
         tracemalloc.stop()
@@ -419,9 +419,9 @@ def test_containers_in_containers_without_end(tmp_path):
 
 def test_many_layers_load_in_time(tmp_path):
     path = forged(tmp_path / "long.npz", *claim([{"layer": "ReLU", "config": {}}] * 20_000, {}))
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(dn.load(path).layers) == 20_000
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 # -- lies in checkpoints -------------------------------------------------------------------------------------------

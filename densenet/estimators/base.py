@@ -32,6 +32,7 @@ from densenet.losses.base import Loss
 from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
 from densenet.optimizers.sgd import SGD
+from densenet.second_order import BayesianRegularization, FullBatchSolver, LevenbergMarquardt
 from densenet.sequential import Sequential
 from densenet.trainer import DivergenceError, Trainer
 
@@ -44,6 +45,11 @@ class NoPartialFitError(AttributeError, ValueError):
     """There is no `partial_fit` with these parameters."""
 
 
+def takes_all_rows(solver: Any) -> bool:
+    """Whether a solver works on the full batch."""
+    return isinstance(solver, FullBatchSolver) or (isinstance(solver, str) and solver in ("lbfgs", "lm", "br"))
+
+
 class partial_fit_if_stochastic:
     """A method that is there only where batches one by one make sense: not with L-BFGS, nor with early stopping."""
 
@@ -54,8 +60,10 @@ class partial_fit_if_stochastic:
     def __get__(self, estimator: Any, owner: type) -> Any:
         if estimator is None:
             return self.function
-        if isinstance(estimator.solver, str) and estimator.solver == "lbfgs":
-            raise NoPartialFitError("partial_fit is only available for stochastic optimizers. lbfgs is not stochastic.")
+        if takes_all_rows(estimator.solver):
+            raise NoPartialFitError(
+                f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
+            )
         if estimator.early_stopping:
             raise NoPartialFitError("partial_fit does not support early_stopping=True")
         if estimator.preset is not None:
@@ -102,6 +110,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     _recipe: ClassVar[dict[str, Any]]
 
+    best_loss_: float | None
+
     # -- what the two define -----------------------------------------------------------------------------------
 
     @abstractmethod
@@ -144,8 +154,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         for name, value in (tabular.RECIPE | self._recipe).items():
             if isinstance(values[name], type(defaults[name].default)) and values[name] == defaults[name].default:
                 values[name] = copy.deepcopy(value)
-        if values["solver"] == "lbfgs":
-            raise ValueError("preset='tabular' is a recipe for Adam: it does not go with solver='lbfgs'.")
+        if takes_all_rows(values["solver"]):
+            raise ValueError(f"preset='tabular' is a recipe for Adam: it does not go with solver={self.solver!r}.")
         return SimpleNamespace(**values, by_loss=by_loss, last_best=True)
 
     # -- what comes in -----------------------------------------------------------------------------------------
@@ -264,8 +274,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         _refuse_masks(X, y, sample_weight)
         if not first and (hidden := [layer.n_out for layer in self.model_.dense_layers[:-1]]) != _widths(settings):
             raise ValueError(f"hidden_layer_sizes of a model that goes on must stay {hidden}, got {_widths(settings)}.")
-        if settings.solver == "lbfgs":
-            self._check_whole(settings, validation_data)
+        if takes_all_rows(settings.solver):
+            self._check_whole(settings, X, validation_data)
         X, y = self._checked_data(X, y, incremental, first)
         weight = self._weights(sample_weight, X, y)
         random_state = check_random_state(self.random_state)
@@ -280,6 +290,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         scale = 1 / self.n_outputs_ if settings.loss == "squared_error" else 1.0
         if settings.solver == "lbfgs":
             rules.minimise(self, settings, X, target, weight, scale)
+        elif takes_all_rows(settings.solver):
+            self._fit_whole(X, target, truth, weight, settings, random_state)
         else:
             rows = self._rows(X, target, truth, weight, validation_data, settings, random_state)
             self._fit_stochastic(*rows, settings, scale, incremental)
@@ -287,21 +299,70 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             raise ValueError(_TOO_LARGE)
         return self
 
-    def _check_whole(self, settings: Any, validation_data: Any) -> None:
-        """L-BFGS takes all rows at once and has no epochs."""
-        given = [name for name in ("dropout", "callbacks", "batch_norm") if getattr(settings, name)]
+    def _check_whole(self, settings: Any, X: Any, validation_data: Any) -> None:
+        """Solvers that take all rows at once: what does not go with them."""
+        names = ["dropout", "batch_norm"] if settings.solver != "lbfgs" else ["dropout", "callbacks", "batch_norm"]
+        given = [name for name in names if getattr(settings, name)]
         given += ["validation_data"] if validation_data is not None else []
         if given:
             raise ValueError(
-                f"solver='lbfgs' has no mini-batches: {', '.join(given)} needs 'sgd', 'adam' or an optimizer."
+                f"solver={settings.solver!r} has no mini-batches: {', '.join(given)} needs 'sgd', 'adam' or an "
+                "optimizer."
             )
+        if settings.solver != "lbfgs" and sparse.issparse(X):
+            raise ValueError(f"solver={settings.solver!r} needs dense rows: pass X.toarray().")
+
+    def _fit_whole(
+        self, X: Any, target: Array, truth: Array, weight: Array | None, settings: Any, random_state: Any
+    ) -> None:
+        """The second-order solvers: `max_iter` iterations on all rows; with early stopping, some are held out."""
+        held_out = None
+        if settings.early_stopping:
+            train, test = self._split(truth, settings, random_state)
+            held_out = (X[test], target[test]) if weight is None else (X[test], target[test], weight[test])
+            X, target, weight = X[train], target[train], None if weight is None else weight[train]
+        callbacks = [settings.callbacks] if isinstance(settings.callbacks, Callback) else settings.callbacks
+        history = self.history_ = self.trainer_.fit(
+            X,
+            target,
+            epochs=settings.max_iter,
+            sample_weight=weight,
+            validation_data=held_out,
+            callbacks=callbacks,
+            progress=settings.progress,
+        )
+        for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_"):
+            self.__dict__.pop(name, None)
+        self._start_record(held_out is not None, deciding=False)
+        self.loss_curve_ += history["loss"]
+        self.loss_, self.best_loss_ = self.loss_curve_[-1], min(self.loss_curve_)
+        if self.validation_loss_curve_ is not None:
+            self.validation_loss_curve_ += history["val_loss"]
+        self.n_iter_ = len(history)
+        self.t_ += self.n_iter_ * X.shape[0]
+        if history.stopped == "finished":
+            warnings.warn(
+                f"{settings.solver} stopped at the limit of {settings.max_iter} iterations (max_iter).",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        self._whole_is_fitted(X, target, weight)
+
+    def _whole_is_fitted(self, X: Any, target: Array, weight: Array | None) -> None:
+        """What a regressor adds: error bars."""
 
     def _new_trainer(self, y: Array, settings: Any) -> Trainer:
         solver = settings.solver
         loss, _, _ = self._problem(y, settings)
+        patience = settings.n_iter_no_change
+        max_fail = int(patience) if math.isfinite(patience) else None
         if solver == "lbfgs":
-            optimizer: Optimizer = SGD()  # for whoever trains on by hand
-        elif isinstance(solver, Optimizer):
+            optimizer: Any = SGD()  # for whoever trains on by hand
+        elif solver == "lm":
+            optimizer = LevenbergMarquardt(max_fail=max_fail)
+        elif solver == "br":
+            optimizer = BayesianRegularization()
+        elif isinstance(solver, (Optimizer, FullBatchSolver)):
             optimizer = copy.deepcopy(solver)
         else:
             optimizer = rules.optimizer_of(settings)
@@ -410,7 +471,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         """The record's attributes, where they are not there from an earlier fit that this one goes on from."""
         if not hasattr(self, "loss_curve_"):
             self.loss_curve_: list[float] = []
-            self.best_loss_: float | None = None
+            self.best_loss_ = None
             self.validation_scores_: list[float] | None = None
             self.validation_loss_curve_: list[float] | None = None
             self.best_validation_score_: float | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_array
 
 import densenet.estimators.rules as rules
@@ -17,6 +18,10 @@ from densenet._types import Array
 from densenet.estimators.base import DenseEstimator, partial_fit_if_stochastic
 from densenet.losses import GaussianNLL, HalfSquaredError, MeanSquaredError, PoissonNLL, Quantile
 from densenet.losses.base import Loss
+from densenet.optimizers.base import Optimizer
+from densenet.second_order import BayesianRegularization, FullBatchSolver, LevenbergMarquardt, uncertainty
+
+_SQUARES = (LevenbergMarquardt, BayesianRegularization)
 
 
 class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -39,7 +44,10 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
     beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, batch_norm, layer_norm, callbacks, progress, preset
-        As in `DenseClassifier`. With a preset the target is standardised inside.
+        As in `DenseClassifier`. With a preset the target is standardised inside. Beside its solvers there are "lm"
+        (Levenberg-Marquardt) and "br" (Bayesian regularization), or an instance of theirs, for squared errors of small
+        networks: `max_iter` counts iterations on all rows, `alpha` plays no part, the target is standardised inside,
+        and `predict` gives error bars.
 
     Attributes
     ----------
@@ -73,7 +81,10 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = DenseEstimator._parameter_constraints | {"loss": [str, Loss]}
+    _parameter_constraints: ClassVar[dict[str, Any]] = DenseEstimator._parameter_constraints | {
+        "loss": [str, Loss],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam", "lm", "br"}), Optimizer, FullBatchSolver],
+    }
     _recipe: ClassVar[dict[str, Any]] = {
         "activation": "mish",
         "learning_rate_init": 0.07,
@@ -182,7 +193,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         if first:
             k = y.shape[1]
             self._mean, self._scale = np.zeros(k), np.ones(k)
-            if self.preset is not None:
+            if self._standardises():
                 deviation = y.std(axis=0)
                 self._mean, self._scale = y.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
         return X, y
@@ -217,8 +228,23 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         return copy.deepcopy(loss), n_outputs, "exp" if isinstance(loss, PoissonNLL) else "identity"
 
     def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:
-        standard = y if self.preset is None else (y - self._mean) / self._scale
+        standard = (y - self._mean) / self._scale if self._standardises() else y
         return loss.prepare(standard, n_outputs, dtype), y
+
+    def _standardises(self) -> bool:
+        """Whether targets are standardised inside: a recipe's and a prior's numbers, and first steps, suit unit size."""
+        return self.preset is not None or isinstance(self.solver, _SQUARES) or self.solver in ("lm", "br")
+
+    def _whole_is_fitted(self, X: Any, target: Array, weight: Array | None) -> None:
+        self.uncertainty_, self._no_uncertainty = None, "it needs a squared error and solver='lm' or 'br'"
+        loss, history = self.trainer_.loss, self.history_
+        if not isinstance(loss, (HalfSquaredError, MeanSquaredError)):
+            return
+        ridge = history["alpha"][-1] / history["beta"][-1] if "alpha" in history else 0.0
+        try:
+            self.uncertainty_ = uncertainty(self.model_, loss, X, target, sample_weight=weight, ridge=ridge)
+        except ValueError as error:
+            self._no_uncertainty = str(error)
 
     def _held_out_classes(self, truth: Array) -> Array | None:
         return None
@@ -233,14 +259,31 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
             return float("nan")
         return float(r2_score(truth, self._estimates(raw), sample_weight=weight))
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """The target's estimate for every row (n,) or (n, n_outputs); of several quantiles a column for each.
 
         Parameters
         ----------
         X : array_like, sparse matrix or data frame (n, n_features)
+        return_std : bool, default False
+            Whether to give (estimate, standard deviation of a new target) as `GaussianProcessRegressor` does; after a
+            fit with "lm" or "br". `uncertainty_` has the rest.
+
+        Raises
+        ------
+        ValueError
+            If there are no error bars, saying why.
         """
-        raw, loss = self._raw(self._new_data(X)), self.trainer_.loss
+        ready = self._new_data(X)
+        raw, loss = self._raw(ready), self.trainer_.loss
+        if return_std:
+            bars = self.__dict__.get("uncertainty_")
+            if bars is None:
+                why = self.__dict__.get("_no_uncertainty", "it needs solver='lm' or 'br'")
+                raise ValueError(f"DenseRegressor.predict has no standard deviations: {why}")
+            std = bars.std(ready) * self._scale
+            mean = self._estimates(raw)
+            return (mean[:, 0], std[:, 0]) if mean.shape[1] == 1 else (mean, std)
         if isinstance(loss, Quantile):
             raw = raw * self._scale.astype(raw.dtype) + self._mean.astype(raw.dtype)
         else:
