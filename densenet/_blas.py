@@ -37,6 +37,10 @@ class Products(NamedTuple):
     """add_scaled(a, out, c): out = out + c a, for vectors"""
     dot: Callable[[Array, Array], float]
     """dot(a, b): a^T b, for vectors"""
+    gemm: Any
+    """gemm(1, a, b, beta, c, trans_a, trans_b, 1): SciPy's routine itself, for who keeps the transposes"""
+    gemv: Any
+    """Likewise, for vectors"""
 
 
 def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any) -> Products:
@@ -58,7 +62,7 @@ def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any) -> Products:
     def add_scaled(a: Array, out: Array, c: float) -> None:
         axpy(a, out, None, c)
 
-    return Products(nn, tn, nt, column_sums, row_sums, add_scaled, dot)
+    return Products(nn, tn, nt, column_sums, row_sums, add_scaled, dot, gemm, gemv)
 
 
 _BY_DTYPE = {

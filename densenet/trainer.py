@@ -185,7 +185,8 @@ class Trainer:
         if self.clip_norm is not None or self.clip_value is not None:
             self._clip()
         self.optimizer.step(model.params, model.grads, model.marks)  # 4. w_new = w_old - alpha dE/dw
-        model.constrain()
+        if model._constrained:
+            model.constrain()
 
     def _clip(self) -> None:
         grads, marks = self.model.grads, self.model.marks

@@ -232,7 +232,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         return loss.prepare(standard, n_outputs, dtype), y
 
     def _standardises(self) -> bool:
-        """Whether targets are standardised inside: a recipe's and a prior's numbers, and first steps, suit unit size."""
+        """Whether targets are standardised inside: a recipe, a prior and first steps suit unit size."""
         return self.preset is not None or isinstance(self.solver, _SQUARES) or self.solver in ("lm", "br")
 
     def _whole_is_fitted(self, X: Any, target: Array, weight: Array | None) -> None:

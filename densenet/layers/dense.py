@@ -76,7 +76,9 @@ class Dense(Layer):
     n_in: int
     n_out: int
 
-    _x: Array
+    _x: Any
+    _xT: Array
+    _sparse: Any
     _W: Array
     _dW: Array
     _b: Array
@@ -116,7 +118,13 @@ class Dense(Layer):
 
     def bind(self, params: Array, grads: Array) -> None:
         Layer.bind(self, params, grads)
-        self._nn, self._tn, self._nt, self._column_sums, *_ = products(params.dtype)
+        blas = products(params.dtype)
+        self._nn, self._tn, self._nt, self._column_sums = blas.nn, blas.tn, blas.nt, blas.column_sums
+        self._gemm, self._gemv = blas.gemm, blas.gemv
+        # BLAS thinks in columns: it is handed transposes, which are views, and kept, for making them takes time
+        self._WT, self._dWT = self._W.T, self._dW.T
+        self._keeps_z = 1.0 if self.use_bias else 0.0
+        self._x = self._sparse = None
 
     def _resize(self, x: Array) -> None:
         self._check_input(x)
@@ -124,18 +132,21 @@ class Dense(Layer):
         self._shape, self._out_shape = x.shape, (len(x), self.n_out)
         self._z = self._buffer("z", self._out_shape, dtype)
         self._dx = self._buffer("dx", self._shape, dtype)
+        self._zT, self._dxT = self._z.T, self._dx.T
         self._ones = self._buffer("ones", (len(x),), dtype)
         self._ones[...] = 1
 
     def forward(self, x: Array, training: bool = True) -> Array:
-        if not isinstance(x, np.ndarray):
-            return self._forward_sparse(x)
-        if x.shape != self._shape:
-            self._resize(x)
-        self._x, z = x, self._z
-        z[...] = self._b if self.use_bias else 0.0
-        self._nn(x, self._W, z, 1.0)  # Z = X W + 1 b^T
-        return z
+        if x is not self._x:
+            if not isinstance(x, np.ndarray):
+                return self._forward_sparse(x)
+            if x.shape != self._shape:
+                self._resize(x)
+            self._x, self._xT, self._sparse = x, x.T, None
+        if self.use_bias:
+            self._z[...] = self._b
+        self._gemm(1.0, self._WT, self._xT, self._keeps_z, self._zT, 0, 0, 1)  # Z = X W + 1 b^T
+        return self._z
 
     def _forward_sparse(self, x: Any) -> Array:
         """The same for the rows of a SciPy sparse matrix, which the estimators pass to the first layer."""
@@ -143,7 +154,7 @@ class Dense(Layer):
         self._shape, self._out_shape = (), (x.shape[0], self.n_out)
         self._ones = self._buffer("ones", (x.shape[0],), self.W.dtype)
         self._ones[...] = 1
-        self._x, z = x, x @ self._W
+        self._x, self._sparse, z = None, x, x @ self._W
         if self.use_bias:
             z += self._b  # Z = X W + 1 b^T
         return cast(Array, z)
@@ -151,16 +162,17 @@ class Dense(Layer):
     def backward_parameters(self, delta: Array) -> None:
         if delta.shape != self._out_shape:
             self._check_delta(delta)
-        if isinstance(self._x, np.ndarray):
-            self._tn(self._x, delta, self._dW, 0.0)  # dE/dW = X^T D
+        dT = delta.T
+        if self._sparse is None:
+            self._gemm(1.0, dT, self._xT, 0.0, self._dWT, 0, 1, 1)  # dE/dW = X^T D
         else:
-            self._dW[...] = self._x.T @ delta
+            self._dW[...] = self._sparse.T @ delta
         if self.use_bias:
-            self._column_sums(delta, self._ones, self._db)  # dE/db = D^T 1
+            self._gemv(1.0, dT, self._ones, 0.0, self._db, 0, 1, 0, 1, 0, 1)  # dE/db = D^T 1
 
     def backward(self, delta: Array) -> Array:
         self.backward_parameters(delta)
-        self._nt(delta, self._W, self._dx, 0.0)  # dE/dX = D W^T
+        self._gemm(1.0, self._WT, delta.T, 0.0, self._dxT, 1, 0, 1)  # dE/dX = D W^T
         return self._dx
 
     def infer(self, x: Array, out: Array | None = None) -> Array:

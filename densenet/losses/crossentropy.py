@@ -36,6 +36,9 @@ class ClassLoss(Loss):
         self._work = self._buffer("work", (n, k), dtype)
         self._column = self._buffer("column", (n, 1), dtype)
         self._s = self._buffer("s", (n,), dtype)
+        # views that every step needs, kept because making them takes time
+        self._entries, self._s_column = self._column.reshape(-1), self._s[:, None]
+        self._flat_delta = self._delta.reshape(-1)
         self._ones_k = np.ones(k, dtype)
         self._one = np.ones((), dtype)
         self._row_starts = np.arange(0, n * k, k)
@@ -61,8 +64,8 @@ class ClassLoss(Loss):
         positions, column, p = self._positions, self._column, self._p
         prediction.argmax(1, positions)  # several times faster than the maximum along rows
         np.add(positions, self._row_starts, out=positions)
-        prediction.take(positions, None, column.reshape(-1), "clip")
-        np.copyto(p, column)  # faster than letting the difference spread the column
+        prediction.take(positions, None, self._entries, "clip")
+        p[...] = column  # faster than letting the difference spread the column
         np.subtract(prediction, p, out=p)
 
     def _normalise(self) -> None:
@@ -70,8 +73,8 @@ class ClassLoss(Loss):
         p, s, column = self._p, self._s, self._column
         np.exp(p, out=p)
         self._row_sums(p, self._ones_k, s)
-        np.reciprocal(s[:, None], out=column)
-        np.copyto(self._work, column)
+        np.reciprocal(self._s_column, out=column)
+        self._work[...] = column
         np.multiply(p, self._work, out=p)
 
 
@@ -129,8 +132,9 @@ class SoftmaxCrossEntropy(ClassLoss):
 
     def slopes(self, prediction: Array, target: Array, out: Array) -> None:
         if self._distributed is None:
-            np.copyto(out, self._p)
-            out.reshape(-1)[self._positions] -= self._one  # dl/dz = p - t, where t is 1 at the class
+            out[...] = self._p
+            flat = self._flat_delta if out is self._delta else out.reshape(-1)
+            flat[self._positions] -= self._one  # dl/dz = p - t, where t is 1 at the class
         else:
             np.subtract(self._p, self._distributed, out=out)  # dl/dz = p - t
 

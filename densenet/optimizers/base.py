@@ -146,7 +146,7 @@ class Optimizer(ABC):
     def rate(self) -> float:
         """alpha of the next step."""
         alpha = self._learning_rate
-        if isinstance(alpha, Schedule):
+        if type(alpha) is not float and isinstance(alpha, Schedule):  # asking an abstract class takes time
             schedule, alpha = alpha, alpha(self.steps)
             if not 0 <= alpha < math.inf:
                 raise ValueError(
