@@ -60,12 +60,15 @@ def originals(folder: Path) -> dict[str, Path]:
 class Judge:
     """Opens files, and counts what becomes of them."""
 
-    def __init__(self, folder: Path, model: dn.Sequential) -> None:
-        self.path, self.expected = folder / "victim", model.predict(X)
+    def __init__(self, folder: Path, original: Path) -> None:
+        self.path, self.expected = folder / "victim", dn.load(original).predict(X)
+        self.whole = original.read_bytes()
         self.counts: Counter[str] = Counter()
         self.slowest = self.largest = 0.0
 
     def damaged(self, ending: str, data: bytes) -> None:
+        if data == self.whole:  # an accident that did nothing
+            return
         self.counts["files"] += 1
         path = self.path.with_suffix(ending)
         path.write_bytes(data)
@@ -282,7 +285,7 @@ def main() -> int:
                 sorts = {"every byte": lambda judge, e=ending, d=data: every_byte(judge, e, d)} | sorts
             for sort, go in sorts.items():
                 common.progress(f"{what}, {sort}")
-                judge = Judge(folder, dn.load(path))
+                judge = Judge(folder, path)
                 go(judge)
                 counts = {name: count for name, count in judge.counts.items() if count}
                 results[f"{what}, {sort}"] = counts | {"seconds at most": judge.slowest, "MiB at most": judge.largest}

@@ -331,6 +331,16 @@ def test_a_resumed_fit_has_to_be_the_same_fit(checkpoint):
         resume(given=[dn.WeightAverage(0.9)])
 
 
+def test_a_solver_does_not_resume_an_optimizers_run(tmp_path):
+    x, y = X, X[:, :1] ** 2
+    first = dn.Trainer(dn.mlp([5, 3, 1], activation="tanh", seed=0), "mse", dn.SGD(0.1))
+    first.fit(x, y, epochs=1)
+    first.save_checkpoint(tmp_path / "run.npz")
+    second = dn.Trainer(dn.mlp([5, 3, 1], activation="tanh", seed=0), "mse", dn.LevenbergMarquardt())
+    with pytest.raises(ValueError, match=r"resume|SGD\(learning_rate=0\.1.*got LevenbergMarquardt"):
+        second.fit(x, y, epochs=2, resume=tmp_path / "run.npz")
+
+
 def test_a_reduced_rate_is_no_other_optimizer(tmp_path):
     def trainer():
         return dn.Trainer(dn.mlp([5, 3], seed=0), "softmax_cross_entropy", dn.SGD(0.5, momentum=0.5))
@@ -523,6 +533,12 @@ def test_a_checkpoint_that_cannot_be_written_harms_nothing(tmp_path, monkeypatch
         trainer.fit(X, Y, epochs=3, batch_size=14, seed=0, callbacks=[dn.ModelCheckpoint(path, every_steps=1)])
     assert steps_in(tmp_path) == {"run.npz": 2}
     trainer.save_checkpoint(tmp_path / "after.npz")
+    calls = iter(range(100))
+    named = dn.ModelCheckpoint(tmp_path / "named-{step}.npz", every_steps=1, keep=1)
+    with pytest.raises(OSError, match=r"No space left on device.*named-3\.npz"):
+        new_trainer().fit(X, Y, epochs=3, batch_size=14, callbacks=[named])
+    assert steps_in(tmp_path, "named-*") == {"named-2.npz": 2}
+    assert named.written == [os.fspath(tmp_path / "named-2.npz")]
     for cut in ("run.npz", "after.npz"):
         resumed = new_trainer()
         assert everything(resumed, resumed.fit(X, Y, epochs=3, batch_size=14, resume=tmp_path / cut)) == expected

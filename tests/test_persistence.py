@@ -148,6 +148,10 @@ def test_plain_values_of_every_kind_come_back():
             assert repr(back[key]) == repr(expected)
     (nan,) = codec.Decoder({}).decode(codec.Encoder().encode([float("nan")], "v"))
     assert nan != nan
+    with pytest.raises(TypeError, match="v is of dtype complex64, which a file cannot hold"):
+        files._plain(np.zeros(2, np.complex64), "v")
+    with pytest.raises(TypeError, match=r"v: a file cannot hold the bit generator Mine; it can hold PCG64, "):
+        codec.Encoder().encode(np.random.Generator(type("Mine", (np.random.PCG64,), {})()), "v")
     with pytest.raises(TypeError, match=r"settings\.on: a file cannot hold a function"):
         codec.Encoder().encode({"on": lambda: None}, "settings")
 

@@ -22,7 +22,7 @@ import pytest
 import safetensors.numpy
 
 import densenet as dn
-from densenet.persistence import files
+from densenet.persistence import codec, files
 
 ROOT = Path(__file__).resolve().parent.parent
 X = np.random.default_rng(0).standard_normal((6, 2), dtype=np.float32)
@@ -99,6 +99,19 @@ def test_bytes_before_behind_and_between(ending, tmp_path):
     ):
         path.write_bytes(damaged)
         refused(path)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".safetensors"])
+def test_a_large_file_is_refused_in_memory_of_its_size(ending, tmp_path):
+    path = tmp_path / f"large{ending}"
+    dn.Sequential([dn.Dense(5000, 5000, kernel_initializer="zeros")]).save(path)
+    with open(path, "r+b") as file:
+        file.seek(-1000, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1000, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    assert path.stat().st_size > 100_000_000
+    refused(path)
 
 
 def test_two_whole_files_do_not_mix(tmp_path):
@@ -383,6 +396,27 @@ def test_lies_are_refused(what, tmp_path):
     refused(forged(tmp_path / "lie.npz", config, arrays), match)
 
 
+class Statistic(dn.Scale):
+    """A layer with a state and without parameters."""
+
+    state_names = ("seen",)
+
+    def parameter_shapes(self):
+        return {}
+
+    def reset_state(self, dtype):
+        self.seen = np.zeros(self.n, dtype)
+
+
+def test_states_that_would_need_terabytes(tmp_path):
+    dn.register(Statistic)
+    try:
+        layers, arrays = [{"layer": "Statistic", "config": {"n": 10**12}}], {"layers.0.seen": np.ones(2, "<f4")}
+        refused(forged(tmp_path / "lie.npz", *claim(layers, arrays)), "is larger than what the file holds of it")
+    finally:
+        codec._registry.pop(("layer", "Statistic"))
+
+
 def test_an_array_whose_own_header_lies(tmp_path):
     config, arrays = claim([dense()])
     for shape in ((2**30, 2**30), (1, 2), (2,), ()):
@@ -480,6 +514,32 @@ def test_what_a_run_cannot_go_on_from_is_refused(field, tmp_path):
         files.write_file(tmp_path / "lie.npz", lie)
         with pytest.raises(ValueError, match=r"lie\.npz cannot be resumed|fit, to resume, expects rows"):
             resume(tmp_path / "lie.npz")
+
+
+def test_an_optimizer_state_that_does_not_fit(tmp_path):
+    content = resumable(tmp_path)
+    content.tree["optimizer_state"]["dict"].pop(0)
+    files.write_file(tmp_path / "lie.npz", content)
+    with pytest.raises(dn.CheckpointError, match="the checkpoint's optimizer state does not fit: SGD expects"):
+        resume(tmp_path / "lie.npz")
+
+
+def test_a_callbacks_state_that_does_not_suit_it(tmp_path):
+    content = resumable(tmp_path)
+    (callback,) = dict(content.tree["progress"]["dict"])["callbacks"]
+    dict(callback["dict"])["state"]["dict"][0][0] = "worst"
+    files.write_file(tmp_path / "lie.npz", content)
+    trainer = dn.Trainer(dn.Sequential([dn.Dense(2, 1)], seed=0), "mse", dn.SGD(0.1, momentum=0.9))
+    with pytest.raises(ValueError, match=r"the checkpoint's state does not suit EarlyStopping: KeyError\('best'\)"):
+        trainer.fit(X, X[:, 0], epochs=2, resume=tmp_path / "lie.npz", callbacks=[dn.EarlyStopping("loss")])
+
+
+def test_an_environment_of_nonsense_is_another_environment(tmp_path):
+    content = resumable(tmp_path)
+    content.tree["environment"] = 3
+    files.write_file(tmp_path / "lie.npz", content)
+    with pytest.warns(UserWarning, match="written with an unknown BLAS"):
+        resume(tmp_path / "lie.npz")
 
 
 @pytest.mark.parametrize("part", ["optimizer", "optimizer_state", "progress", "gradients", "environment", "model"])

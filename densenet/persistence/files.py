@@ -397,12 +397,10 @@ def _read_safetensors(path: str, file: BufferedReader, size: int) -> Content:
                 raise CheckpointError("it does not hold the arrays that its configuration lists.")
             if sum(math.prod(shape) * dtype.itemsize for dtype, shape in table.values()) != size - 8 - length:
                 raise CheckpointError("its size is not that of what it declares.")
-            arrays = _allocate(table)
-            for name, array in arrays.items():
-                read = opened.get_tensor(name)
-                if (read.dtype, read.shape) != (array.dtype, array.shape):
+            arrays = {name: opened.get_tensor(name) for name in table}
+            for name, declared in table.items():
+                if (arrays[name].dtype, arrays[name].shape) != declared:
                     raise CheckpointError(f"array {name[:100]!r} is not as the configuration has it.")
-                array[...] = read
     except CheckpointError:
         raise
     except (library.SafetensorError, ValueError, TypeError, KeyError) as error:
