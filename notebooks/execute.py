@@ -28,6 +28,7 @@ def execute(path: Path) -> Any:
     from nbclient import NotebookClient
 
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # whatever the surroundings prefer
     notebook = nbformat.read(path, as_version=4)
     where = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
