@@ -458,3 +458,15 @@ def test_penalties_and_their_gradients():
     model.grads[...] = 0
     model.add_penalty_gradients()
     assert_allclose(model.layers[0].dW, [[0.1 + 0.04], [-0.1 - 0.06]], rtol=1e-14)
+
+
+def test_a_container_marks_the_layers_that_have_the_parameter():
+    block = dn.Residual([dn.Dense(4, 4), dn.Tanh(), dn.Dense(4, 4, use_bias=False)])
+    model = dn.Sequential([block], dtype="float64")
+    block.freeze("b")
+    first, second = model.dense_layers
+    assert not first.marks["b"].trainable
+    assert first.marks["W"].trainable
+    assert second.marks["W"].trainable
+    with pytest.raises(ValueError, match="holds no layer with a parameter 'gamma'"):
+        block.freeze("gamma")

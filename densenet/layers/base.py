@@ -344,8 +344,13 @@ class Layer(ABC):
 
     def _mark(self, names: Sequence[str], **values: Any) -> Self:
         if self.children:
-            for layer in self.children:
-                layer._mark(names, **values)
+            inner = [(layer, layer.marks) for layer in self.walk() if not layer.children]
+            for name in names:
+                if not any(name in marks for _, marks in inner):
+                    raise ValueError(f"{self!r} holds no layer with a parameter {name!r}.")
+            for layer, marks in inner:
+                if wanted := [name for name in names or marks if name in marks]:
+                    layer._mark(wanted, **values)
             return self
         marks = self.marks
         for name in names or marks:
