@@ -84,6 +84,7 @@ from densenet.layers import (
     Softsign,
     Tanh,
 )
+from densenet.loop import DivergenceError
 from densenet.losses import (
     BinaryCrossEntropy,
     CategoricalCrossEntropy,
@@ -157,7 +158,7 @@ from densenet.second_order import (
 )
 from densenet.sequential import Sequential, mlp
 from densenet.tables import Table, TablePreparation
-from densenet.trainer import DivergenceError, Trainer
+from densenet.trainer import Trainer
 
 __version__ = "0.1.0"
 

@@ -28,6 +28,7 @@ RANKS = {
     "history": 4,
     "callbacks": 4,
     "progress": 4,
+    "loop": 4,
     "trainer": 4,
     "persistence": 4,
     "second_order": 4,

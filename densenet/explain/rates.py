@@ -12,7 +12,8 @@ import numpy as np
 from densenet._types import Array
 from densenet._validation import nonnegative_int, positive, positive_int
 from densenet.batches import rows_of
-from densenet.trainer import DivergenceError, Trainer
+from densenet.loop import DivergenceError
+from densenet.trainer import Trainer
 
 _ROWS = 1024
 _WINDOW = 5
