@@ -315,7 +315,7 @@ class Sequential:
 
     def output_width(self, n_in: int) -> int:
         """Columns given for `n_in` columns taken."""
-        width = chain_width(self.layers, n_in, "Sequential")
+        width = self.n_out or chain_width(self.layers, n_in, "Sequential")
         return n_in if width is None else width
 
     @property

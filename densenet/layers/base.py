@@ -448,13 +448,16 @@ class Layer(ABC):
 
 def chain_width(layers: Sequence[Layer], n_in: int | None, where: str) -> int | None:
     """Columns a chain gives for `n_in` columns taken; ValueError naming both layers where widths don't fit."""
-    width, giver = n_in, "the input"
+    width, giver = n_in, -1
     for i, layer in enumerate(layers):
         if layer.n_in is not None and width is not None and layer.n_in != width:
-            raise ValueError(f"{where}: layer {i}, {layer!r}, expects {layer.n_in} columns, but {giver} gives {width}.")
+            given_by = "the input" if giver < 0 else f"layer {giver}, {layers[giver]!r},"
+            raise ValueError(
+                f"{where}: layer {i}, {layer!r}, expects {layer.n_in} columns, but {given_by} gives {width}."
+            )
         width = layer.output_width(layer.n_in if layer.n_in is not None else width)
         if layer.n_in is not None or layer.n_out is not None:
-            giver = f"layer {i}, {layer!r},"
+            giver = i
     return width
 
 

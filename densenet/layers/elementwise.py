@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from densenet._types import Array
 from densenet.layers.base import Layer
+
+BLOCK = 1 << 15
+"""Entries worked on at a time, in whole rows: what f and f' touch stays in the cache."""
 
 
 class Activation(Layer):
@@ -26,7 +29,8 @@ class Activation(Layer):
 
     To write one's own, give `value` and `slope`; both write into `out`. ``n_work = k`` asks for k arrays of x's shape:
     what `value` leaves in `work`, `slope` finds there. They hold zeros at first. `slope` writes to `out` alone.
-    A third method, `curvature`, is needed for exact Hessian products alone.
+    Both may be given some of the rows at a time. A third method, `curvature`, is needed for exact Hessian products
+    alone.
 
     Attributes
     ----------
@@ -59,10 +63,13 @@ class Activation(Layer):
 
     n_work: ClassVar[int] = 0
 
-    _x: Array
+    _x: Any = None
+    _delta: Any = None
     _y: Array
-    _slope: Array
     _work: tuple[Array, ...]
+    _rows: list[slice]
+    _values: list[tuple[Array, Array, tuple[Array, ...]]]
+    _slopes: list[tuple[Array, Array, Array, tuple[Array, ...], Array]]
 
     @abstractmethod
     def value(self, x: Array, out: Array, work: tuple[Array, ...]) -> None:
@@ -90,28 +97,44 @@ class Activation(Layer):
             What `value` left there; not to be written.
         """
 
-    def _resize(self, x: Array) -> None:
-        self._check_input(x)
-        self._shape = self._out_shape = x.shape
-        self._y = self._buffer("y", x.shape, x.dtype)
-        self._slope = self._buffer("slope", x.shape, x.dtype)
-        work = [self._buffer(f"work{i}", x.shape, x.dtype) for i in range(self.n_work)]
-        for array in work:
-            array.fill(0)
-        self._work = tuple(work)
+    def _meet_input(self, x: Array) -> None:
+        """Cut an input that was not that of the last call into blocks of rows."""
+        if x.shape != self._shape or x.dtype != self._y.dtype:
+            self._check_input(x)
+            self._shape = self._out_shape = x.shape
+            self._y = self._buffer("y", x.shape, x.dtype)
+            self._work = tuple([self._buffer(f"work{i}", x.shape, x.dtype) for i in range(self.n_work)])
+            for array in self._work:
+                array.fill(0)
+            step = max(1, BLOCK // max(1, x.shape[1]))
+            self._rows = [slice(start, start + step) for start in range(0, len(x), step)]
+        self._x, self._delta = x, None
+        self._values = [(x[rows], self._y[rows], tuple([w[rows] for w in self._work])) for rows in self._rows]
+
+    def _meet_delta(self, delta: Array) -> None:
+        """The same for a delta."""
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        self._delta = delta
+        slope = self._buffer("slope", (len(delta[self._rows[0]]), delta.shape[1]), self._y.dtype)
+        self._slopes = [
+            (x, y, slope[: len(x)], work, delta[rows])
+            for (x, y, work), rows in zip(self._values, self._rows, strict=True)
+        ]
 
     def forward(self, x: Array, training: bool = True) -> Array:
-        if x.shape != self._shape or x.dtype != self._y.dtype:
-            self._resize(x)
-        self._x = x
-        self.value(x, self._y, self._work)  # Y = f(X)
+        if x is not self._x:
+            self._meet_input(x)
+        for x_rows, y, work in self._values:
+            self.value(x_rows, y, work)  # Y = f(X)
         return self._y
 
     def backward(self, delta: Array) -> Array:
-        if delta.shape != self._out_shape:
-            self._check_delta(delta)
-        self.slope(self._x, self._y, self._slope, self._work)
-        np.multiply(delta, self._slope, out=delta)  # dE/dX = D * f'(X)
+        if delta is not self._delta:
+            self._meet_delta(delta)
+        for x, y, slope, work, d in self._slopes:
+            self.slope(x, y, slope, work)
+            np.multiply(d, slope, out=d)  # dE/dX = D * f'(X)
         return delta
 
     def infer(self, x: Array, out: Array | None = None) -> Array:

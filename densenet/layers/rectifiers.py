@@ -22,6 +22,9 @@ from densenet.layers.sigmoids import exp_bounded
 SELU_SCALE = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
 
+_ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float16, np.float32, np.float64, np.longdouble)}
+"""0 by dtype: ufuncs take a 0-d array in half the time of a number."""
+
 
 class ReLU(Activation):
     """f(x) = max(x, 0), with f'(x) = 1 for x > 0, else 0.
@@ -41,13 +44,11 @@ class ReLU(Activation):
     array([[0., 0., 1.]])
     """
 
-    n_work: ClassVar[int] = 1  # stays 0: against an array of zeros, NumPy compares twice as fast as against the number
-
     def value(self, x: Array, out: Array, work: tuple[Array, ...]) -> None:
-        np.maximum(x, work[0], out=out)  # y = max(x, 0)
+        np.maximum(x, _ZERO[x.dtype], out=out)  # y = max(x, 0)
 
     def slope(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
-        out[...] = x > work[0]  # f' = 1 where x > 0
+        out[...] = x > _ZERO[x.dtype]  # f' = 1 where x > 0
 
     def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
         out.fill(0)  # f'' = 0
@@ -156,8 +157,8 @@ class PReLU(Activation):
     def backward_parameters(self, delta: Array) -> None:
         if delta.shape != self._out_shape:
             self._check_delta(delta)
-        np.minimum(self._x, 0, out=self._slope)
-        self._da[0] = self._dot(delta.ravel(), self._slope.ravel())  # dE/da = sum D min(x, 0)
+        left = np.minimum(self._x, 0, out=self._buffer("left", delta.shape, self._y.dtype))
+        self._da[0] = self._dot(delta.ravel(), left.ravel())  # dE/da = sum D min(x, 0)
 
     def backward(self, delta: Array) -> Array:
         self.backward_parameters(delta)
@@ -166,8 +167,8 @@ class PReLU(Activation):
     def backward_samples(self, delta: Array, out: Array) -> Array:
         if delta.shape != self._out_shape:
             self._check_delta(delta)
-        np.minimum(self._x, 0, out=self._slope)
-        np.einsum("sj,sj->s", delta, self._slope, out=out[:, 0])  # dE_s/da = sum_j D_sj min(x_sj, 0)
+        left = np.minimum(self._x, 0, out=self._buffer("left", delta.shape, self._y.dtype))
+        np.einsum("sj,sj->s", delta, left, out=out[:, 0])  # dE_s/da = sum_j D_sj min(x_sj, 0)
         return Activation.backward(self, delta)
 
     def tangent(self, x_dot: Array, v: Array) -> Array:

@@ -37,10 +37,11 @@ class ClassLoss(Loss):
         self._column = self._buffer("column", (n, 1), dtype)
         self._s = self._buffer("s", (n,), dtype)
         # views that every step needs, kept because making them takes time
-        self._entries, self._s_column = self._column.reshape(-1), self._s[:, None]
+        self._entries, self._s_column, self._pT = self._column.reshape(-1), self._s[:, None], self._p.T
         self._flat_delta = self._delta.reshape(-1)
         self._ones_k = np.ones(k, dtype)
         self._one = np.ones((), dtype)
+        self._gemv = products(dtype).gemv
         self._row_starts = np.arange(0, n * k, k)
         self._positions = self._buffer("positions", (n,), np.intp)
 
@@ -70,12 +71,11 @@ class ClassLoss(Loss):
 
     def _normalise(self) -> None:
         """p = exp p / s with s = sum_j exp p_j."""
-        p, s, column = self._p, self._s, self._column
+        p, s, work = self._p, self._s, self._work
         np.exp(p, out=p)
-        self._row_sums(p, self._ones_k, s)
-        np.reciprocal(self._s_column, out=column)
-        self._work[...] = column
-        np.multiply(p, self._work, out=p)
+        self._gemv(1.0, self._pT, self._ones_k, 0.0, s, 0, 1, 0, 1, 1, 1)
+        work[...] = self._s_column  # faster than letting the quotient spread the column
+        np.divide(p, work, out=p)
 
 
 class SoftmaxCrossEntropy(ClassLoss):
@@ -119,16 +119,16 @@ class SoftmaxCrossEntropy(ClassLoss):
     def values(self, prediction: Array, target: Array, out: Array) -> None:
         self._shift(prediction)
         if target.ndim == 1 and not self.label_smoothing:
-            self._distributed = None
-            np.add(self._row_starts, target, out=self._positions)
-            self._p.take(self._positions, None, out, "clip")  # z_t
+            self._distributed, positions = None, self._positions
+            np.add(self._row_starts, target, out=positions)
+            self._p.take(positions, None, out, "clip")  # z_t
         else:
             self._distributed = t = self._distribution(target)
             np.multiply(t, self._p, out=self._work)
             self._row_sums(self._work, self._ones_k, out)  # sum_j t_j z_j
         self._normalise()
-        np.log(self._s, out=self._s)
-        np.subtract(self._s, out, out=out)  # l = log(sum_j exp z_j) - sum_j t_j z_j
+        log_s = np.log(self._s, out=self._s)
+        np.subtract(log_s, out, out=out)  # l = log(sum_j exp z_j) - sum_j t_j z_j
 
     def slopes(self, prediction: Array, target: Array, out: Array) -> None:
         if self._distributed is None:
