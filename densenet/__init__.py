@@ -16,9 +16,10 @@ True
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import importlib.util
+import typing
 
-from densenet import datasets, initializers, losses, metrics, optimizers, plots
+from densenet import datasets, initializers, losses, metrics, optimizers
 from densenet._blas import threads
 from densenet.callbacks import (
     Callback,
@@ -30,20 +31,6 @@ from densenet.callbacks import (
     StopAt,
     TimeLimit,
     WeightAverage,
-)
-from densenet.explain import (
-    Examination,
-    Finding,
-    GradCheck,
-    GradientDoctor,
-    LearningRates,
-    diagnose_gradients,
-    examine,
-    explain_step,
-    find_learning_rate,
-    gradcheck,
-    route,
-    sensitivity,
 )
 from densenet.history import History
 from densenet.initializers import Initializer
@@ -129,36 +116,46 @@ from densenet.optimizers import (
     StepDecay,
     Warmup,
 )
-from densenet.persistence import (
-    CheckpointError,
-    ModelCheckpoint,
-    from_sklearn,
-    from_torch,
-    load,
-    register,
-    to_onnx,
-    to_torch,
-)
-from densenet.plots import LivePlot
-from densenet.second_order import (
-    LBFGS,
-    BayesianRegularization,
-    ConjugateGradient,
-    FullBatchSolver,
-    LevenbergMarquardt,
-    Uncertainty,
-    gauss_newton_product,
-    hessian_product,
-    jacobian,
-    jacobian_product,
-    jacobian_transpose_product,
-    per_sample_gradient_norms,
-    per_sample_gradients,
-    uncertainty,
-)
 from densenet.sequential import Sequential, mlp
-from densenet.tables import Table, TablePreparation
 from densenet.trainer import Trainer
+
+if typing.TYPE_CHECKING:
+    from densenet import plots
+    from densenet.explain.diagnose import diagnose_gradients
+    from densenet.explain.doctor import Examination, Finding, GradientDoctor, examine
+    from densenet.explain.explain_step import explain_step
+    from densenet.explain.gradcheck import GradCheck, gradcheck
+    from densenet.explain.rates import LearningRates, find_learning_rate
+    from densenet.explain.route import route
+    from densenet.explain.sensitivity import sensitivity
+    from densenet.persistence import (
+        CheckpointError,
+        ModelCheckpoint,
+        from_sklearn,
+        from_torch,
+        load,
+        register,
+        to_onnx,
+        to_torch,
+    )
+    from densenet.plots import LivePlot
+    from densenet.second_order import (
+        LBFGS,
+        BayesianRegularization,
+        ConjugateGradient,
+        FullBatchSolver,
+        LevenbergMarquardt,
+        Uncertainty,
+        gauss_newton_product,
+        hessian_product,
+        jacobian,
+        jacobian_product,
+        jacobian_transpose_product,
+        per_sample_gradient_norms,
+        per_sample_gradients,
+        uncertainty,
+    )
+    from densenet.tables import Table, TablePreparation
 
 __version__ = "0.1.0"
 
@@ -308,21 +305,50 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "uncertainty",
 ]
 
+_LATER = {
+    "explain": """
+        Examination Finding GradCheck GradientDoctor LearningRates diagnose_gradients examine explain_step
+        find_learning_rate gradcheck route sensitivity
+    """.split(),
+    "persistence": """
+        CheckpointError ModelCheckpoint from_sklearn from_torch load register to_onnx to_torch
+    """.split(),
+    "second_order": """
+        LBFGS BayesianRegularization ConjugateGradient FullBatchSolver LevenbergMarquardt Uncertainty
+        gauss_newton_product hessian_product jacobian jacobian_product jacobian_transpose_product
+        per_sample_gradient_norms per_sample_gradients uncertainty
+    """.split(),
+    "tables": """
+        Table TablePreparation
+    """.split(),
+    "plots": ["LivePlot"],
+}
+"""Names by the module that brings them when they are first asked for: not every run explains or saves."""
+_MODULES = {name: module for module, names in _LATER.items() for name in (module, *names)}
+
 _ESTIMATORS = ("DenseClassifier", "DenseRegressor")
-if find_spec("sklearn") is not None:  # without it, `from densenet import *` must not ask for them
+if importlib.util.find_spec("sklearn") is not None:  # without it, `from densenet import *` must not ask for them
     __all__ += _ESTIMATORS
     __all__.sort()
 
 
 def __getattr__(name: str) -> object:
-    if name in _ESTIMATORS:
+    if name in _MODULES:
+        module = importlib.import_module(f"densenet.{_MODULES[name]}")
+        found: object = module if name == _MODULES[name] else getattr(module, name)
+    elif name in _ESTIMATORS:
         try:
             from densenet import estimators
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] != "sklearn":
                 raise
             raise ImportError(f"densenet.{name} needs scikit-learn: pip install '.[sklearn]'") from error
-        found: object = getattr(estimators, name)
-        globals()[name] = found
-        return found
-    raise AttributeError(f"module 'densenet' has no attribute {name!r}")
+        found = getattr(estimators, name)
+    else:
+        raise AttributeError(f"module 'densenet' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -35,6 +35,8 @@ class Products(NamedTuple):
     """row_sums(a, ones, out): out = a 1"""
     add_scaled: Callable[[Array, Array, float], None]
     """add_scaled(a, out, c): out = out + c a, for vectors"""
+    mix: Callable[[Array, Array, float, float], None]
+    """mix(a, out, c, beta): out = beta out + c a, for vectors, in one call"""
     dot: Callable[[Array, Array], float]
     """dot(a, b): a^T b, for vectors"""
     gemm: Any
@@ -43,7 +45,9 @@ class Products(NamedTuple):
     """Likewise, for vectors"""
 
 
-def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any) -> Products:
+def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any, dtype: Any) -> Products:
+    one = np.ones(1, dtype)
+
     def nn(a: Array, b: Array, out: Array, beta: float) -> None:
         gemm(1.0, b.T, a.T, beta, out.T, 0, 0, 1)
 
@@ -62,12 +66,15 @@ def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any) -> Products:
     def add_scaled(a: Array, out: Array, c: float) -> None:
         axpy(a, out, None, c)
 
-    return Products(nn, tn, nt, column_sums, row_sums, add_scaled, dot, gemm, gemv)
+    def mix(a: Array, out: Array, c: float, beta: float) -> None:
+        gemv(c, a[:, None], one, beta, out, 0, 1, 0, 1, 0, 1)  # a matrix of one column, times 1
+
+    return Products(nn, tn, nt, column_sums, row_sums, add_scaled, mix, dot, gemm, gemv)
 
 
 _BY_DTYPE = {
-    np.dtype(np.float32): _products(blas.sgemm, blas.sgemv, blas.saxpy, blas.sdot),
-    np.dtype(np.float64): _products(blas.dgemm, blas.dgemv, blas.daxpy, blas.ddot),
+    np.dtype(np.float32): _products(blas.sgemm, blas.sgemv, blas.saxpy, blas.sdot, np.float32),
+    np.dtype(np.float64): _products(blas.dgemm, blas.dgemv, blas.daxpy, blas.ddot, np.float64),
 }
 
 

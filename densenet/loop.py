@@ -234,35 +234,39 @@ class Loop:
         loss, model, gathered = trainer.loss, trainer.model, self.gathered
         error_and_gradients, measured = trainer._error_and_gradients, bool(trainer.metrics)
         begin, gradients, end = hooks["on_batch_begin"], hooks["on_gradients"], hooks["on_batch_end"]
-        penalised, infinity = bool(model._penalised), math.inf
+        penalised, infinity, finish = bool(model._penalised), math.inf, self._finish_step
         total, weights, penalties = self.sums
+        done = self.batch
         if run.stopped is not None:
             return
-        for x, y, weight in self._batches():
-            if begin:
-                hooks.call("on_batch_begin", run)
-            run.batch = x, y, weight
-            error = error_and_gradients(x, y, weight)
-            if not error < infinity:
-                raise DivergenceError(self._diverged(f"the error is {error}", x))
-            w = loss.total_weight
-            run.batch_error, run.stepped = error, False
-            total += error * w
-            weights += w
-            if measured:
-                measure(trainer.metrics, loss, None, y, weight)
-            if penalised:
-                penalties += model.penalty() * w
-            if w and (gathered is None or gathered.add(w)):
-                self._finish_step(penalised, gradients)
-            self.batch += 1
-            self.sums = total, weights, penalties
-            if end:
-                hooks.call("on_batch_end", run)
-            if run.stopped is not None:
-                return
+        try:
+            for x, y, weight in self._batches():
+                if begin:
+                    hooks.call("on_batch_begin", run)
+                run.batch = x, y, weight
+                error = error_and_gradients(x, y, weight)
+                if not error < infinity:
+                    raise DivergenceError(self._diverged(f"the error is {error}", x))
+                w = loss.total_weight
+                run.batch_error, run.stepped = error, False
+                total += error * w
+                weights += w
+                if measured:
+                    measure(trainer.metrics, loss, None, y, weight)
+                if penalised:
+                    penalties += model.penalty() * w
+                if w and (gathered is None or gathered.add(w)):
+                    finish(penalised, gradients)
+                done += 1
+                if end:
+                    self.batch, self.sums = done, (total, weights, penalties)
+                    hooks.call("on_batch_end", run)
+                if run.stopped is not None:
+                    return
+        finally:
+            self.batch, self.sums = done, (total, weights, penalties)
         if gathered is not None and gathered.finish():
-            self._finish_step(penalised, gradients)
+            finish(penalised, gradients)
             if end:
                 hooks.call("on_batch_end", run)
 

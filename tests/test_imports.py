@@ -64,6 +64,8 @@ HEAVY = (
     "safetensors",
     "IPython",
     "threadpoolctl",
+    "numba",
+    "scipy.special",
 )
 
 

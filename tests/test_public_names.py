@@ -25,7 +25,7 @@ Accuracy load route explain_step sensitivity diagnose_gradients jacobian
 def test_all_is_sorted_and_complete():
     assert list(dn.__all__) == sorted(dn.__all__)
     public = {name for name, value in vars(dn).items() if not name.startswith("_") and not inspect.ismodule(value)}
-    assert public - {"annotations", "find_spec"} <= set(dn.__all__)
+    assert public - {"annotations"} <= set(dn.__all__)
     for name in dn.__all__:
         assert getattr(dn, name) is not None
 

@@ -10,7 +10,6 @@ import math
 from typing import ClassVar
 
 import numpy as np
-from scipy import special
 
 from densenet._blas import products
 from densenet._types import Array
@@ -342,6 +341,8 @@ class GELU(Activation):
     n_work: ClassVar[int] = 1
 
     def value(self, x: Array, out: Array, work: tuple[Array, ...]) -> None:
+        from scipy import special  # takes as long to import as half of this package
+
         special.ndtr(x, out=work[0])
         np.multiply(x, work[0], out=out)  # y = x Phi(x)
 

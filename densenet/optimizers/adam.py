@@ -8,13 +8,15 @@ q / (1 - beta_1^t) times m / (sqrt(v) + eps q), which saves two passes over the 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from densenet._types import Array
 from densenet._validation import fraction, nonnegative, positive
 from densenet.optimizers.base import Optimizer
+from densenet.optimizers.compiled import LONG, adam_kernel
 from densenet.optimizers.schedules import Schedule
 
 
@@ -38,17 +40,14 @@ class _Moments(Optimizer):
         self._bias_1 = 1 - self.beta_1**self.steps  # 1 - beta_1^t
         self._bias_2 = 1 - self.beta_2**self.steps  # 1 - beta_2^t
         self._q = math.sqrt(self._bias_2)
-        self._b1, self._b2 = self._scalar("beta_1", self.beta_1), self._scalar("beta_2", self.beta_2)
         self._eps_q = self._scalar("eps q", self.eps * self._q)
 
     def _mean(self, g: Array, m: Array) -> None:
-        np.multiply(m, self._b1, out=m)
-        self._add_scaled(g, m, 1 - self.beta_1)  # m <- beta_1 m + (1 - beta_1) g
+        self._mix(g, m, 1 - self.beta_1, self.beta_1)  # m <- beta_1 m + (1 - beta_1) g
 
     def _mean_square(self, g: Array, v: Array, work: Array) -> None:
         np.multiply(g, g, out=work)
-        np.multiply(v, self._b2, out=v)
-        self._add_scaled(work, v, 1 - self.beta_2)  # v <- beta_2 v + (1 - beta_2) g^2
+        self._mix(work, v, 1 - self.beta_2, self.beta_2)  # v <- beta_2 v + (1 - beta_2) g^2
 
     def _over_root(self, m: Array, v: Array, work: Array) -> Array:
         np.sqrt(v, out=work)
@@ -72,6 +71,17 @@ class _Adam(_Moments):
         if self.amsgrad:
             v = np.maximum(vectors["largest"], v, out=vectors["largest"])
         return self._over_root(m, v, work), alpha * self._q / self._bias_1  # alpha m' / (sqrt(v') + eps)
+
+    def kernel(self, size: int, dtype: np.dtype[Any]) -> Callable[[Array, Array, dict[str, Array], float], None] | None:
+        compiled = None if self.amsgrad or size < LONG else adam_kernel(dtype)
+        if compiled is None:
+            return None
+
+        def move(p: Array, g: Array, vectors: dict[str, Array], alpha: float) -> None:
+            b1, b2, c = self.beta_1, self.beta_2, alpha * self._q / self._bias_1
+            compiled(p, g, vectors["m"], vectors["v"], c, b1, 1 - b1, b2, 1 - b2, self.eps * self._q)
+
+        return move
 
 
 class Adam(_Adam):
@@ -229,7 +239,7 @@ class Adamax(_Moments):
         self._mean(g, m)  # m <- beta_1 m + (1 - beta_1) g
         np.abs(g, out=work)
         np.add(work, self._scalar("eps", self.eps), out=work)
-        np.multiply(s, self._b2, out=s)
+        np.multiply(s, self._scalar("beta_2", self.beta_2), out=s)
         np.maximum(s, work, out=s)  # s <- max(beta_2 s, |g| + eps)
         return np.divide(m, s, out=work), alpha / self._bias_1  # alpha m' / s
 

@@ -74,14 +74,12 @@ class RMSprop(Optimizer):
         self.slots = ("v", *(("a",) if self.centered else ()), *(("b",) if self.momentum else ()))
 
     def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
-        v, rho = vectors["v"], self._scalar("rho", self.rho)
+        v = vectors["v"]
         np.multiply(g, g, out=work)
-        np.multiply(v, rho, out=v)
-        self._add_scaled(work, v, 1 - self.rho)  # v <- rho v + (1 - rho) g^2
+        self._mix(work, v, 1 - self.rho, self.rho)  # v <- rho v + (1 - rho) g^2
         if self.centered:
             a = vectors["a"]
-            np.multiply(a, rho, out=a)
-            self._add_scaled(g, a, 1 - self.rho)  # a <- rho a + (1 - rho) g
+            self._mix(g, a, 1 - self.rho, self.rho)  # a <- rho a + (1 - rho) g
             np.multiply(a, a, out=work)
             np.subtract(v, work, out=work)
             v = np.maximum(work, self._scalar("zero", 0.0), out=work)  # v - a^2, which rounding may bring below 0
@@ -91,8 +89,7 @@ class RMSprop(Optimizer):
         if not self.momentum:
             return work, alpha  # u = g / (sqrt(v) + eps)
         b = vectors["b"]
-        np.multiply(b, self._scalar("mu", self.momentum), out=b)
-        self._add_scaled(work, b, 1.0)  # b <- mu b + u
+        self._mix(work, b, 1.0, self.momentum)  # b <- mu b + u
         return b, alpha
 
 
@@ -217,16 +214,14 @@ class Adadelta(Optimizer):
 
     def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
         s, d, u = vectors["s"], vectors["d"], vectors["u"]
-        rho, eps = self._scalar("rho", self.rho), self._scalar("eps", self.eps)
+        eps = self._scalar("eps", self.eps)
         np.multiply(g, g, out=work)
-        np.multiply(s, rho, out=s)
-        self._add_scaled(work, s, 1 - self.rho)  # s <- rho s + (1 - rho) g^2
+        self._mix(work, s, 1 - self.rho, self.rho)  # s <- rho s + (1 - rho) g^2
         np.add(d, eps, out=u)
         np.add(s, eps, out=work)
         np.divide(u, work, out=u)
         np.sqrt(u, out=u)
         np.multiply(u, g, out=u)  # u = g sqrt(d + eps) / sqrt(s + eps)
         np.multiply(u, u, out=work)
-        np.multiply(d, rho, out=d)
-        self._add_scaled(work, d, 1 - self.rho)  # d <- rho d + (1 - rho) u^2
+        self._mix(work, d, 1 - self.rho, self.rho)  # d <- rho d + (1 - rho) u^2
         return u, alpha

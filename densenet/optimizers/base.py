@@ -22,7 +22,7 @@ from densenet._types import Array
 from densenet._validation import is_number, nonnegative_int
 from densenet.optimizers.schedules import Schedule
 
-CHUNK_BYTES = 1 << 17
+CHUNK_BYTES = 1 << 18
 """Of each vector, worked on at a time: what a rule touches stays in the cache."""
 
 
@@ -119,6 +119,8 @@ class Optimizer(ABC):
     _scalars: dict[str, Array]
     _dtype: np.dtype[Any]
     _add_scaled: Callable[[Array, Array, float], None]
+    _mix: Callable[[Array, Array, float, float], None]
+    _kernel: Callable[[Array, Array, dict[str, Array], float], None] | None
 
     def __init__(self, learning_rate: float | Schedule) -> None:
         self.learning_rate = learning_rate
@@ -178,6 +180,17 @@ class Optimizer(ABC):
             u and c.
         """
 
+    def kernel(self, size: int, dtype: np.dtype[Any]) -> Callable[[Array, Array, dict[str, Array], float], None] | None:
+        """What moves one part of a vector by itself, kernel(p, g, vectors, alpha), in place of `direction`; or None.
+
+        Parameters
+        ----------
+        size : int
+            Of the whole vector.
+        dtype : dtype
+        """
+        return None
+
     def begin_step(self) -> None:  # noqa: B027  most rules have nothing to prepare
         """Compute what depends on `steps` alone (1 at the first), before `direction` is called for every part."""
 
@@ -205,7 +218,7 @@ class Optimizer(ABC):
         seen = self._seen
         if params is not seen[0] or grads is not seen[1] or marks is not seen[2]:
             self._meet(params, grads, marks)
-        alpha = self.rate
+        alpha = self._learning_rate if type(self._learning_rate) is float else self.rate
         self.steps += 1
         self.begin_step()
         for p, g, work, shrunk, vectors, rate, decay, decayed in self._parts:
@@ -217,6 +230,9 @@ class Optimizer(ABC):
                     if decay is not None:
                         np.multiply(shrunk, decay, out=shrunk)
                     g = np.add(g, shrunk, out=shrunk)  # g <- g + lambda w
+            if self._kernel is not None and rate is None:
+                self._kernel(p, g, vectors, alpha)
+                continue
             u, c = self.direction(g, work, vectors, alpha)
             if rate is not None:
                 u = np.multiply(u, rate, out=work)
@@ -245,7 +261,9 @@ class Optimizer(ABC):
         if self._state is None:
             self._state = {slot: np.zeros(params.shape, params.dtype) for slot in self.slots}
             self.start(self._state)
-        self._dtype, self._add_scaled, self._scalars = params.dtype, products(params.dtype).add_scaled, {}
+        blas = products(params.dtype)
+        self._dtype, self._add_scaled, self._mix, self._scalars = params.dtype, blas.add_scaled, blas.mix, {}
+        self._kernel = self.kernel(params.size, params.dtype)
         whole = not self.slots and not self.weight_decay
         length = params.size if whole else min(params.size, CHUNK_BYTES // params.itemsize)
         work, shrunk, *scratch = (np.empty(length, params.dtype) for _ in range(2 + len(self.scratch)))

@@ -67,11 +67,10 @@ class SGD(Optimizer):
     def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
         if not self.slots:
             return g, alpha  # u = g
-        v, mu = vectors["v"], self._scalar("mu", self.momentum)
-        np.multiply(v, mu, out=v)
-        self._add_scaled(g, v, 1.0)  # v <- mu v + g
+        v = vectors["v"]
+        self._mix(g, v, 1.0, self.momentum)  # v <- mu v + g
         if not self.nesterov:
             return v, alpha  # u = v
-        np.multiply(v, mu, out=work)
+        np.multiply(v, self._scalar("mu", self.momentum), out=work)
         self._add_scaled(g, work, 1.0)
         return work, alpha  # u = g + mu v

@@ -66,8 +66,7 @@ class Lion(Optimizer):
         np.multiply(m, self._scalar("beta_1", self.beta_1), out=work)
         self._add_scaled(g, work, 1 - self.beta_1)
         np.sign(work, out=work)  # u = sign(beta_1 m + (1 - beta_1) g)
-        np.multiply(m, self._scalar("beta_2", self.beta_2), out=m)
-        self._add_scaled(g, m, 1 - self.beta_2)  # m <- beta_2 m + (1 - beta_2) g
+        self._mix(g, m, 1 - self.beta_2, self.beta_2)  # m <- beta_2 m + (1 - beta_2) g
         return work, alpha
 
 

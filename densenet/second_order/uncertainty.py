@@ -12,7 +12,7 @@ import math
 from typing import Any, Literal
 
 import numpy as np
-from scipy import linalg, special
+from scipy import linalg
 
 from densenet import losses
 from densenet._types import Array
@@ -253,10 +253,14 @@ class Uncertainty:
     def _t(self, level: Any, who: str) -> float:
         if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
             raise ValueError(f"{who} expects level in (0, 1), got {level!r}.")
+        from scipy import special
+
         return float(special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
 
     def _rows(self) -> list[tuple[str, ...]]:
         rows: list[tuple[str, ...]] = [("parameter", "estimate", "standard error", "t", "p", "95 % interval")]
+        from scipy import special
+
         reach = self._t(0.95, "table")
         for name, w, error in zip(self.names, self.estimates, self.standard_errors, strict=True):
             t = w / error if error else math.inf
