@@ -123,14 +123,13 @@ class Densenet(Contender):
 
     def begin(self, weights: list[tuple[Any, Any]]) -> None:
         import densenet as dn
-        from densenet.optimizers import adam
 
-        if not self.compiled:
-            adam.LONG = sys.maxsize  # no vector is long enough for the kernel
         model = dn.mlp(self.widths, activation="relu", seed=0)
         for layer, (W, b) in zip(model.dense_layers, weights, strict=True):
             layer.W, layer.b = W, b
         optimizer = dn.SGD(self.rate) if self.optimizer == "SGD" else dn.Adam(self.rate)
+        if not self.compiled:
+            optimizer.kernel = lambda size, dtype: None
         self.trainer, self.seed = dn.Trainer(model, dn.SoftmaxCrossEntropy(), optimizer), 0
 
     def epoch(self, shuffle: bool) -> float:

@@ -42,7 +42,9 @@ class Products(NamedTuple):
     gemm: Any
     """gemm(1, a, b, beta, c, trans_a, trans_b, 1): SciPy's routine itself, for who keeps the transposes"""
     gemv: Any
-    """Likewise, for vectors"""
+    """Likewise, for a matrix and a vector"""
+    axpy: Any
+    """axpy(a, out, None, c): likewise, for vectors"""
 
 
 def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any, dtype: Any) -> Products:
@@ -69,7 +71,7 @@ def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any, dtype: Any) -> Products
     def mix(a: Array, out: Array, c: float, beta: float) -> None:
         gemv(c, a[:, None], one, beta, out, 0, 1, 0, 1, 0, 1)  # a matrix of one column, times 1
 
-    return Products(nn, tn, nt, column_sums, row_sums, add_scaled, mix, dot, gemm, gemv)
+    return Products(nn, tn, nt, column_sums, row_sums, add_scaled, mix, dot, gemm, gemv, axpy)
 
 
 _BY_DTYPE = {

@@ -46,7 +46,7 @@ class Loss(ABC):
     _delta: Array
     _weight: Array | None = None
     _total = 0.0
-    _prediction: Array
+    _prediction: Any = None
     _target: Array
 
     # -- what each loss defines --------------------------------------------------------------------------------
@@ -171,9 +171,11 @@ class Loss(ABC):
 
     def error(self, prediction: Array, target: Array, weight: Array | None = None) -> float:
         """E = sum(w l) / sum(w) of arrays that have been prepared; 0 where all weights are 0."""
-        if prediction.shape != self._shape or prediction.dtype is not self._l.dtype:
-            self._resize(prediction)
-        self._prediction, self._target, self._weight = prediction, target, weight
+        if prediction is not self._prediction:
+            if prediction.shape != self._shape or prediction.dtype is not self._l.dtype:
+                self._resize(prediction)
+            self._prediction = prediction
+        self._target, self._weight = target, weight
         self.values(prediction, target, self._l)
         if weight is None:
             self._total = float(self._rows)

@@ -24,6 +24,7 @@ class _Moments(Optimizer):
     """What Adam and its relatives share: two running means and their bias."""
 
     slots: tuple[str, ...] = ("m", "v")
+    fading: ClassVar[tuple[str, ...]] = ("m", "v")
 
     beta_1: float
     beta_2: float

@@ -56,6 +56,8 @@ class RMSprop(Optimizer):
     array([0.    , 2.9999])
     """
 
+    fading: ClassVar[tuple[str, ...]] = ("v", "a", "b")
+
     def __init__(
         self,
         learning_rate: float | Schedule = 1e-2,
@@ -198,6 +200,7 @@ class Adadelta(Optimizer):
     """
 
     slots = ("s", "d")
+    fading: ClassVar[tuple[str, ...]] = ("s", "d")
     scratch: ClassVar[tuple[str, ...]] = ("u",)
 
     def __init__(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from densenet._types import Array
@@ -48,6 +50,8 @@ class SGD(Optimizer):
     >>> w
     array([0.9, 2.1])
     """
+
+    fading: ClassVar[tuple[str, ...]] = ("v",)
 
     def __init__(
         self,
