@@ -1,0 +1,117 @@
+"""What an optimizer's update costs: Adam's NumPy lines beside its compiled kernel, and dead neurons with and without sweep.
+
+In training: whole epochs of `fit` with plain gradient descent, with Adam's NumPy lines, and with the kernel that the
+extra ``[fast]`` brings; what Adam takes beyond gradient descent is the update, with caches as a step leaves them.
+
+Dead neurons: steps of an optimizer alone, after thousands of steps in which every sixteenth column of a matrix had no
+gradient. Its running means have faded to numbers below the smallest normal float by then, unless they are swept to 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import _common as common
+import numpy as np
+from step import steps_for
+
+import densenet as dn
+from densenet._blas import one_pool
+from densenet.optimizers.compiled import adam_kernel
+
+CELLS = (*common.CELLS[2:6], ((1000, 1500, 7), 128))
+FADED = 2000
+"""Steps after which what has no gradient has faded."""
+
+
+def optimizers() -> dict[str, Callable[[], Any]]:
+    """SGD and Adam, each way that there is here."""
+
+    def lines() -> Any:
+        made = dn.Adam(1e-3)
+        made.kernel = lambda size, dtype: None  # type: ignore[method-assign]
+        return made
+
+    found: dict[str, Callable[[], Any]] = {"SGD": lambda: dn.SGD(0.01), "Adam, NumPy": lines}
+    if adam_kernel(np.dtype("f")) is not None:
+        found["Adam, compiled"] = lambda: dn.Adam(1e-3)
+    return found
+
+
+def epochs(widths: tuple[int, ...], batch: int, optimizer: Any, steps: int) -> Callable[[], None]:
+    """An epoch of `fit`."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((steps * batch, widths[0]), dtype=np.float32)
+    y = rng.integers(0, widths[-1], len(x))
+    trainer = dn.Trainer(dn.mlp(widths, activation="relu", seed=0), dn.SoftmaxCrossEntropy(), optimizer)
+    return lambda: trainer.fit(x, y, epochs=1, batch_size=batch, seed=0, progress=False) and None
+
+
+def dead_neurons(optimizer: Any, rows: int, columns: int, swept: bool, steps: int) -> Callable[[], None]:
+    """Steps of an optimizer whose every sixteenth column has had no gradient for long."""
+    if not swept:
+        optimizer.fading = ()
+    rng = np.random.default_rng(0)
+    p, g = rng.standard_normal((2, rows * columns), dtype=np.float32)
+    optimizer.step(p, g)
+    g.reshape(rows, columns)[:, ::16] = 0
+    for _ in range(FADED):
+        optimizer.step(p, g)
+
+    def run() -> None:
+        with one_pool():
+            for _ in range(steps):
+                optimizer.step(p, g)
+
+    return run
+
+
+def main() -> None:
+    """Measure, and print ratios."""
+    args = common.parser(__doc__).parse_args()
+    rounds = args.rounds or (2 if args.smoke else 9)
+    rows: list[tuple[Any, ...]] = []
+    results: list[dict[str, Any]] = []
+
+    def record(what: str, slow: str, fast: str, times: dict[str, list[float]], count: int, less: str | None) -> None:
+        micro = {name: 1e6 * common.spread(seconds)[1] / count for name, seconds in times.items()}
+        low, middle, high = common.spread(common.ratios(times, slow, fast))
+        update = {name: micro[name] - (micro[less] if less else 0) for name in (slow, fast)}
+        rows.append((what, slow, fast, *(round(update[n], 1) for n in (slow, fast)), round(middle, 3)))
+        results.append(
+            {
+                "what": what,
+                "slower": slow,
+                "faster": fast,
+                "microseconds": micro,
+                "of the update": update,
+                "ratio": middle,
+                "lower quartile": low,
+                "upper quartile": high,
+                "rounds": rounds,
+            }
+        )
+
+    for widths, batch in CELLS[:1] if args.smoke else CELLS:
+        steps, net = steps_for(widths, batch, args.smoke), common.net_name(widths, batch)
+        calls = {name: epochs(widths, batch, make(), steps) for name, make in optimizers().items()}
+        times = common.interleave(calls, rounds, say=net)
+        if "Adam, compiled" in times:
+            record(f"a step of {net}", "Adam, NumPy", "Adam, compiled", times, steps, "SGD")
+        record(f"a step of {net}", "Adam, NumPy", "SGD", times, steps, None)
+    count = 2 if args.smoke else 100
+    for name, make in optimizers().items():
+        shown = "SGD, momentum" if name == "SGD" else name
+        calls = {
+            way: dead_neurons(dn.SGD(0.01, momentum=0.9) if name == "SGD" else make(), 784, 128, way == "swept", count)
+            for way in ("swept", "unswept")
+        }
+        times = common.interleave(calls, rounds, say=shown)
+        record(f"{shown}, dead neurons", "unswept", "swept", times, count, None)
+    head = ("what", "slower", "faster", "us slower", "us faster", "ratio")
+    common.save(args.out, "updates", results, head, rows)
+
+
+if __name__ == "__main__":
+    main()
