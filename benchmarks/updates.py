@@ -1,4 +1,4 @@
-"""What an optimizer's update costs: Adam's NumPy lines beside its compiled kernel, and dead neurons with and without sweep.
+"""What an update costs: Adam's NumPy lines beside its compiled kernel, and dead neurons with and without the sweep.
 
 In training: whole epochs of `fit` with plain gradient descent, with Adam's NumPy lines, and with the kernel that the
 extra ``[fast]`` brings; what Adam takes beyond gradient descent is the update, with caches as a step leaves them.

@@ -187,7 +187,7 @@ class Sequential:
     def run_backward(self, delta: Array) -> None:
         """The backward pass that training needs: fills `grads`, may overwrite delta, leaves dE/dx out."""
         for backward in self._backwards:
-            delta = backward(delta)
+            delta = backward(delta)  # D_(l-1) = (df_l/dX)^T D_l
         if self._backward_first is not None:
             self._backward_first(delta)
 

@@ -129,6 +129,15 @@ def test_dead_units():
     assert "LeakyReLU" in finding.remedy
 
 
+def test_layers_with_the_same_illness_share_a_finding():
+    model = dn.mlp([64, 20, 20, 10], seed=0)
+    for layer, dead in ((model.layers[0], 8), (model.layers[2], 10)):
+        layer.b = np.where(np.arange(20) < dead, -100.0, 10.0)
+    finding = only(dn.examine(model, CROSS_ENTROPY, X, Y))
+    assert (finding.illness, finding.where) == ("dead units", "ReLU 1, ReLU 2")
+    assert "Of their units, 40% in ReLU 1, 50% in ReLU 2 have slope 0" in finding.evidence
+
+
 def test_saturation():
     model = dn.mlp([64, 32, 10], activation="tanh", seed=0)
     model.layers[0].W *= 30

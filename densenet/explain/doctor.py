@@ -51,7 +51,7 @@ class Finding:
         "dead units", "saturation", "vanishing gradients", "exploding gradients", "rate too high", "rate too low",
         "unscaled inputs", "suspicious labels" or "numbers that are not finite".
     where : str
-        The layer, or what else it is about.
+        The layer or layers, or what else it is about.
     evidence, cause, remedy : str
     indices : tuple of int
         The rows or columns it is about, worst first; none for layers.
@@ -393,34 +393,43 @@ def _not_finite(layers: list[LayerSignals]) -> list[Finding]:
 
 
 def _dead(layers: list[LayerSignals]) -> list[Finding]:
-    return [
-        Finding(
-            "dead units",
-            layer.name,
-            f"{layer.dead:.0%} of its units have slope 0 for every sample, so that no gradient passes them.",
-            "Their inputs are far below 0 for all data: a step that was too large, large negative biases, or inputs "
-            "that are not scaled.",
-            'Lower the learning rate, start with kernel_initializer="he_normal" and zero biases, put BatchNorm before '
-            "the activation, or use LeakyReLU, whose slope is never 0.",
-        )
-        for layer in layers
-        if layer.dead > _DEAD and math.isnan(layer.saturated)  # a flat S-shaped function is saturated, not dead
-    ]
+    return _of_layers(
+        "dead units",
+        # a flat S-shaped function is saturated, not dead
+        {layer.name: layer.dead for layer in layers if layer.dead > _DEAD and math.isnan(layer.saturated)},
+        "units",
+        "have slope 0 for every sample, so that no gradient passes them.",
+        "Their inputs are far below 0 for all data: a step that was too large, large negative biases, or inputs "
+        "that are not scaled.",
+        'Lower the learning rate, start with kernel_initializer="he_normal" and zero biases, put BatchNorm before '
+        "the activation, or use LeakyReLU, whose slope is never 0.",
+    )
 
 
 def _saturated(layers: list[LayerSignals]) -> list[Finding]:
-    return [
-        Finding(
-            "saturation",
-            layer.name,
-            f"{layer.saturated:.0%} of its outputs lie where the slope is below 5 % of the steepest.",
-            "Its inputs are too large: large weights, or inputs that are not scaled.",
-            'Scale the inputs, start with smaller weights (kernel_initializer="glorot_uniform"), put BatchNorm before '
-            "the activation, or use ReLU.",
-        )
-        for layer in layers[:-1]  # an output that is sure of its answer is no illness
-        if layer.saturated > _SATURATED
-    ]
+    return _of_layers(
+        "saturation",
+        # the last layer is left out: an output that is sure of its answer is no illness
+        {layer.name: layer.saturated for layer in layers[:-1] if layer.saturated > _SATURATED},
+        "outputs",
+        "lie where the slope is below 5 % of the steepest.",
+        "The activation's inputs are too large: large weights, or inputs that are not scaled.",
+        'Scale the inputs, start with smaller weights (kernel_initializer="glorot_uniform"), put BatchNorm before '
+        "the activation, or use ReLU.",
+    )
+
+
+def _of_layers(
+    illness: str, shares: dict[str, float], what: str, have: str, cause: str, remedy: str
+) -> list[Finding]:
+    """One finding for all layers with the same illness, with the share of each."""
+    if not shares:
+        return []
+    if len(shares) == 1:
+        evidence = f"{next(iter(shares.values())):.0%} of its {what} {have}"
+    else:
+        evidence = f"Of their {what}, {', '.join(f'{s:.0%} in {name}' for name, s in shares.items())} {have}"
+    return [Finding(illness, ", ".join(shares), evidence, cause, remedy)]
 
 
 def _fading(layers: list[LayerSignals]) -> list[Finding]:

@@ -1,0 +1,33 @@
+"""What the README says of the code is so: its equations stand in the lines it links, and what it links is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EQUATIONS = re.findall(r"\| `([^`]+)` \| \[[^\]]+\]\(([^)#]+)#L(\d+)\)", README)
+
+
+def comment(line: str) -> str:
+    """The equation beside a statement, without the number of a step."""
+    return re.sub(r"^\d+\. ", "", line.rpartition("  # ")[2].strip())
+
+
+def test_there_are_equations():
+    assert len(EQUATIONS) >= 8
+
+
+@pytest.mark.parametrize(("equation", "path", "number"), EQUATIONS)
+def test_an_equation_stands_in_the_line_that_is_linked(equation, path, number):
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    there = [i for i, line in enumerate(lines, start=1) if "  # " in line and comment(line) == equation]
+    assert int(number) in there, f"{path}: {equation!r} stands in lines {there}, the README links {number}"
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README))))
+def test_what_is_linked_is_there(target):
+    assert (ROOT / target).exists()
