@@ -419,9 +419,7 @@ def _saturated(layers: list[LayerSignals]) -> list[Finding]:
     )
 
 
-def _of_layers(
-    illness: str, shares: dict[str, float], what: str, have: str, cause: str, remedy: str
-) -> list[Finding]:
+def _of_layers(illness: str, shares: dict[str, float], what: str, have: str, cause: str, remedy: str) -> list[Finding]:
     """One finding for all layers with the same illness, with the share of each."""
     if not shares:
         return []
