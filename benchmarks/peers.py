@@ -496,6 +496,7 @@ def main() -> int:
     names = list(CONTENDERS) if args.peers is None else ["densenet", *[p for p in args.peers if p != "densenet"]]
     left_out: dict[str, str] = {}
     workers: dict[str, Worker] = {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stopped is left behind
     try:
         for name in names:
             workers[name] = Worker(name, cores, args.patience)

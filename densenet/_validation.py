@@ -229,7 +229,7 @@ def check_finite(array: NDArray[Any], who: str, name: str, first_row: int = 0) -
     for start in range(0, len(array), rows):
         part = array[start : start + rows]
         with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(part.sum(dtype=np.float64 if part.dtype.itemsize <= 8 else None)):
+            if np.isfinite(part.sum()):  # NaN and infinity stay in a sum; a sum that overflows is looked at closely
                 continue
         bad = np.argwhere(~np.isfinite(part))
         if len(bad):

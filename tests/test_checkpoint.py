@@ -390,6 +390,24 @@ def test_another_blas_or_thread_count_gives_a_warning(checkpoint, monkeypatch):
         assert str(next(iter(other.values()))) in str(caught[0].message)
 
 
+def test_another_kind_of_update_gives_a_warning(tmp_path, monkeypatch):
+    pytest.importorskip("numba", reason="the kernel needs the extra [fast]")
+    x, y = np.zeros((4, 300), np.float32), np.zeros((4, 220), np.float32)
+
+    def trainer():
+        return dn.Trainer(dn.mlp([300, 220], seed=0), "mse", "adam")
+
+    first = trainer()
+    first.fit(x, y, epochs=1)
+    first.save_checkpoint(tmp_path / "one.npz")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer().fit(x, y, epochs=2, resume=tmp_path / "one.npz")
+    monkeypatch.setattr("densenet.optimizers.adam.adam_kernel", lambda dtype: None)
+    with pytest.warns(UserWarning, match="threads, a compiled update; this process has .*the last bits may differ"):
+        trainer().fit(x, y, epochs=2, resume=tmp_path / "one.npz")
+
+
 def test_a_checkpoint_is_a_model_too(checkpoint):
     trainer = new_trainer()
     trainer.fit(X, Y, seed=3, callbacks=callbacks(), **FIT)

@@ -40,7 +40,7 @@ def write_checkpoint(trainer: Trainer, path: str | os.PathLike[str], progress: d
         "optimizer_state": encoder.encode(trainer.optimizer.state_dict(), "optimizer"),
         "progress": encoder.encode(progress, "progress"),
         "gradients": encoder.encode(trainer.model.grads if progress and progress["gradients"] else None, "gradients"),
-        "environment": encoder.encode(_environment(), "environment"),
+        "environment": encoder.encode(_environment(trainer), "environment"),
     }
     write_file(path, Content("checkpoint", tree, encoder.arrays))
 
@@ -107,7 +107,7 @@ def read_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> Checkpoin
     _check_same("model", repr(model), repr(trainer.model))
     _check_same("loss", repr(model.loss), repr(trainer.loss))
     _check_same("optimizer", *_comparable(optimizer, trainer.optimizer))
-    _warn_of_other_place(made["environment"])
+    _warn_of_other_place(made["environment"], trainer)
     return Checkpoint(model, state, progress, made["gradients"])
 
 
@@ -190,28 +190,36 @@ def _comparable(kept: Optimizer, given: Any) -> tuple[str, str]:
     return text(kept), text(given)
 
 
-def _environment() -> dict[str, Any]:
+def _environment(trainer: Trainer) -> dict[str, Any]:
     """What the last bits of a result depend on."""
     package = sys.modules[__name__.partition(".")[0]]
     versions = {"densenet": package.__version__, "python": sys.version.split()[0], "numpy": np.__version__}
-    return versions | {"scipy": scipy.__version__, "blas": blas_description()}
+    return versions | {"scipy": scipy.__version__, "blas": blas_description(), "compiled": _is_compiled(trainer)}
 
 
-def _warn_of_other_place(kept: Any) -> None:
-    here = blas_description()
-    there = kept.get("blas") if isinstance(kept, dict) else None
+def _is_compiled(trainer: Trainer) -> bool:
+    """Whether the optimizer's update is a compiled kernel."""
+    params = trainer.model.params
+    return trainer.optimizer.kernel(params.size, params.dtype) is not None
+
+
+def _warn_of_other_place(kept: Any, trainer: Trainer) -> None:
+    kept = kept if isinstance(kept, dict) else {}
+    there = _shown(kept.get("blas"), kept.get("compiled", False))
+    here = _shown(blas_description(), _is_compiled(trainer))
     if there != here:
         warnings.warn(
-            f"the checkpoint was written with {_shown(there)}; this process has {_shown(here)}: the last bits may "
-            "differ from those of an unbroken run. densenet.threads(n) sets the number of threads.",
+            f"the checkpoint was written with {there}; this process has {here}: the last bits may differ from those of "
+            "an unbroken run. densenet.threads(n) sets the number of threads, the extra [fast] brings the kernel.",
             stacklevel=4,
         )
 
 
-def _shown(blas: Any) -> str:
+def _shown(blas: Any, compiled: bool) -> str:
     if not isinstance(blas, dict):
         return "an unknown BLAS"
-    return f"{blas.get('blas')} {blas.get('version')} ({blas.get('architecture')}), {blas.get('threads')} threads"
+    name = f"{blas.get('blas')} {blas.get('version')} ({blas.get('architecture')}), {blas.get('threads')} threads"
+    return name + (", a compiled update" if compiled else "")
 
 
 class ModelCheckpoint(Callback):
