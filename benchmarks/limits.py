@@ -1,6 +1,6 @@
 """A training step beside its own bare products, and where the rest of its time goes.
 
-`fit` trains whole epochs; the products alone are SciPy's gemm calls on arrays of the same shapes. The parts of the rest
+`fit` trains some epochs; the products alone are SciPy's gemm calls on arrays of the same shapes. The parts of the rest
 are the trainer's own calls, on its own arrays, each repeated by itself: gathering the mini-batch, the dense layers'
 bias, its gradient and their calls (forward and backward passes less activations and products), the activations both
 ways, the loss and its delta, the update. By itself each finds its arrays in the cache, which in a step it may not; what
@@ -11,20 +11,25 @@ Noise can make a small part negative: the numbers say so, and its bar is left ou
 Forward and backward passes are timed by themselves too. Each dense layer has one product forward and two backward,
 dE/dW and dE/dX, so that the whole backward pass costs about two forward passes; training leaves the first layer's
 dE/dX out, which makes it cheaper still.
+
+Where PyTorch is installed, the same products are timed by it as well, last of all: the part of a peer's lead that is
+its BLAS and not its framework.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import _common as common
 import numpy as np
-from step import products_alone, steps_for
+from step import EPOCHS, products_alone, steps_for
 
 import densenet as dn
-from densenet._blas import one_pool
+from densenet._blas import blas_description, one_pool
 from densenet.batches import ArrayBatches
 
 PARTS = ("products", "gather", "dense calls", "activations", "loss", "update", "loop and caches")
@@ -51,7 +56,7 @@ def parts_of_a_step(widths: tuple[int, ...], batch: int, optimizer: str, steps: 
     delta = loss.delta().copy()
 
     def fit() -> None:
-        trainer.fit(x, y, epochs=1, batch_size=batch, seed=0, progress=False)
+        trainer.fit(x, y, epochs=EPOCHS, batch_size=batch, seed=0, progress=False)
 
     def gather() -> None:
         for _ in source.epoch(batch, order):
@@ -100,6 +105,45 @@ def parts_of_a_step(widths: tuple[int, ...], batch: int, optimizer: str, steps: 
     return {name: in_one_pool(call) for name, call in calls.items()}
 
 
+def products_by_torch(widths: tuple[int, ...], batch: int, steps: int) -> Callable[[], None]:
+    """The products of `steps` steps, by PyTorch."""
+    import torch
+
+    torch.set_num_threads(blas_description()["threads"])
+    a, d = ([torch.randn(batch, width) for width in widths] for _ in range(2))
+    W = [torch.randn(m, n) for m, n in pairwise(widths)]
+    dW = [torch.empty_like(w) for w in W]
+
+    def run() -> None:
+        for i, w in enumerate(W):
+            torch.mm(a[i], w, out=a[i + 1])
+        for i in range(len(W) - 1, -1, -1):
+            torch.mm(a[i].T, d[i + 1], out=dW[i])
+            if i:
+                torch.mm(d[i + 1], W[i].T, out=d[i])
+
+    def many() -> None:
+        with torch.inference_mode():
+            for _ in range(steps):
+                run()
+
+    return many
+
+
+def beside_torch(cells: Sequence[tuple[tuple[int, ...], int]], rounds: int, smoke: bool) -> list[dict[str, Any]]:
+    """PyTorch's products over ours; nothing where it is not installed."""
+    records = []
+    for widths, batch in cells if importlib.util.find_spec("torch") else ():
+        steps, net = max(steps_for(widths, batch, smoke) // 2, 4), common.net_name(widths, batch)
+        try:
+            calls = {"torch": products_by_torch(widths, batch, steps), "ours": products_alone(widths, batch, steps)}
+        except ImportError:
+            break
+        low, middle, high = common.spread(common.ratios(common.interleave(calls, rounds, say=net), "torch", "ours"))
+        records.append({"net": net, "torch over ours": middle, "lower quartile": low, "upper quartile": high})
+    return records
+
+
 def in_one_pool(call: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         with one_pool():
@@ -120,12 +164,14 @@ def main() -> None:
     args = common.parser(__doc__).parse_args()
     rounds = args.rounds or (2 if args.smoke else 7)
     results, rows, shown = [], [], []
-    for widths, batch in common.CELLS[1:3] if args.smoke else common.CELLS:
+    cells = common.CELLS[1:3] if args.smoke else common.CELLS
+    for widths, batch in cells:
         steps = max(steps_for(widths, batch, args.smoke) // 2, 4)
         for optimizer in ("SGD", "Adam"):
             net = common.net_name(widths, batch)
             calls = parts_of_a_step(widths, batch, optimizer, steps)
             times = common.interleave(calls, rounds, say=f"{net} {optimizer}")
+            times["fit"] = [seconds / EPOCHS for seconds in times["fit"]]
             micro = {name: 1e6 * common.spread(seconds)[1] / steps for name, seconds in times.items()}
             over = common.spread(common.ratios(times, "fit", "products"))
             passes = common.spread(common.ratios(times, "whole backward", "forward"))
@@ -148,7 +194,11 @@ def main() -> None:
             rows.append((net, optimizer, round(micro["fit"], 2), *ratios, *parts.values()))
             shown.append((net, optimizer, *(f"{v:.4g}" for v in (micro["fit"], *ratios, *parts.values()))))
     head = ("net, batch", "optimizer", "us/step", "over products", "backward/forward", "in training", *PARTS)
-    common.save(args.out, "limits", results, head, rows, picture(results), show=common.table(head, shown))
+    by_torch = beside_torch(cells, rounds, args.smoke)
+    found = {"steps": results, "products by torch": by_torch}
+    common.save(args.out, "limits", found, head, rows, picture(results), show=common.table(head, shown))
+    if by_torch:
+        print("\n" + common.table(("products", "torch's time over ours"), [tuple(r.values())[:2] for r in by_torch]))
 
 
 def picture(results: list[dict[str, Any]]) -> Any:

@@ -132,6 +132,7 @@ def test_dead_units():
 def test_layers_with_the_same_illness_share_a_finding():
     model = dn.mlp([64, 20, 20, 10], seed=0)
     for layer, dead in ((model.layers[0], 8), (model.layers[2], 10)):
+        layer.W *= 0.1
         layer.b = np.where(np.arange(20) < dead, -100.0, 10.0)
     finding = only(dn.examine(model, CROSS_ENTROPY, X, Y))
     assert (finding.illness, finding.where) == ("dead units", "ReLU 1, ReLU 2")
