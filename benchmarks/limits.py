@@ -19,9 +19,10 @@ its BLAS and not its framework.
 from __future__ import annotations
 
 import copy
-import importlib.util
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import _common as common
@@ -105,42 +106,50 @@ def parts_of_a_step(widths: tuple[int, ...], batch: int, optimizer: str, steps: 
     return {name: in_one_pool(call) for name, call in calls.items()}
 
 
-def products_by_torch(widths: tuple[int, ...], batch: int, steps: int) -> Callable[[], None]:
-    """The products of `steps` steps, by PyTorch."""
-    import torch
+TORCH = """
+import json, sys, time
+import torch
 
-    torch.set_num_threads(blas_description()["threads"])
-    a, d = ([torch.randn(batch, width) for width in widths] for _ in range(2))
-    W = [torch.randn(m, n) for m, n in pairwise(widths)]
-    dW = [torch.empty_like(w) for w in W]
+widths, batch, steps, rounds, threads = json.loads(sys.argv[1])
+torch.set_num_threads(threads)
+a, d = ([torch.randn(batch, width) for width in widths] for _ in range(2))
+W = [torch.randn(m, n) for m, n in zip(widths, widths[1:])]
+dW = [torch.empty_like(w) for w in W]
 
-    def run() -> None:
-        for i, w in enumerate(W):
-            torch.mm(a[i], w, out=a[i + 1])
-        for i in range(len(W) - 1, -1, -1):
-            torch.mm(a[i].T, d[i + 1], out=dW[i])
-            if i:
-                torch.mm(d[i + 1], W[i].T, out=d[i])
+def step():
+    for i, w in enumerate(W):
+        torch.mm(a[i], w, out=a[i + 1])
+    for i in range(len(W) - 1, -1, -1):
+        torch.mm(a[i].T, d[i + 1], out=dW[i])
+        if i:
+            torch.mm(d[i + 1], W[i].T, out=d[i])
 
-    def many() -> None:
-        with torch.inference_mode():
-            for _ in range(steps):
-                run()
-
-    return many
+seconds = []
+with torch.inference_mode():
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        for _ in range(steps):
+            step()
+        seconds.append(time.perf_counter() - began)
+print(json.dumps(seconds[1:]))
+"""
+"""The products of a step by PyTorch, in a process of its own: two pools of threads in one would wait for each other."""
 
 
 def beside_torch(cells: Sequence[tuple[tuple[int, ...], int]], rounds: int, smoke: bool) -> list[dict[str, Any]]:
-    """PyTorch's products over ours; nothing where it is not installed."""
-    records = []
-    for widths, batch in cells if importlib.util.find_spec("torch") else ():
+    """PyTorch's products over ours, as a quotient of medians; nothing where it is not installed."""
+    records: list[dict[str, Any]] = []
+    for widths, batch in cells:
         steps, net = max(steps_for(widths, batch, smoke) // 2, 4), common.net_name(widths, batch)
-        try:
-            calls = {"torch": products_by_torch(widths, batch, steps), "ours": products_alone(widths, batch, steps)}
-        except ImportError:
-            break
-        low, middle, high = common.spread(common.ratios(common.interleave(calls, rounds, say=net), "torch", "ours"))
-        records.append({"net": net, "torch over ours": middle, "lower quartile": low, "upper quartile": high})
+        common.progress(f"{net}: products by torch")
+        task = json.dumps([widths, batch, steps, rounds, blas_description()["threads"]])
+        child = subprocess.run([sys.executable, "-c", TORCH, task], capture_output=True, text=True, check=False)
+        if child.returncode:
+            return records
+        theirs = common.spread(json.loads(child.stdout))[1]
+        ours = common.spread(common.interleave({"ours": products_alone(widths, batch, steps)}, rounds)["ours"])[1]
+        micro = {"torch": 1e6 * theirs / steps, "ours": 1e6 * ours / steps}
+        records.append({"net": net, "torch over ours": theirs / ours, "microseconds": micro})
     return records
 
 

@@ -35,7 +35,7 @@ for i in range({rounds}):
         plots = [dn.LivePlot()] if way == "with" else []
         seconds[way].append(fit({epochs}, *plots))
         pictures += [plot.pictures for plot in plots]
-    last += [plot._next for plot in plots]
+        last += [plot._next for plot in plots]
 print(json.dumps({{"seconds": seconds, "pictures": pictures, "last": last, "first": first}}))
 """
 
@@ -60,7 +60,7 @@ def main() -> None:
         common.progress(f"{epochs} epochs")
         found = in_a_kernel(CELL.format(net=list(NET), rounds=rounds, epochs=epochs))
         low, middle, high = common.spread(common.ratios(found["seconds"], "with", "without"))
-        training = [s - last for s, last in zip(found["seconds"]["with"], found["last"], strict=True)]
+        training = [s - t for s, t in zip(found["seconds"]["with"], found["last"], strict=True)]
         during = common.spread(common.ratios(found["seconds"] | {"with": training}, "with", "without"))[1]
         seconds = common.spread(found["seconds"]["without"])[1]
         pictures = common.spread(found["pictures"])[1]
