@@ -310,17 +310,13 @@ _LATER = {
         Examination Finding GradCheck GradientDoctor LearningRates diagnose_gradients examine explain_step
         find_learning_rate gradcheck route sensitivity
     """.split(),
-    "persistence": """
-        CheckpointError ModelCheckpoint from_sklearn from_torch load register to_onnx to_torch
-    """.split(),
+    "persistence": "CheckpointError ModelCheckpoint from_sklearn from_torch load register to_onnx to_torch".split(),
     "second_order": """
         LBFGS BayesianRegularization ConjugateGradient FullBatchSolver LevenbergMarquardt Uncertainty
         gauss_newton_product hessian_product jacobian jacobian_product jacobian_transpose_product
         per_sample_gradient_norms per_sample_gradients uncertainty
     """.split(),
-    "tables": """
-        Table TablePreparation
-    """.split(),
+    "tables": ["Table", "TablePreparation"],
     "plots": ["LivePlot"],
 }
 """Names by the module that brings them when they are first asked for: not every run explains or saves."""

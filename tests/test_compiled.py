@@ -72,6 +72,19 @@ def test_what_the_kernel_is_not_for():
     assert short._kernel is None
 
 
+def test_gradients_that_are_read_only_or_strided_are_taken():
+    g = np.random.default_rng(0).normal(size=2 * N)
+    frozen = g[::2].copy()
+    frozen.flags.writeable = False
+    ends = []
+    for grads in (g[::2].copy(), frozen, g[::2]):
+        p = np.zeros(N)
+        dn.Adam(0.01).step(p, grads)
+        ends.append(p)
+    assert np.abs(ends[0] - ends[1]).max() < 1e-15
+    assert np.abs(ends[0] - ends[2]).max() < 1e-15
+
+
 def test_without_numba_the_lines_do_it(monkeypatch):
     compiled.adam_kernel.cache_clear()
     monkeypatch.setitem(sys.modules, "numba", None)

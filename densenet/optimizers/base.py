@@ -280,7 +280,7 @@ class Optimizer(ABC):
         blas = products(params.dtype)
         self._dtype, self._scalars = params.dtype, {}
         self._axpy, self._add_scaled, self._mix = blas.axpy, blas.add_scaled, blas.mix
-        self._kernel = self.kernel(params.size, params.dtype)
+        self._kernel = self.kernel(params.size, params.dtype) if grads.flags.carray else None
         whole = not self.slots and not self.weight_decay
         length = params.size if whole else min(params.size, CHUNK_BYTES // params.itemsize)
         work, shrunk, *scratch = (np.empty(length, params.dtype) for _ in range(2 + len(self.scratch)))
