@@ -205,6 +205,40 @@ def test_long_vectors_are_worked_in_parts(name):
     assert_allclose(whole, pieces, rtol=1e-13)
 
 
+FADING = {
+    "adam": lambda: dn.Adam(0.01),
+    "adamax": lambda: dn.Adamax(0.01),
+    "momentum": lambda: dn.SGD(0.01, momentum=0.9),
+    "rmsprop": lambda: dn.RMSprop(0.01, centered=True, momentum=0.9),
+    "adadelta": lambda: dn.Adadelta(0.01),
+    "lion": lambda: dn.Lion(0.01, beta_2=0.9),
+}
+
+
+@pytest.mark.parametrize("rule", FADING)
+def test_what_has_faded_does_not_stay_below_the_smallest_normal_number(rule):
+    optimizer, plain = FADING[rule](), FADING[rule]()
+    plain.fading = ()
+    ends, states = [], []
+    for each in (optimizer, plain):
+        rng = np.random.default_rng(0)
+        p = rng.normal(size=64).astype(np.float32)
+        for step in range(1500):
+            g = rng.normal(size=64).astype(np.float32)
+            g[::4] *= step < 5  # dead from then on
+            each.step(p, g)
+        ends.append(p)
+        states.append(each.state_dict())
+    tiny = np.finfo(np.float32).tiny
+    for name in set(optimizer.fading) & set(states[0]):
+        sizes = np.abs(states[0][name])
+        assert not ((sizes > 0) & (sizes < tiny)).any(), name
+        if rule == "lion":
+            assert_array_equal(np.sign(states[0][name]), np.sign(states[1][name]))
+    assert any((((s := np.abs(states[1][name])) > 0) & (s < tiny)).any() for name in plain.slots)  # it would have
+    assert_allclose(ends[0], ends[1], rtol=1e-6)
+
+
 # -- state ---------------------------------------------------------------------------------------------------------
 
 

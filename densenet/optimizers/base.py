@@ -250,9 +250,23 @@ class Optimizer(ABC):
         floor = self._scalar("floor", 1e8 * float(np.finfo(self._dtype).tiny))
         for part in self._parts:
             for vector in (part.vectors[name] for name in self.fading if name in part.vectors):
-                np.abs(vector, out=part.work)
-                np.greater_equal(part.work, floor, out=part.work)
-                np.multiply(vector, part.work, out=vector)  # 0 where it was below the floor
+                self.sweep(vector, floor, part.work)
+
+    def sweep(self, vector: Array, floor: Array, work: Array) -> None:
+        """Bring what has faded in a kept vector out of the range of the smallest floats: here, to 0.
+
+        Parameters
+        ----------
+        vector : ndarray
+            Part of a vector named in `fading`.
+        floor : ndarray ()
+            What is below it in size has faded.
+        work : ndarray
+            Scratch of the same size.
+        """
+        np.abs(vector, out=work)
+        np.greater_equal(work, floor, out=work)
+        np.multiply(vector, work, out=vector)  # 0 where it was below the floor
 
     def _shrink(self, p: Array, shrunk: Array, rate: Array | None, decay: Array | None, alpha: float) -> None:
         np.copyto(shrunk, p)

@@ -48,6 +48,7 @@ class Lion(Optimizer):
     """
 
     slots = ("m",)
+    fading: ClassVar[tuple[str, ...]] = ("m",)
     decoupled: ClassVar[bool] = True
 
     def __init__(
@@ -68,6 +69,10 @@ class Lion(Optimizer):
         np.sign(work, out=work)  # u = sign(beta_1 m + (1 - beta_1) g)
         self._mix(g, m, 1 - self.beta_2, self.beta_2)  # m <- beta_2 m + (1 - beta_2) g
         return work, alpha
+
+    def sweep(self, vector: Array, floor: Array, work: Array) -> None:
+        faded = (np.abs(vector, out=work) < floor) & (work > 0)
+        vector[faded] = np.copysign(floor, vector[faded])  # its sign counts, however small it is
 
 
 class Rprop(Optimizer):
