@@ -49,6 +49,7 @@ class Lion(Optimizer):
 
     slots = ("m",)
     fading: ClassVar[tuple[str, ...]] = ("m",)
+    scratch: ClassVar[tuple[str, ...]] = ("u",)
     decoupled: ClassVar[bool] = True
 
     def __init__(
@@ -63,12 +64,12 @@ class Lion(Optimizer):
         self.weight_decay = nonnegative(weight_decay, "Lion", "weight_decay")
 
     def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
-        m = vectors["m"]
+        m, u = vectors["m"], vectors["u"]
         np.multiply(m, self._scalar("beta_1", self.beta_1), out=work)
         self._add_scaled(g, work, 1 - self.beta_1)
-        np.sign(work, out=work)  # u = sign(beta_1 m + (1 - beta_1) g)
+        np.sign(work, out=u)  # u = sign(beta_1 m + (1 - beta_1) g); in place it takes five times as long
         self._mix(g, m, 1 - self.beta_2, self.beta_2)  # m <- beta_2 m + (1 - beta_2) g
-        return work, alpha
+        return u, alpha
 
     def sweep(self, vector: Array, floor: Array, work: Array) -> None:
         faded = (np.abs(vector, out=work) < floor) & (work > 0)
