@@ -44,7 +44,7 @@ class Products(NamedTuple):
     gemv: Any
     """Likewise, for a matrix and a vector"""
     axpy: Any
-    """axpy(a, out, None, c): likewise, for vectors"""
+    """axpy(a, out, None, c): what `add_scaled` calls, for the one place where every step of a tiny network passes"""
 
 
 def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any, dtype: Any) -> Products:

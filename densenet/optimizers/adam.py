@@ -43,9 +43,6 @@ class _Moments(Optimizer):
         self._q = math.sqrt(self._bias_2)
         self._eps_q = self._scalar("eps q", self.eps * self._q)
 
-    def _mean(self, g: Array, m: Array) -> None:
-        self._mix(g, m, 1 - self.beta_1, self.beta_1)  # m <- beta_1 m + (1 - beta_1) g
-
     def _mean_square(self, g: Array, v: Array, work: Array) -> None:
         np.multiply(g, g, out=work)
         self._mix(work, v, 1 - self.beta_2, self.beta_2)  # v <- beta_2 v + (1 - beta_2) g^2
@@ -67,7 +64,7 @@ class _Adam(_Moments):
 
     def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
         m, v = vectors["m"], vectors["v"]
-        self._mean(g, m)  # m <- beta_1 m + (1 - beta_1) g
+        self._mix(g, m, 1 - self.beta_1, self.beta_1)  # m <- beta_1 m + (1 - beta_1) g
         self._mean_square(g, v, work)  # v <- beta_2 v + (1 - beta_2) g^2
         if self.amsgrad:
             v = np.maximum(vectors["largest"], v, out=vectors["largest"])
@@ -162,6 +159,10 @@ class AdamW(_Adam):
     ValueError
         If an argument is out of range.
 
+    Notes
+    -----
+    Long vectors are moved by the same compiled kernel as `Adam`'s, where it is installed.
+
     References
     ----------
     .. [1] Loshchilov and Hutter, "Decoupled weight decay regularization" (2019), algorithm 2.
@@ -242,7 +243,7 @@ class Adamax(_Moments):
 
     def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
         m, s = vectors["m"], vectors["s"]
-        self._mean(g, m)  # m <- beta_1 m + (1 - beta_1) g
+        self._mix(g, m, 1 - self.beta_1, self.beta_1)  # m <- beta_1 m + (1 - beta_1) g
         np.abs(g, out=work)
         np.add(work, self._scalar("eps", self.eps), out=work)
         np.multiply(s, self._scalar("beta_2", self.beta_2), out=s)
@@ -320,7 +321,7 @@ class NAdam(_Moments):
 
     def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
         m, v, ahead = vectors["m"], vectors["v"], vectors["ahead"]
-        self._mean(g, m)  # m <- beta_1 m + (1 - beta_1) g
+        self._mix(g, m, 1 - self.beta_1, self.beta_1)  # m <- beta_1 m + (1 - beta_1) g
         self._mean_square(g, v, work)  # v <- beta_2 v + (1 - beta_2) g^2
         np.multiply(g, self._scalar("of g", self._of_g), out=ahead)
         self._add_scaled(m, ahead, self._of_m)  # (1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m
@@ -378,7 +379,7 @@ class RAdam(_Moments):
 
     def direction(self, g: Array, work: Array, vectors: dict[str, Array], alpha: float) -> tuple[Array, float]:
         m, v = vectors["m"], vectors["v"]
-        self._mean(g, m)  # m <- beta_1 m + (1 - beta_1) g
+        self._mix(g, m, 1 - self.beta_1, self.beta_1)  # m <- beta_1 m + (1 - beta_1) g
         self._mean_square(g, v, work)  # v <- beta_2 v + (1 - beta_2) g^2
         rho = 2 / (1 - self.beta_2) - 1
         rho_t = rho - 2 * self.steps * self.beta_2**self.steps / self._bias_2

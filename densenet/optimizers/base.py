@@ -194,6 +194,12 @@ class Optimizer(ABC):
         size : int
             Of the whole vector.
         dtype : dtype
+
+        Returns
+        -------
+        callable or None
+            It moves p (and the kept vectors) in place. It is asked for when vectors are met, and taken for parts
+            without rate factors.
         """
         return None
 
