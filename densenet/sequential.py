@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import html
 import math
+import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from densenet._memory import Buffers
 from densenet._types import Array
 from densenet._validation import as_generator, as_matrix, as_numbers, cast, check_finite, check_matrix, positive_int
 from densenet.layers.activations import activation as activation_layer
-from densenet.layers.base import Layer, chain_input, chain_width, check_layers, copy_into
+from densenet.layers.base import Layer, chain_input, chain_width, check_layers, copy_into, every_layer
 from densenet.layers.dense import Dense
 from densenet.layers.noise import Dropout
 from densenet.layers.normalization import BatchNorm
@@ -48,6 +49,8 @@ class Sequential:
     seed : int, numpy.random.Generator or None, default None
         Sets the initial weights and the draws of noise layers.
     dtype : {"float32", "float64"}, default "float32"
+
+    ``len(model)``, ``model[i]`` and iteration go over `layers`; `every_layer` has those inside containers too.
 
     Attributes
     ----------
@@ -91,11 +94,11 @@ class Sequential:
         if not self.layers:
             raise ValueError("Sequential expects at least one layer, got an empty list.")
         self.dtype = _dtype(dtype)
-        every = [layer for top in self.layers for layer in top.walk()]
+        every = every_layer(self.layers)
         for i, layer in enumerate(every):
             if any(layer is other for other in every[:i]):
                 raise ValueError(f"{layer!r} stands twice in the model: it belongs to one place. Make a second one.")
-            if layer.__dict__.get("_owned"):
+            if layer.owned:
                 raise ValueError(f"{layer!r} belongs to another model: make a new layer, or copy.deepcopy the model.")
         chain_width(self.layers, None, "Sequential")
         rng = as_generator(seed, "Sequential")
@@ -104,19 +107,18 @@ class Sequential:
             layer.reset_state(self.dtype)
             layer.initialize(rng)
             if layer.draws:
-                layer._rng = rng.spawn(1)[0]
+                layer.generator = rng.spawn(1)[0]
 
     def _connect(self, params: Array) -> None:
         """Make every layer's arrays views of the flat vectors, and the chain of bound methods that training runs."""
         self._params, self._grads = params, np.zeros(params.size, params.dtype)
-        self._every = [layer for top in self.layers for layer in top.walk()]
+        self._every = every_layer(self.layers)
         self._marks: Marks | None = None
         offset = 0
         for layer in self._every:
             end = offset + layer.n_params
             layer.bind(params[offset:end], self._grads[offset:end])
-            layer._marks_changed = self._forget_marks
-            layer.__dict__["_owned"] = True
+            layer.join(self.forget_marks)
             offset = end
         self.n_in = chain_input(self.layers)
         self.n_out = chain_width(self.layers, self.n_in, "Sequential")
@@ -173,8 +175,37 @@ class Sequential:
             )
         return self._marks
 
-    def _forget_marks(self) -> None:
+    def forget_marks(self) -> None:
+        """Read the layers' marks anew at the next use; layers call it when theirs change."""
         self._marks = None
+
+    # -- the layers --------------------------------------------------------------------------------------------
+
+    @property
+    def every_layer(self) -> tuple[Layer, ...]:
+        """Every layer, depth-first in order of construction, a container before the layers inside it."""
+        return self._every
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i: int) -> Layer:
+        return self.layers[operator.index(i)]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    @property
+    def penalised(self) -> bool:
+        """Whether a layer adds a penalty to the error, so that `penalty` can be anything but 0."""
+        return bool(self._penalised)
+
+    @property
+    def constrained(self) -> bool:
+        """Whether `constrain` does anything."""
+        return bool(self._constrained)
+
+    _forget_marks = forget_marks
 
     # -- inside the training loop: working buffers, no checks --------------------------------------------------
 
@@ -345,7 +376,7 @@ class Sequential:
         state = copy.deepcopy(self.__getstate__())
         made = Sequential.__new__(Sequential)
         made.__setstate__(state | {"dtype": _dtype(dtype), "params": state["params"].astype(dtype)})
-        for layer in made._every:
+        for layer in made.every_layer:
             for name in layer.state_names:
                 setattr(layer, name, getattr(layer, name).astype(dtype))
         return made

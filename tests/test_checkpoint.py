@@ -63,7 +63,7 @@ def everything(trainer, history):
     for layer in (inner for top in trainer.model.layers for inner in top.walk()):
         state += layer.state.values()
     kept = trainer.optimizer.state_dict()
-    noise = [layer._rng.bit_generator.state for top in trainer.model.layers for layer in top.walk() if layer.draws]
+    noise = [layer.generator.bit_generator.state for layer in trainer.model.every_layer if layer.draws]
     kept = {name: value.tobytes() if isinstance(value, np.ndarray) else repr(value) for name, value in kept.items()}
     return figures, history.stopped, [array.tobytes() for array in state], kept, noise
 

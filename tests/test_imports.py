@@ -25,6 +25,7 @@ RANKS = {
     "tables": 1,
     "layers": 2,
     "sequential": 3,
+    "gradient": 3,
     "history": 4,
     "callbacks": 4,
     "progress": 4,

@@ -19,7 +19,7 @@ dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 def make(name, amount, seed=0):
     layer = getattr(layers, name)(amount)
-    layer._rng = np.random.default_rng(seed)
+    layer.generator = np.random.default_rng(seed)
     return layer
 
 
@@ -117,14 +117,14 @@ def test_backward_is_the_derivative_of_the_drawn_function(name, amount, shape):
 def test_replay_is_the_last_training_pass(name, amount, dtype):
     layer, x = make(name, amount), numbers((7, 5)).astype(dtype)
     y = layer.forward(x).copy()
-    state = copy.deepcopy(layer._rng.bit_generator.state)
+    state = copy.deepcopy(layer.generator.bit_generator.state)
     layer.forward(x[:3], training=False)
     layer.infer(2 * x)
     again = layer.replay(x)
     assert_array_equal(again, y)
     assert again.dtype == dtype
     assert not np.shares_memory(again, layer.replay(x))
-    assert layer._rng.bit_generator.state == state
+    assert layer.generator.bit_generator.state == state
     y = layer.forward(x[:4]).copy()
     assert_array_equal(layer.replay(x[:4]), y)
 
@@ -151,10 +151,10 @@ def test_replay_needs_a_training_pass_of_that_shape(name, amount):
 def test_without_training_nothing_happens(name, amount):
     layer, x, delta = make(name, amount), numbers((7, 5)), numbers((7, 5), seed=1)
     layer.forward(x)
-    state = copy.deepcopy(layer._rng.bit_generator.state)
+    state = copy.deepcopy(layer.generator.bit_generator.state)
     assert_array_equal(layer.forward(x, training=False), x)
     assert_array_equal(layer.backward(delta.copy()), delta)
-    assert layer._rng.bit_generator.state == state
+    assert layer.generator.bit_generator.state == state
 
 
 @every
@@ -176,12 +176,12 @@ def test_infer_copies_and_leaves_no_trace(name, amount):
 @pytest.mark.parametrize("name", [name for name, _ in CASES])
 def test_an_amount_of_0_is_the_identity(name):
     layer, x = make(name, 0), numbers((7, 5))
-    state = copy.deepcopy(layer._rng.bit_generator.state)
+    state = copy.deepcopy(layer.generator.bit_generator.state)
     assert_array_equal(layer.forward(x), x)
     assert_array_equal(layer.backward(2 * x), 2 * x)
     assert_array_equal(layer.replay(x), x)
     assert not np.shares_memory(layer.replay(x), x)
-    assert layer._rng.bit_generator.state == state
+    assert layer.generator.bit_generator.state == state
 
 
 # -- the contract of a layer ---------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def whole(model):
     every = [layer for top in model.layers for layer in top.walk()]
     arrays = [model.params, *(array for layer in every for array in layer.state.values())]
     marks = [{} if layer.children else layer.marks for layer in every]
-    noise = [layer._rng.bit_generator.state for layer in every if layer.draws]
+    noise = [layer.generator.bit_generator.state for layer in every if layer.draws]
     return repr(model), [(a.dtype, a.tobytes()) for a in arrays], marks, noise
 
 

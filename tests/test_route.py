@@ -683,7 +683,7 @@ def test_explaining_changes_nothing_and_training_goes_on_bit_for_bit():
             route(model, trainer.loss, x[:5], y[:5], layer=1, source=1, target=1, sample=None)
         model.backward(trainer.loss.backward())
         state = [a.copy() for top in model.layers for layer in top.walk() for a in layer.state.values()]
-        random = [layer._rng.bit_generator.state for layer in model.layers if layer._rng is not None]
+        random = [layer.generator.bit_generator.state for layer in model.layers if layer.generator is not None]
         results.append((model.params.copy(), model.grads.copy(), state, random))
     for plain, other in zip(results[0][:2], results[1][:2], strict=True):
         assert_array_equal(plain, other)

@@ -470,3 +470,50 @@ def test_a_container_marks_the_layers_that_have_the_parameter():
     assert second.marks["W"].trainable
     with pytest.raises(ValueError, match="holds no layer with a parameter 'gamma'"):
         block.freeze("gamma")
+
+
+# -- the model's layers --------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_a_sequence_of_its_layers():
+    model = everything()
+    assert len(model) == len(model.layers)
+    assert [model[i] for i in range(len(model))] == list(model) == list(model.layers)
+    assert model[-1] is model.layers[-1]
+    with pytest.raises(IndexError):
+        model[len(model)]
+    with pytest.raises(TypeError):
+        model[0:1]
+
+
+def test_every_layer_has_containers_before_what_is_inside():
+    inner = dn.Dense(2, 2)
+    around = dn.Residual([inner])
+    first, branch = dn.Dense(2, 2), dn.Tanh()
+    split = dn.Concatenate([[], [branch]])
+    assert dn.Sequential([first, around, split]).every_layer == (first, around, inner, split, branch)
+
+
+def test_whether_a_model_is_penalised_or_constrained():
+    plain, inside = dn.mlp([2, 1]), dn.Sequential([dn.Residual([dn.Dense(2, 2, kernel_l2=0.1, max_norm=1.0)])])
+    assert (plain.penalised, plain.constrained) == (False, False)
+    assert (inside.penalised, inside.constrained) == (True, True)
+
+
+def test_a_layer_pickled_by_an_earlier_version_keeps_its_generator():
+    generator = np.random.default_rng(3)
+    layer = dn.Dropout.__new__(dn.Dropout)
+    layer.__setstate__({"rate": 0.5, "_rng": generator})
+    assert layer.generator is generator
+    assert pickle.loads(pickle.dumps(layer)).generator.random() == np.random.default_rng(3).random()
+
+
+def test_layers_say_what_they_give():
+    given = {"Softmax": "probabilities", "Sigmoid": "probabilities", "HardSigmoid": "probabilities"}
+    given |= {"Gaussian": "probabilities", "LogSoftmax": "log-probabilities"}
+    for cls in vars(dn.layers).values():
+        if isinstance(cls, type) and issubclass(cls, dn.Layer):
+            assert cls.gives == given.get(cls.__name__, "values"), cls
+    assert dn.Concatenate([[dn.Sigmoid()], [dn.Tanh(), dn.Sigmoid()]]).gives == "probabilities"
+    assert dn.Concatenate([[dn.Sigmoid()], []]).gives == "values"
+    assert dn.Residual([dn.Sigmoid()]).gives == "values"

@@ -18,6 +18,7 @@ from densenet._blas import products
 from densenet._types import Array
 from densenet.batches import Batch, StreamBatches
 from densenet.callbacks import Callback, Run, state_arrays
+from densenet.gradient import error_and_gradient
 from densenet.losses import PoissonNLL, SigmoidCrossEntropy
 from densenet.optimizers.adam import Adam
 from densenet.optimizers.base import Optimizer
@@ -330,10 +331,9 @@ def minimise(estimator: Any, settings: Any, x: Any, y: Array, weight: Array | No
     penalty = Penalty(model, settings.alpha)
     done = 0
 
-    def error_and_gradient(parameters: Array) -> tuple[float, Array]:
+    def at_point(parameters: Array) -> tuple[float, Array]:
         model.params[...] = parameters
-        error = loss.error(model.run_forward(x), y, weight)
-        model.run_backward(loss.delta())
+        error = error_and_gradient(model, loss, x, y, weight)
         return error * error_scale + penalty.add(loss.total_weight), model.grads.astype(np.float64)
 
     def say(intermediate_result: Any) -> None:
@@ -343,7 +343,7 @@ def minimise(estimator: Any, settings: Any, x: Any, y: Array, weight: Array | No
 
     with np.errstate(over="ignore", invalid="ignore"):
         result = minimize(
-            error_and_gradient,
+            at_point,
             model.params.astype(np.float64),
             jac=True,
             method="L-BFGS-B",

@@ -233,7 +233,7 @@ def _split(model: Sequential, flat: Array) -> tuple[Gradients, Gradients]:
             f"diagnose_gradients expects a flat vector of {model.params.size} entries, like params, got {flat.size}."
         )
     check_finite(flat, "diagnose_gradients", "gradients")
-    every: Sequence[Layer] = [inner for top in model.layers for inner in top.walk()]
+    every: Sequence[Layer] = model.every_layer
     as_is: Gradients = []
     transposed: Gradients = []
     at = 0

@@ -22,6 +22,7 @@ from densenet._validation import as_matrix, check_finite, positive_int
 from densenet.batches import Batch
 from densenet.callbacks import Callback, Run
 from densenet.explain.signals import LayerSignals, SignalRecord, layer_names, signals, update_ratios
+from densenet.gradient import error_and_gradient
 from densenet.layers.normalization import BatchNorm, LayerNorm
 from densenet.losses.base import Loss
 from densenet.optimizers.base import Optimizer
@@ -347,8 +348,7 @@ def _step(model: Sequential, loss: Loss, x: Array, target: Array, optimizer: Opt
     model, optimizer, loss = copy.deepcopy(model), copy.deepcopy(optimizer), copy.copy(loss)
     before = model.params.copy()
     with np.errstate(all="ignore"):
-        loss.error(model.run_forward(x), target)
-        model.run_backward(loss.delta())
+        error_and_gradient(model, loss, x, target)
         model.add_penalty_gradients()
         optimizer.step(model.params, model.grads, model.marks)
     names = [name for name in layer_names(model) if name.startswith("dense ")]

@@ -225,13 +225,12 @@ class _Error:
     ) -> None:
         self.model, self.loss, self.x, self.target, self.weight = model, loss, x, target, weight
         self.training = training
-        drawing = [layer for top in model.layers for layer in top.walk() if layer._rng is not None]
-        self.generators = [(layer, layer._rng.bit_generator.state) for layer in drawing if layer._rng is not None]
+        generators = [layer.generator for layer in model.every_layer if layer.generator is not None]
+        self.start = [(generator, generator.bit_generator.state) for generator in generators]
 
     def __call__(self) -> float:
-        for layer, state in self.generators:
-            if layer._rng is not None:
-                layer._rng.bit_generator.state = state
+        for generator, state in self.start:
+            generator.bit_generator.state = state
         prediction = self.model.run_forward(self.x, self.training)
         return self.loss.error(prediction, self.target, self.weight) + self.model.penalty()
 

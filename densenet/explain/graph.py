@@ -286,7 +286,7 @@ def _probabilities_wanted(subject: Subject, k: int) -> Array:
 
 def rows_at_once(subject: Subject) -> int:
     """Samples whose derivatives of mixing layers fit into a few megabytes."""
-    layers = [layer for top in subject.model.layers for layer in top.walk()]
+    layers = subject.model.every_layer
     widest = max(subject.x.shape[1], *(max(layer.n_in or 1, layer.n_out or 1) for layer in layers))
     mixing = any(layer.mixes and not layer.children for layer in layers)
     return max(1, (1 << 21) // int(widest * widest if mixing else 64 * widest))

@@ -452,8 +452,8 @@ def _graphs(subject: Subject, rows: slice, delta: Array) -> Iterator[Graph]:
 
 
 def _batch_graphs(subject: Subject, rows: slice) -> Iterator[Graph]:
-    subject.forward_backward(subject.model, rows)
-    yield from _graphs(subject, rows, subject._last_delta)
+    _, delta = subject.forward_backward(subject.model, rows)
+    yield from _graphs(subject, rows, delta)
 
 
 def _squares(graphs: Iterable[Graph]) -> tuple[list[Array], list[int], int]:

@@ -212,4 +212,4 @@ class _Tap:
 
 
 def _leaves(model: Sequential) -> list[Layer]:
-    return [layer for top in model.layers for layer in top.walk() if not layer.children]
+    return [layer for layer in model.every_layer if not layer.children]

@@ -8,7 +8,6 @@ pass.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from densenet import losses
 from densenet._types import Array
 from densenet._validation import as_matrix, check_finite
+from densenet.gradient import error_and_gradient
 from densenet.layers.base import Layer
 from densenet.layers.containers import Concatenate, Residual
 from densenet.layers.dense import Dense
@@ -54,7 +54,7 @@ class Subject:
             raise ValueError(
                 f"{who} expects as many targets as rows, got {len(self.x)} rows and {len(self.target)} targets."
             )
-        for layer in self._layers(self.model):
+        for layer in self.model.every_layer:
             for name in (*layer.parameter_shapes(), *layer.state_names):
                 check_finite(getattr(layer, name), who, f"{name} of {layer!r}")
         self.rows = self._rows(sample)
@@ -64,10 +64,6 @@ class Subject:
     @staticmethod
     def _as_float64(target: Array) -> Array:
         return target.astype(np.float64) if target.dtype.kind == "f" else target.copy()
-
-    @staticmethod
-    def _layers(model: Sequential) -> Iterator[Layer]:
-        return (layer for top in model.layers for layer in top.walk())
 
     def _rows(self, sample: Any) -> slice:
         n = len(self.x)
@@ -83,7 +79,7 @@ class Subject:
     def _drawn_noise(self, model: Sequential) -> list[tuple[int, Array | None, Array | None]]:
         """Factor and offset that every noise layer drew last, with the layer's place in the walk."""
         found: list[tuple[int, Array | None, Array | None]] = []
-        for place, layer in enumerate(self._layers(model)):
+        for place, layer in enumerate(model.every_layer):
             if layer.couples_samples:
                 raise ValueError(
                     f"{self.who}: {layer!r} takes its statistics from the batch in training: samples are coupled, "
@@ -107,22 +103,22 @@ class Subject:
 
     def hold_noise(self, model: Sequential, rows: slice) -> None:
         """Let the noise layers of a copy draw what the model drew last, for these rows."""
-        layers = list(self._layers(model))
+        layers = model.every_layer
         for place, factor, offset in self._noise:
             drawn = tuple(None if a is None else a[rows].astype(model.dtype) for a in (factor, offset))
             layers[place].__dict__["_draw"] = lambda rng, shape, dtype, drawn=drawn: drawn
 
-    def forward_backward(self, model: Sequential, rows: slice) -> float:
-        """E of these rows, as training computes it; fills the copy's `grads`."""
+    def forward_backward(self, model: Sequential, rows: slice) -> tuple[float, Array]:
+        """E of these rows and dE/d(output), as training computes them; fills the copy's `grads`."""
         self.hold_noise(model, rows)
         target = self.target[rows]
-        prediction = model.run_forward(self.x[rows].astype(model.dtype), self.training)
-        error = self.loss.error(prediction, target.astype(model.dtype) if target.dtype.kind == "f" else target)
+        target = target.astype(model.dtype) if target.dtype.kind == "f" else target
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            x = self.x[rows].astype(model.dtype)
+            error = error_and_gradient(model, self.loss, x, target, training=self.training)
         if not np.isfinite(error):
             raise ValueError(f"{self.who}: the error is {error} here, so that it has no derivative.")
-        self._last_delta = self.loss.delta().copy()
-        model.run_backward(self.loss.delta())
-        return error
+        return error, self.loss.delta().copy()
 
     def error(self) -> float:
         """E of the chosen rows, without gradients."""
@@ -131,8 +127,7 @@ class Subject:
 
     def gradients(self) -> tuple[float, Array]:
         """E of the chosen rows and dE/d(output), after a float64 pass that fills ``model.grads``."""
-        error = self.forward_backward(self.model, self.rows)
-        return error, self._last_delta
+        return self.forward_backward(self.model, self.rows)
 
     def own_dtype_model(self) -> Sequential:
         """A copy in the model's own dtype, its `grads` filled by one pass of the chosen rows."""

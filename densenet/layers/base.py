@@ -25,6 +25,7 @@ from densenet import initializers
 from densenet._memory import Buffers, without_caches
 from densenet._types import Array
 from densenet.initializers import Initializer
+from densenet.losses.base import Output
 
 
 @dataclass
@@ -128,12 +129,15 @@ class Layer(ABC):
     """Arrays kept beside the parameters, such as running statistics."""
     draws: ClassVar[bool] = False
     """Whether the layer draws random numbers in training."""
+    gives: Output = "values"
+    """What the outputs are, in the words of `Loss.expects`: "values", "probabilities" or "log-probabilities"."""
     couples_samples: ClassVar[bool] = False
     """Whether in training a row of the output depends on other rows (BatchNorm)."""
 
     _shape: tuple[int, ...] = ()
     _out_shape: tuple[int, ...] = ()
-    _rng: np.random.Generator | None = None
+    generator: np.random.Generator | None = None
+    """What a layer that draws takes its numbers from; its model gives it one."""
     _marks_changed: Callable[[], None] | None = None
 
     # -- the function and its derivative -----------------------------------------------------------------------
@@ -362,6 +366,15 @@ class Layer(ABC):
             self._marks_changed()
         return self
 
+    @property
+    def owned(self) -> bool:
+        """Whether the layer belongs to a model."""
+        return self._marks_changed is not None
+
+    def join(self, marks_changed: Callable[[], None]) -> None:
+        """Belong to a model from now on; it is told when marks change."""
+        self._marks_changed = marks_changed
+
     def bind(self, params: Array, grads: Array) -> None:
         """Make the parameters and gradients views of these two vectors, in the order of `parameter_shapes`."""
         offset = 0
@@ -426,7 +439,19 @@ class Layer(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but caches and views: copies and pickles carry the configuration, state and generators."""
-        return without_caches(self.__dict__, frozenset({"_marks", "_rng"}))
+        return without_caches(self.__dict__, frozenset({"_marks"}))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        renamed = {"_rng": "generator"}  # as pickles of densenet 0.1 have it
+        self.__dict__.update({renamed.get(name, name): value for name, value in state.items()})
+
+    @property
+    def _rng(self) -> np.random.Generator | None:
+        return self.generator
+
+    @_rng.setter
+    def _rng(self, generator: np.random.Generator | None) -> None:
+        self.generator = generator
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
@@ -444,6 +469,11 @@ class Layer(ABC):
             if value is not default and value != default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def every_layer(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """These layers and all inside them, depth-first, a container before the layers inside it."""
+    return tuple(layer for top in layers for layer in top.walk())
 
 
 def chain_width(layers: Sequence[Layer], n_in: int | None, where: str) -> int | None:

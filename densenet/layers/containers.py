@@ -200,6 +200,9 @@ class Concatenate(Layer):
             raise ValueError(f"Concatenate expects branches that take the same columns, got {widths}.")
         self.n_in = widths[0] if widths else None
         self.n_out = self.output_width(self.n_in)
+        kinds = {branch[-1].gives if branch else "values" for branch in self.branches}
+        if len(kinds) == 1:  # a shortcut changes what a chain gives, so Residual gives values
+            self.gives = kinds.pop()
 
     @property
     def children(self) -> Sequence[Layer]:

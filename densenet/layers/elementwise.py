@@ -15,6 +15,7 @@ import numpy as np
 
 from densenet._types import Array
 from densenet.layers.base import Layer
+from densenet.losses.base import Output
 
 BLOCK = 1 << 15
 """Entries worked on at a time, in whole rows: what f and f' touch stays in the cache."""
@@ -300,6 +301,8 @@ class Gaussian(Activation):
     >>> dn.Gaussian().infer(np.array([[0.0, 1.0]])).round(4)
     array([[1.    , 0.3679]])
     """
+
+    gives: Output = "probabilities"
 
     def value(self, x: Array, out: Array, work: tuple[Array, ...]) -> None:
         np.clip(x, -28, 28, out=out)  # beyond 28, e^(-x^2) is 0 and x^2 may overflow

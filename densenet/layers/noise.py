@@ -58,9 +58,9 @@ class Noise(Layer):
         self._noisy = training and self._strength > 0
         if not self._noisy:
             return x
-        if self._rng is None:
-            self._rng = np.random.default_rng()
-        self._factor, self._offset = self._draw(self._rng, x.shape, x.dtype)
+        if self.generator is None:
+            self.generator = np.random.default_rng()
+        self._factor, self._offset = self._draw(self.generator, x.shape, x.dtype)
         self._drawn = x.shape
         return self._apply(x, self._buffer("y", x.shape, x.dtype))
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from densenet._types import Array
 from densenet.layers.elementwise import Activation
+from densenet.losses.base import Output
 
 
 def exp_bounded(x: Array, out: Array) -> None:
@@ -35,6 +36,8 @@ class Sigmoid(Activation):
     >>> dn.Sigmoid().infer(np.array([[-1.0, 0.0, 1.0]])).round(4)
     array([[0.2689, 0.5   , 0.7311]])
     """
+
+    gives: Output = "probabilities"
 
     n_work: ClassVar[int] = 1
 
@@ -156,6 +159,8 @@ class HardSigmoid(Activation):
     >>> dn.HardSigmoid().infer(np.array([[-4.0, 0.0, 1.5]]))
     array([[0.  , 0.5 , 0.75]])
     """
+
+    gives: Output = "probabilities"
 
     def value(self, x: Array, out: Array, work: tuple[Array, ...]) -> None:
         np.divide(x, 6, out=out)

@@ -14,6 +14,7 @@ import numpy as np
 from densenet._blas import products
 from densenet._types import Array
 from densenet.layers.base import Layer
+from densenet.losses.base import Output
 
 
 class _RowFunction(Layer):
@@ -76,6 +77,8 @@ class Softmax(_RowFunction):
     array([[0.1554, 0.4223, 0.4223]])
     """
 
+    gives: Output = "probabilities"
+
     @staticmethod
     def _values(x: Array, y: Array, w: Array, s: Array, ones: Array) -> None:
         _below_largest(x, s, y)
@@ -123,6 +126,8 @@ class LogSoftmax(_RowFunction):
     >>> dn.LogSoftmax().infer(np.array([[0.0, 1.0, 1.0]])).round(4)
     array([[-1.862, -0.862, -0.862]])
     """
+
+    gives: Output = "log-probabilities"
 
     @staticmethod
     def _values(x: Array, y: Array, w: Array, s: Array, ones: Array) -> None:

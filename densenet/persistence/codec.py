@@ -167,8 +167,8 @@ class Encoder:
             }
             if marks:
                 made["marks"] = marks
-            if value._rng is not None:
-                made["generator"] = self._generator(value._rng, f"{name}.generator")["generator"]
+            if value.generator is not None:
+                made["generator"] = self._generator(value.generator, f"{name}.generator")["generator"]
         return made
 
 
@@ -256,7 +256,7 @@ class Decoder:
         if isinstance(made, Layer):
             self._mark(made, value.get("marks", {}))
             if "generator" in value:
-                made._rng = self._generator(value["generator"])
+                made.generator = self._generator(value["generator"])
         return made
 
     def _mark(self, layer: Layer, marks: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from densenet._types import Array
-from densenet.layers.base import Layer
+from densenet.layers.base import Layer, every_layer
 from densenet.losses.base import Loss
 from densenet.persistence.codec import Decoder, Encoder
 from densenet.persistence.files import CheckpointError, Content, read_file, write_file
@@ -117,7 +117,7 @@ def encode_model(
         "loss": encoder.encode(loss, "loss"),
         "preparation": None if preparation is None else encoder.encode(preparation.state(), "preparation"),
     }
-    every = list(enumerate(_every(model.layers)))
+    every = list(enumerate(model.every_layer))
     for i, layer in every:
         for name in layer.parameter_shapes():
             encoder.put(getattr(layer, name), f"layers.{i}.{name}")
@@ -161,13 +161,9 @@ def decode_model(tree: Any, decoder: Decoder) -> Sequential:
     return model
 
 
-def _every(layers: list[Layer]) -> list[Layer]:
-    return [layer for top in layers for layer in top.walk()]
-
-
 def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder) -> Sequential:
     """Layers and their arrays as a model. Memory is taken only for what the file has been seen to hold."""
-    every = _every(layers)
+    every = every_layer(layers)
     wanted = [
         (f"layers.{i}.{name}", shape)
         for i, layer in enumerate(every)
@@ -179,7 +175,7 @@ def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder) -> Se
         held = sum(decoder.arrays[f"layers.{i}.{name}"].size for name in layer.state_names)
         if layer.state_names and max(layer.n_in or 0, layer.n_out or 0) > held + 2**20:
             raise CheckpointError(f"layer {i}, {layer!r}, is larger than what the file holds of it.")
-        if layer.draws and layer._rng is None:
+        if layer.draws and layer.generator is None:
             raise CheckpointError(f"the generator of layer {i}, {layer!r}, is missing.")
     params = _joined([decoder.take(name) for name, _ in wanted], dtype)
     model = Sequential.__new__(Sequential)

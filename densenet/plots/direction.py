@@ -10,6 +10,7 @@ import numpy as np
 from densenet import losses
 from densenet._blas import one_pool
 from densenet._validation import as_matrix, as_numbers, cast, check_finite, positive, positive_int
+from densenet.gradient import error_and_gradient
 from densenet.losses.base import Loss
 from densenet.plots._style import COLOURS, axes, quiet
 from densenet.sequential import Sequential
@@ -81,8 +82,7 @@ def loss_along(
         raise ValueError(f"{who} expects as many targets as rows, got x {x.shape} and y {np.shape(target)}.")
     t = np.linspace(-reach, reach, points)
     with one_pool(), np.errstate(all="ignore"):
-        here = loss.error(model.run_forward(x, False), target)
-        model.run_backward(loss.delta())
+        here = error_and_gradient(model, loss, x, target, training=False)
         start, gradient = model.params.copy(), model.grads.copy()
         d = -gradient if direction is None else cast(as_numbers(direction, who, "direction"), model.dtype)
         if d.shape != start.shape:

@@ -180,9 +180,10 @@ class MeanSquares:
                 f"{who} expects a loss that is a sum of squares (MeanSquaredError, HalfSquaredError), got {loss!r}: "
                 "LBFGS and ConjugateGradient take any loss."
             )
-        if model._penalised:
+        if model.penalised:
+            adds = next(layer for layer in model.every_layer if layer.penalised)
             raise ValueError(
-                f"{who} expects an error that is a sum of squares, but {model._penalised[0]!r} adds a penalty: leave "
+                f"{who} expects an error that is a sum of squares, but {adds!r} adds a penalty: leave "
                 "it out; BayesianRegularization finds its own, LBFGS and ConjugateGradient take any."
             )
         self.model = solvable_copy(model, who)

@@ -15,6 +15,7 @@ import numpy as np
 
 from densenet._types import Array
 from densenet._validation import nonnegative, positive_int
+from densenet.gradient import error_and_gradient
 from densenet.losses.base import Loss
 from densenet.second_order.base import FullBatchSolver, Report, free_parameters, solvable_copy
 from densenet.sequential import Sequential
@@ -41,11 +42,10 @@ class _ScipySolver(FullBatchSolver):
         at = np.full(0, np.nan)  # where `error` and the gradients stand
         error = 0.0
 
-        def error_and_gradient(w: Array) -> tuple[float, Array]:
+        def at_point(w: Array) -> tuple[float, Array]:
             nonlocal at, error
             work.params[free] = w
-            error = loss.error(work.run_forward(x, False), y, weight)
-            work.run_backward(loss.delta())
+            error = error_and_gradient(work, loss, x, y, weight, training=False)
             work.add_penalty_gradients()
             at = w.copy()
             return error + work.penalty(), work.grads[free].copy()
@@ -53,9 +53,9 @@ class _ScipySolver(FullBatchSolver):
         def after_iteration(intermediate_result: Any) -> None:
             w = intermediate_result.x
             if not np.array_equal(w, at):
-                error_and_gradient(w)
+                at_point(w)
             model.params[free] = w
-            figures = {"loss": error} | ({"penalty": work.penalty()} if work._penalised else {})
+            figures = {"loss": error} | ({"penalty": work.penalty()} if work.penalised else {})
             figures["gradient_norm"] = float(np.abs(work.grads[free]).max())
             if not report(figures, ""):
                 raise StopIteration
@@ -63,10 +63,10 @@ class _ScipySolver(FullBatchSolver):
         start = work.params[free].copy()
         if not start.size:
             raise ValueError(f"{who} got a model without free parameters: there is nothing to solve for.")
-        if not np.isfinite(error_and_gradient(start)[0]):
+        if not np.isfinite(at_point(start)[0]):
             raise FloatingPointError(f"the error is {error} at the start")
         method, options = self._method
-        result = minimize(error_and_gradient, start, jac=True, method=method, callback=after_iteration, options=options)
+        result = minimize(at_point, start, jac=True, method=method, callback=after_iteration, options=options)
         if result.status == 99:  # `report` said stop
             return ""
         return "gradient below min_grad" if result.success else f"no better point on the line ({result.message})"

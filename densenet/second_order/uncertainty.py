@@ -174,7 +174,7 @@ class Uncertainty:
         self.noise, self.degrees_of_freedom, self.gamma = noise, degrees_of_freedom, gamma
         every = [
             f"{i}.{name}[{', '.join(map(str, at))}]"
-            for i, layer in enumerate(inner for top in model.layers for inner in top.walk())
+            for i, layer in enumerate(model.every_layer)
             for name, shape in layer.parameter_shapes().items()
             for at in np.ndindex(shape)
         ]
