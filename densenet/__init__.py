@@ -121,13 +121,13 @@ from densenet.trainer import Trainer
 
 if typing.TYPE_CHECKING:
     from densenet import plots
+    from densenet.checks import GradCheck, gradcheck
     from densenet.explain.diagnose import diagnose_gradients
-    from densenet.explain.doctor import Examination, Finding, GradientDoctor, examine
     from densenet.explain.explain_step import explain_step
-    from densenet.explain.gradcheck import GradCheck, gradcheck
-    from densenet.explain.rates import LearningRates, find_learning_rate
     from densenet.explain.route import route
     from densenet.explain.sensitivity import sensitivity
+    from densenet.health.doctor import Examination, Finding, GradientDoctor, examine
+    from densenet.health.rates import LearningRates, find_learning_rate
     from densenet.persistence import (
         CheckpointError,
         ModelCheckpoint,
@@ -306,10 +306,9 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
 ]
 
 _LATER = {
-    "explain": """
-        Examination Finding GradCheck GradientDoctor LearningRates diagnose_gradients examine explain_step
-        find_learning_rate gradcheck route sensitivity
-    """.split(),
+    "checks": ["GradCheck", "gradcheck"],
+    "explain": "diagnose_gradients explain_step route sensitivity".split(),
+    "health": "Examination Finding GradientDoctor LearningRates examine find_learning_rate".split(),
     "persistence": "CheckpointError ModelCheckpoint from_sklearn from_torch load register to_onnx to_torch".split(),
     "second_order": """
         LBFGS BayesianRegularization ConjugateGradient FullBatchSolver LevenbergMarquardt Uncertainty

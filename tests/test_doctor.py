@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import densenet as dn
-from densenet.explain.signals import signals, update_ratios
+from densenet.health.signals import signals, update_ratios
 
 X, Y = dn.datasets.load_digits()
 CROSS_ENTROPY = "softmax_cross_entropy"

@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 from numpy.testing import assert_allclose, assert_array_equal
 
 import densenet as dn
-from densenet.explain.rates import LearningRates, _suggest
+from densenet.health.rates import LearningRates, _suggest
 
 X, Y = dn.datasets.load_digits()
 

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import densenet as dn
 from densenet import plots
-from densenet.explain.signals import LayerSignals, SignalRecord
+from densenet.health.signals import LayerSignals, SignalRecord
 from densenet.plots import live
 
 X, Y = dn.datasets.load_digits()

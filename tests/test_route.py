@@ -911,7 +911,7 @@ def test_copies_of_a_route_are_the_same(notes):
 def run(*arguments):
     import argparse
 
-    from densenet.explain.command import add_route_command
+    from densenet.cli.route import add_route_command
 
     parser = argparse.ArgumentParser()
     add_route_command(parser.add_subparsers())

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from densenet._types import Array
-
-if TYPE_CHECKING:
-    from densenet.losses.base import Loss
-    from densenet.sequential import Sequential
+from densenet.layers import Dense, Sigmoid
+from densenet.losses import HalfSquaredError
+from densenet.losses.base import Loss
+from densenet.sequential import Sequential
 
 W1 = [[0.35, -0.42, 0.80], [-0.58, 0.73, 0.26]]
 W2 = [[0.47, -0.31], [-0.65, 0.54], [0.38, 0.92]]
@@ -53,10 +51,6 @@ def notes_network() -> tuple[Sequential, Loss, Array, Array]:
     >>> model.predict(x).round(4)
     array([[0.5238]])
     """
-    from densenet.layers import Dense, Sigmoid
-    from densenet.losses import HalfSquaredError
-    from densenet.sequential import Sequential
-
     widths = [2, 3, 2, 2, 1]
     layers = [make for i in range(4) for make in (Dense(widths[i], widths[i + 1]), Sigmoid())]
     model = Sequential(layers, dtype="float64")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from densenet.explain.rates import LearningRates
+from densenet.health.rates import LearningRates
 from densenet.plots._style import COLOURS, axes, quiet
 
 

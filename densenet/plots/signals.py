@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from densenet.explain.signals import FIGURES, SignalRecord
+from densenet.health.signals import FIGURES, SignalRecord
 from densenet.plots._style import axes, in_order, layer_legend, quiet
 
 _LABELS = {

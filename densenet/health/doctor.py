@@ -21,8 +21,8 @@ from densenet._types import Array
 from densenet._validation import as_matrix, check_finite, positive_int
 from densenet.batches import Batch
 from densenet.callbacks import Callback, Run
-from densenet.explain.signals import LayerSignals, SignalRecord, layer_names, signals, update_ratios
 from densenet.gradient import error_and_gradient
+from densenet.health.signals import LayerSignals, SignalRecord, layer_names, signals, update_ratios
 from densenet.layers.normalization import BatchNorm, LayerNorm
 from densenet.losses.base import Loss
 from densenet.optimizers.base import Optimizer
