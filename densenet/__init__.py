@@ -19,7 +19,7 @@ from __future__ import annotations
 import importlib.util
 import typing
 
-from densenet import datasets, initializers, losses, metrics, optimizers
+from densenet import initializers, losses, metrics, optimizers
 from densenet._blas import threads
 from densenet.callbacks import (
     Callback,
@@ -120,7 +120,7 @@ from densenet.sequential import Sequential, mlp
 from densenet.trainer import Trainer
 
 if typing.TYPE_CHECKING:
-    from densenet import plots
+    from densenet import datasets, plots
     from densenet.checks import GradCheck, gradcheck
     from densenet.explain.diagnose import diagnose_gradients
     from densenet.explain.explain_step import explain_step
@@ -306,6 +306,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
 ]
 
 _LATER = {
+    "datasets": [],
     "checks": ["GradCheck", "gradcheck"],
     "explain": "diagnose_gradients explain_step route sensitivity".split(),
     "health": "Examination Finding GradientDoctor LearningRates examine find_learning_rate".split(),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from densenet import losses
+from densenet._display import html_table, text_table
 from densenet._types import Array
 from densenet._validation import as_matrix, as_weights, check_finite, positive
 from densenet.losses.base import Loss
@@ -121,21 +122,15 @@ class GradCheck:
         ]
 
     _HEAD = ("layer", "array", "error", "analytic", "numeric", "kinks", "")
+    _ALIGN = "<<<<<<<"
 
     def __str__(self) -> str:
-        table = [self._HEAD, *self._table()]
-        widths = [max(len(row[i]) for row in table) for i in range(len(self._HEAD))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-        return "\n".join([*lines, self._verdict()])
+        return f"{text_table([self._HEAD, *self._table()], self._ALIGN)}\n{self._verdict()}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        def line(row: tuple[str, ...], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
-
-        body = "".join(line(row, "td") for row in self._table())
-        return f"<table>{line(self._HEAD, 'th')}{body}</table><p>{html.escape(self._verdict())}</p>"
+        return f"{html_table(self._HEAD, self._table(), self._ALIGN)}<p>{html.escape(self._verdict())}</p>"
 
 
 def gradcheck(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from densenet._display import html_table, text_table
 from densenet._memory import Buffers
 from densenet._types import Array
 from densenet._validation import as_generator, as_matrix, as_numbers, cast, check_finite, check_matrix, positive_int
@@ -488,7 +489,7 @@ class Sequential:
         return Summary(tuple(rows), total)
 
     def _repr_html_(self) -> str:
-        return self.summary()._repr_html_()
+        return self.summary().to_html()
 
     def __repr__(self) -> str:
         return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={str(self.dtype)!r})"
@@ -502,25 +503,18 @@ class Summary:
     total: str
 
     _HEAD = ("layer", "dense", "output", "params")
+    _ALIGN = "<><>"
 
     def __str__(self) -> str:
-        table = [self._HEAD, *self.rows]
-        a, b, c, d = (max(len(row[i]) for row in table) for i in range(4))
-        lines = [f"{row[0]:<{a}}  {row[1]:>{b}}  {row[2]:<{c}}  {row[3]:>{d}}" for row in table]
-        return "\n".join([*lines, self.total])
+        return f"{text_table([self._HEAD, *self.rows], self._ALIGN)}\n{self.total}"
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        def cells(row: tuple[str, ...], tag: str) -> str:
-            left, right = 'style="text-align:left;white-space:pre"', 'style="text-align:right"'
-            return "".join(
-                f"<{tag} {right if i in (1, 3) else left}>{html.escape(cell)}</{tag}>" for i, cell in enumerate(row)
-            )
+    def to_html(self) -> str:
+        """The table and the line of totals as HTML."""
+        return f"{html_table(self._HEAD, self.rows, self._ALIGN)}<p>{html.escape(self.total)}</p>"
 
-        body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows)
-        head = f"<tr>{cells(self._HEAD, 'th')}</tr>"
-        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table><p>{html.escape(self.total)}</p>"
+    _repr_html_ = to_html
 
 
 def mlp(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from densenet import datasets, losses, optimizers, persistence
+from densenet._display import text_table
 from densenet.batches import split
 from densenet.callbacks import EarlyStopping
 from densenet.layers import activation
@@ -155,13 +156,7 @@ def _results(
                     f"{mean:.6g}",
                 )
             )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
+    return text_table(rows, "<" + ">" * (len(rows[0]) - 1))
 
 
 def _write(folder: Path, model: Sequential, loss: Any, preparation: TablePreparation | None, history: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from densenet._display import html_table, text_table
 from densenet._types import Array
 from densenet._validation import as_numbers, check_finite, positive
 from densenet.explain.graph import trace
@@ -93,16 +94,17 @@ class Diagnosis:
         return lines
 
     def __str__(self) -> str:
-        width = max(len(name) for name, _ in self.errors)
-        table = [f"  {name.ljust(width)}  {error:.1e}" for name, error in self.errors]
-        return "\n".join([*self._lines(), "error of every array, relative to its largest entry:", *table])
+        table = text_table([(f"  {name}", error) for name, error in self._table()], "<<")
+        return "\n".join([*self._lines(), "error of every array, relative to its largest entry:", table])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{html_text(name)}</td><td>{error:.1e}</td></tr>" for name, error in self.errors)
         lines = "".join(f"<p>{html_text(line)}</p>" for line in self._lines())
-        return f"{lines}<table><tr><th>array</th><th>relative error</th></tr>{rows}</table>"
+        return lines + html_table(("array", "relative error"), self._table(), "<>", cell=html_text)
+
+    def _table(self) -> list[tuple[str, str]]:
+        return [(name, f"{error:.1e}") for name, error in self.errors]
 
 
 def diagnose_gradients(

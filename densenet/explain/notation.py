@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from densenet._display import html_table
+
 _NAME = r"(?:new )?[A-Za-z][A-Za-z0-9]*'?\(\d+\)(?:_(?:\{[\d,]+\}|\d+))?"
 _OUTPUT = r"y\^(?:_\d+)?"
 _TOKEN = re.compile(
@@ -215,13 +217,11 @@ def to_html(sections: Sequence[Section]) -> str:
             out.append(f"<p><strong>{html_text(section.loud)}</strong></p>")
         out += [f"<p>{html_text(sentence)}</p>" for sentence in section.sentences]
         if section.lines:
-            rows = "".join(_html_row(line) for line in section.lines)
-            out.append(f'<div style="overflow-x:auto"><table style="border-collapse:collapse">{rows}</table></div>')
+            table = html_table(None, [_html_cells(line) for line in section.lines], "<<<", cell=str)
+            out.append(f'<div style="overflow-x:auto">{table}</div>')
     return "\n".join([*out, "</div>"])
 
 
-def _html_row(line: Line) -> str:
+def _html_cells(line: Line) -> tuple[str, str, str]:
     first, *rest = line.sides
-    cell = 'style="text-align:left;padding:1px 8px;white-space:nowrap"'
-    right = "".join(f" = {html_text(side)}" for side in rest)
-    return f"<tr><td {cell}>{html_text(first)}</td><td {cell}>{right}</td><td {cell}>{html_text(line.remark)}</td></tr>"
+    return html_text(first), "".join(f" = {html_text(side)}" for side in rest), html_text(line.remark)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import copy
 import html
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from densenet import losses, optimizers
+from densenet._display import html_table, text_table
 from densenet._types import Array
 from densenet._validation import as_matrix, check_finite, positive_int
 from densenet.batches import Batch
@@ -109,6 +109,7 @@ class Examination:
         return self.ok
 
     _HEAD = ("layer", "mean", "spread", "dead", "saturated", "|dl/dy|", "update / weight")
+    _ALIGN = "<>>>>>>"
 
     def _table(self) -> list[tuple[str, ...]]:
         def number(value: float, form: str) -> str:
@@ -128,14 +129,7 @@ class Examination:
         ]
 
     def __str__(self) -> str:
-        table = [self._HEAD, *self._table()] if self.layers else []
-        widths = [max(len(row[i]) for row in table) for i in range(len(self._HEAD))] if table else []
-        lines = [
-            "  ".join(
-                c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in table
-        ]
+        lines = [text_table([self._HEAD, *self._table()], self._ALIGN)] if self.layers else []
         lines.append("healthy: nothing found" if self.ok else "")
         for i, finding in enumerate(self.findings, start=1):
             lines += [
@@ -148,15 +142,9 @@ class Examination:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        def line(cells: Sequence[str], tag: str) -> str:
-            align = ["left", *["right"] * (len(cells) - 1)]
-            return "<tr>" + "".join(
-                f'<{tag} style="text-align:{a}">{html.escape(c)}</{tag}>' for c, a in zip(cells, align, strict=True)
-            ) + "</tr>"  # fmt: skip
-
-        table = "".join(line(row, "td") for row in self._table())
-        made = f"<table><thead>{line(self._HEAD, 'th')}</thead><tbody>{table}</tbody></table>"
+    def to_html(self) -> str:
+        """The table of the layers and the findings as HTML."""
+        made = html_table(self._HEAD, self._table(), self._ALIGN)
         if self.ok:
             return made + "<p>healthy: nothing found</p>"
         items = "".join(
@@ -166,6 +154,8 @@ class Examination:
             for f in self.findings
         )
         return f"{made}<ol>{items}</ol>"
+
+    _repr_html_ = to_html
 
 
 def examine(
@@ -340,7 +330,7 @@ class GradientDoctor(Callback):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(str(self))}</p>" if self.report is None else self.report._repr_html_()
+        return f"<p>{html.escape(str(self))}</p>" if self.report is None else self.report.to_html()
 
 
 def _step(model: Sequential, loss: Loss, x: Array, target: Array, optimizer: Optimizer) -> dict[str, float]:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import linalg
 
 from densenet import losses
+from densenet._display import html_table, text_table
 from densenet._types import Array
 from densenet._validation import as_matrix, as_weights, check_finite, nonnegative
 from densenet.losses.base import Loss
@@ -257,8 +258,11 @@ class Uncertainty:
 
         return float(special.stdtrit(self.degrees_of_freedom, 0.5 + level / 2))
 
+    _HEAD = ("parameter", "estimate", "standard error", "t", "p", "95 % interval")
+    _ALIGN = "<>>>><"
+
     def _rows(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("parameter", "estimate", "standard error", "t", "p", "95 % interval")]
+        rows: list[tuple[str, ...]] = []
         from scipy import special
 
         reach = self._t(0.95, "table")
@@ -274,21 +278,10 @@ class Uncertainty:
         return f"residual standard deviation {self.noise:.4g} with {degrees}"
 
     def __str__(self) -> str:
-        rows = self._rows()
-        widths = [max(len(row[i]) for row in rows) for i in range(6)]
-        lines = []
-        for row in rows:
-            middle = "  ".join(cell.rjust(width) for cell, width in zip(row[1:5], widths[1:5], strict=True))
-            lines.append(f"{row[0]:<{widths[0]}}  {middle}  {row[5]}")
-        return "\n".join([*lines, self._total()])
+        return f"{text_table([self._HEAD, *self._rows()], self._ALIGN)}\n{self._total()}"
 
     def _repr_html_(self) -> str:
-        head, *body = (
-            "<tr>" + "".join(f'<{tag} style="text-align:right">{html.escape(cell)}</{tag}>' for cell in row) + "</tr>"
-            for tag, row in zip(["th", *["td"] * len(self.names)], self._rows(), strict=True)
-        )
-        rows = "".join(body)
-        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table><p>{html.escape(self._total())}</p>"
+        return f"{html_table(self._HEAD, self._rows(), self._ALIGN)}<p>{html.escape(self._total())}</p>"
 
     def __repr__(self) -> str:
         return f"<Uncertainty of {len(self.names)} parameters: {self._total()}>"
