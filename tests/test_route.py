@@ -434,14 +434,11 @@ def test_a_sample_is_a_batch_of_its_own_and_none_is_the_whole_batch():
 
 
 def test_batches_with_mixing_layers_go_through_in_parts(monkeypatch):
-    from densenet.explain import route as _  # noqa: F401
-
-    module = __import__("sys").modules["densenet.explain.route"]
     rng = np.random.default_rng(0)
     model = dn.Sequential([dn.Dense(3, 4), dn.LayerNorm(4), dn.Tanh(), dn.Dense(4, 2)], seed=0, dtype="float64")
     x, y = rng.normal(size=(7, 3)), rng.normal(size=(7, 2))
     whole = route(model, "mse", x, y, layer=1, source=1, target=1, sample=None)
-    monkeypatch.setattr(module, "rows_at_once", lambda subject: 3)
+    monkeypatch.setattr("densenet.explain.route_figures.rows_at_once", lambda subject: 3)
     parts = route(model, "mse", x, y, layer=1, source=1, target=1, sample=None)
     assert parts.total == pytest.approx(whole.total, rel=1e-13)
     assert parts.absolute == pytest.approx(whole.absolute, rel=1e-13)

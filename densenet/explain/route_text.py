@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from densenet.explain.notation import Line, Section, digits, number_word, signed
 from densenet.explain.paths import Path
-
-if TYPE_CHECKING:
-    from densenet.explain.route import Route
+from densenet.explain.route_figures import RouteFigures
 
 
-def sections(route: Route, k: int, path: Any) -> list[Section]:
+def sections(route: RouteFigures, k: int, path: Any) -> list[Section]:
     """What a route has to say: one path in the notes' factors and in its own, the sum over paths, the check."""
     if route.sample is None:
         return [_head(route), _check(route), _sizes(route)]
@@ -27,21 +25,21 @@ def sections(route: Route, k: int, path: Any) -> list[Section]:
     ]
 
 
-def chosen(route: Route, path: Any) -> Path:
+def chosen(route: RouteFigures, path: Any) -> Path:
     """The path that is shown: the one asked for, else the largest."""
     if path is None:
         return route.paths(1)[0]
     return path if isinstance(path, Path) else route.path(path)
 
 
-def _head(route: Route) -> Section:
+def _head(route: RouteFigures) -> Section:
     end = f"neuron {route.target} of dense layer {route.layer}"
     if route.source == "bias":
         joins = f"{route.name} is the bias of {end}"
     else:
         start = f"input {route.source}" if route.layer == 1 else f"neuron {route.source} of those that enter"
         joins = f"{route.name} joins {start} to {end}"
-    rows = len(route._subject.x)
+    rows = len(route.subject.x)
     whose = (
         f"E is the error of the whole batch of {rows} rows"
         if route.sample is None
@@ -56,8 +54,8 @@ def _head(route: Route) -> Section:
     )
 
 
-def _as_the_notes_have_it(route: Route, path: Path) -> Section:
-    weights = route._one.weights_passed(path)
+def _as_the_notes_have_it(route: RouteFigures, path: Path) -> Section:
+    weights = route.weights_passed(path)
     names = [name for name, _, _ in weights]
     quotients = [f"dE/d{names[-1]}", *(f"d{names[i + 1]}/d{names[i]}" for i in range(len(names) - 2, -1, -1))]
     lines = [Line(f"dE/d{names[0]}", " x ".join(quotients), remark="along this path")]
@@ -87,7 +85,7 @@ def _as_the_notes_have_it(route: Route, path: Path) -> Section:
     return Section(f"The path {path} in {count}, as the notes write it", (sentence,), tuple(lines))
 
 
-def _factors(route: Route, path: Path) -> Section:
+def _factors(route: RouteFigures, path: Path) -> Section:
     lines = []
     for factor in path.factors:
         name = factor.name
@@ -116,7 +114,7 @@ def _factors(route: Route, path: Path) -> Section:
     return Section(title, (), tuple(lines))
 
 
-def _sum(route: Route, k: int) -> Section:
+def _sum(route: RouteFigures, k: int) -> Section:
     paths = route.paths(k)
     lines = [Line(str(p), value=p.contribution, remark=f"share {p.share:+.1%}") for p in paths]
     rest = route.n_paths - len(paths)
@@ -128,7 +126,7 @@ def _sum(route: Route, k: int) -> Section:
     return Section(f"The gradient is the sum over {many}", (), tuple(lines))
 
 
-def _check(route: Route) -> Section:
+def _check(route: RouteFigures) -> Section:
     lines = [
         Line("backward pass", value=route.gradient, remark="as training goes, in float64"),
         Line("forward accumulation", value=route.total, remark="from the weight to E, on its own"),
@@ -149,7 +147,7 @@ def _check(route: Route) -> Section:
     return Section("Checked", tuple(sentences), tuple(lines))
 
 
-def _sizes(route: Route) -> Section:
+def _sizes(route: RouteFigures) -> Section:
     lines = []
     for stage in route.attenuation():
         change = "" if stage.kind == "error" else f"x {stage.factor:.3g}"

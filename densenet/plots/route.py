@@ -82,7 +82,7 @@ def network(route: Route, *, path: Any = None, k: int = 3, ax: Any = None) -> An
     """
     k = positive_int(k, "route.plot", "k")
     lit = route.paths(k) if path is None else [_path(route, path)]
-    graph = route._whole
+    graph = route.graph
     trails = [_visits(route, graph, p) for p in lit]
     groups, of_column = _groups(graph, trails)
     _lay_out(groups)
@@ -481,7 +481,7 @@ def heatmap(route: Route, *, ax: Any = None) -> Any:
     ax.set_ylabel(f"neuron, counted from 1{folded}")
     bar = ax.figure.colorbar(picture, ax=ax)
     bar.set_label("log10 of RMS dE/dz, output = 0")
-    rows = len(route._subject.x)
+    rows = len(route.subject.x)
     zero = "; x: exactly 0" if len(dead) else ""
     ax.set_title(f"What is left of dE/dz, over {rows} row{'s' * (rows > 1)} of x{zero}", fontsize="medium")
     return ax
