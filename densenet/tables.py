@@ -229,7 +229,12 @@ class TablePreparation:
         dropped = {other: reason for other, reason in learned.items() if isinstance(reason, str)}
         if not columns:
             raise ValueError(f"{who} finds no input column beside the target {name!r}{_reasons(dropped)}.")
-        self._columns, self._dropped, self._target = columns, dropped, learned_target
+        return self._take(columns, dropped, learned_target)
+
+    def _take(
+        self, columns: tuple[_Numeric | _Categorical, ...], dropped: dict[str, str], target: _Target
+    ) -> TablePreparation:
+        self._columns, self._dropped, self._target = columns, dropped, target
         return self
 
     # -- what was learned ------------------------------------------------------------------------------------------
@@ -255,6 +260,18 @@ class TablePreparation:
         """Columns that `transform` wants, found by name."""
         self._fitted()
         return [column.name for column in self._columns]
+
+    @property
+    def categories(self) -> dict[str, list[str]]:
+        """The categories of every column of text, by the column's name."""
+        self._fitted()
+        return {column.name: column.categories.copy() for column in self._columns if isinstance(column, _Categorical)}
+
+    @property
+    def features_by_column(self) -> dict[str, list[str]]:
+        """The names of the features that every input column becomes, in order."""
+        self._fitted()
+        return {column.name: column.features for column in self._columns}
 
     @property
     def text_columns(self) -> list[str]:
@@ -432,19 +449,17 @@ class TablePreparation:
         True
         """
         top = _fields(state, {"columns": list, "dropped": dict, "target": dict}, "the state")
-        made = TablePreparation()
-        made._columns = tuple(_column_from_state(entry) for entry in top["columns"])
-        made._dropped = dict(top["dropped"])
-        made._target = _Target.from_state(top["target"])
-        if not made._columns:
+        columns = tuple(_column_from_state(entry) for entry in top["columns"])
+        dropped, target = dict(top["dropped"]), _Target.from_state(top["target"])
+        if not columns:
             raise ValueError("TablePreparation state: there are no columns.")
-        for name, reason in made._dropped.items():
+        for name, reason in dropped.items():
             if not isinstance(name, str) or not isinstance(reason, str):
                 raise ValueError("TablePreparation state: 'dropped' is not a dict of str to str.")
-        names = [*made.input_columns, *made._dropped, made._target.name]
+        names = [*(column.name for column in columns), *dropped, target.name]
         if len(set(names)) != len(names):
             raise ValueError("TablePreparation state: a column is named twice.")
-        return made
+        return TablePreparation()._take(columns, dropped, target)
 
     def _fitted(self) -> _Target:
         if self._target is None:

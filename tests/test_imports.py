@@ -194,3 +194,23 @@ def test_no_super_chains():
             if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "super"
         ]
         assert not calls or unit(name) == "estimators", name
+
+
+REACHES = {
+    ("estimators.classifier", "DenseEstimator._parameter_constraints"): "scikit-learn's name, extended",
+    ("estimators.regressor", "DenseEstimator._parameter_constraints"): "scikit-learn's name, extended",
+    ("tables", "TablePreparation()._take"): "from_state makes a preparation of its own class from parts it has checked",
+}
+"""Where a module takes the `_name` of another object than `self` or `cls`, and why it may."""
+
+
+def test_no_module_takes_private_names_of_other_objects_but_those_listed():
+    found = [
+        (short(name), ast.unparse(node))
+        for name, tree in MODULES
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
+        if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+    ]
+    assert sorted(found) == sorted(REACHES)
+    assert len(found) < 12

@@ -196,11 +196,16 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         return X.tocsr().astype(dtype, copy=False) if sparse.issparse(X) else cast(X, dtype)
 
     def _weights(self, sample_weight: Any, X: Any, y: Array) -> Array | None:
-        """Sample weights; the classifier multiplies in those of the classes."""
+        """Sample weights times the weights of the classes."""
         if sample_weight is None:
-            return None
+            return self._class_weights(y)
         made: Array = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        return made
+        by_class = self._class_weights(y)
+        return made if by_class is None else by_class * made
+
+    def _class_weights(self, y: Array) -> Array | None:
+        """What the class of every row weighs."""
+        return None
 
     # -- the model ---------------------------------------------------------------------------------------------
 
@@ -386,7 +391,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         elif settings.early_stopping:
             train, test = self._split(truth, settings, random_state)
             held = rules.Rows(X[test], target[test], None if weight is None else weight[test], self.model_.predict_rows)
-            held_out = rules.HeldOut(self, held, truth[test])
+            held_out = self._held_out(held, truth[test])
             X, target, weight = X[train], target[train], None if weight is None else weight[train]
         n = X.shape[0]
         if settings.batch_size == "auto":
@@ -422,7 +427,11 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         target, truth = self._encode(self._known(y), self.trainer_.loss, self.n_outputs_, self.model_.dtype)
         check_consistent_length(X, target)
         weight = _check_sample_weight(rest[0], X, dtype=X.dtype, ensure_non_negative=True) if rest else None
-        return rules.HeldOut(self, rules.Rows(X, target, weight, self.model_.predict_rows), truth)
+        return self._held_out(rules.Rows(X, target, weight, self.model_.predict_rows), truth)
+
+    def _held_out(self, rows: rules.Rows, truth: Array) -> rules.HeldOut:
+        """Rows that are held out, whose score compares the model's outputs with `truth`."""
+        return rules.HeldOut(rows, lambda: self._score_raw(self._raw(rows.x), truth, rows.weight))
 
     @abstractmethod
     def _known(self, y: Any) -> Array:
@@ -436,7 +445,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             self.trainer_.optimizer.learning_rate = tabular.CosineLog4(settings.learning_rate_init, steps)
         deciding = held_out if settings.early_stopping else None
         self._start_record(held_out is not None, deciding is not None)
-        follow = rules.Follow(self, settings, rows, scale, deciding)
+        follow = rules.Follow(self, settings, rows, scale, deciding, self._patience)
         callbacks = [settings.callbacks] if isinstance(settings.callbacks, Callback) else settings.callbacks
         self.n_iter_ = 0
         try:
@@ -476,12 +485,16 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             self.validation_scores_: list[float] | None = None
             self.validation_loss_curve_: list[float] | None = None
             self.best_validation_score_: float | None = None
-            self._no_improvement_count = 0
+            self._patience = rules.Patience()
+        if "_no_improvement_count" in self.__dict__:  # pickled by densenet 0.1
+            self._patience = rules.Patience(
+                self.__dict__.pop("_no_improvement_count"), self.__dict__.pop("_best_figure", -math.inf)
+            )
         if held_out and self.validation_loss_curve_ is None:
             self.validation_loss_curve_ = []
         if deciding and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_, self.best_loss_ = [], -math.inf, None
-            self._best_figure = -math.inf
+            self._patience.best = -math.inf
         elif not deciding and self.best_loss_ is None:
             self.validation_scores_, self.best_validation_score_, self.best_loss_ = None, None, math.inf
 

@@ -315,12 +315,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
             return made, max(2, k), "softmax"
         return made, k if multilabel or k > 2 else 1, "identity" if loss.expects == "values" else "logistic"
 
-    def _weights(self, sample_weight: Any, X: Any, y: Array) -> Array | None:
-        weight = DenseEstimator._weights(self, sample_weight, X, y)
-        if self.class_weight is None:
-            return weight
-        each: Array = compute_sample_weight(self.class_weight, y)
-        return each if weight is None else each * weight
+    def _class_weights(self, y: Array) -> Array | None:
+        return None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
 
     def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:
         if self._label_binarizer.y_type_.startswith("multilabel"):

@@ -6,8 +6,10 @@ its optimizers are two more rules, and a callback adds the penalty, keeps the fi
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -171,24 +173,27 @@ class Rows:
         return StreamBatches(self, None, None, None, "fit")
 
 
+@dataclass
 class HeldOut:
     """Rows that are held out, and the estimator's score on them.
 
-    Parameters
+    Attributes
     ----------
-    estimator : DenseClassifier or DenseRegressor
     rows : Rows
-    truth : ndarray (n, ...)
-        Targets in the form in which the estimator scores them.
+    score : callable
+        Gives accuracy or R^2 of the model as it is; NaN where its outputs are not finite.
     """
 
-    def __init__(self, estimator: Any, rows: Rows, truth: Array) -> None:
-        self.estimator, self.rows, self.truth = estimator, rows, truth
+    rows: Rows
+    score: Callable[[], float]
 
-    def score(self) -> float:
-        """Accuracy or R^2 of the model as it is; NaN where its outputs are not finite."""
-        score: float = self.estimator._score_raw(self.estimator._raw(self.rows.x), self.truth, self.rows.weight)
-        return score
+
+@dataclass
+class Patience:
+    """Epochs without a better figure, and the best figure so far; an estimator keeps it between its fits."""
+
+    count: int = 0
+    best: float = -math.inf
 
 
 class Penalty:
@@ -221,6 +226,8 @@ class Follow(Callback):
         What the error is multiplied by in `loss_`.
     validation : HeldOut or None
         Rows whose score decides, with early stopping.
+    patience : Patience
+        Goes on from earlier fits.
     """
 
     def __init__(
@@ -230,9 +237,10 @@ class Follow(Callback):
         rows: Rows,
         error_scale: float,
         validation: HeldOut | None,
+        patience: Patience,
     ) -> None:
         self.estimator, self.settings, self.rows = estimator, settings, rows
-        self.error_scale, self.validation = error_scale, validation
+        self.error_scale, self.validation, self.patience = error_scale, validation, patience
         self.total = 0.0
         self.best: list[Array] = []
 
@@ -272,7 +280,7 @@ class Follow(Callback):
         optimizer = run.trainer.optimizer
         if settings.solver == "sgd" and settings.learning_rate == "invscaling":
             optimizer.learning_rate = settings.learning_rate_init / (estimator.t_ + 1) ** settings.power_t
-        if estimator._no_improvement_count > settings.n_iter_no_change:
+        if self.patience.count > settings.n_iter_no_change:
             self.stop_or_slow_down(run, optimizer)
 
     def record(self, loss: float, validation_loss: float | None) -> None:
@@ -288,21 +296,20 @@ class Follow(Callback):
         The figure is the score; where classes have weights, it is minus the held-out loss: a score made of few heavy
         rows goes in steps.
         """
-        estimator, settings = self.estimator, self.settings
+        estimator, settings, patience = self.estimator, self.settings, self.patience
         estimator.validation_scores_.append(score)
         if settings.verbose:
             print(f"Validation score: {score:f}")
-        best = estimator._best_figure
-        estimator._no_improvement_count = estimator._no_improvement_count + 1 if figure < best + settings.tol else 0
-        if model is not None and (figure > best or (settings.last_best and figure == best)):
-            estimator._best_figure, estimator.best_validation_score_ = figure, score
+        patience.count = patience.count + 1 if figure < patience.best + settings.tol else 0
+        if model is not None and (figure > patience.best or (settings.last_best and figure == patience.best)):
+            patience.best, estimator.best_validation_score_ = figure, score
             self.keep(model)
 
     def judge_loss(self) -> None:
         """Count epochs whose loss is no lower by `tol`."""
-        estimator = self.estimator
+        estimator, patience = self.estimator, self.patience
         behind = estimator.loss_ > estimator.best_loss_ - self.settings.tol
-        estimator._no_improvement_count = estimator._no_improvement_count + 1 if behind else 0
+        patience.count = patience.count + 1 if behind else 0
         estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
 
     def stop_or_slow_down(self, run: Run, optimizer: Optimizer) -> None:
@@ -314,7 +321,7 @@ class Follow(Callback):
         )
         if settings.solver == "sgd" and settings.learning_rate == "adaptive" and optimizer.rate > 1e-6:
             optimizer.learning_rate = optimizer.rate / 5
-            self.estimator._no_improvement_count = 0
+            self.patience.count = 0
             message += f" Setting learning rate to {optimizer.rate:f}"
         else:
             run.stop(message)

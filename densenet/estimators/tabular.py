@@ -26,7 +26,7 @@ from sklearn.utils import check_array
 from densenet._types import Array
 from densenet.layers import Dense, Layer, Scale
 from densenet.optimizers.schedules import Schedule
-from densenet.tables import Table, TablePreparation, _Categorical
+from densenet.tables import Table, TablePreparation
 
 RECIPE: dict[str, Any] = {
     "hidden_layer_sizes": (256, 256, 256),
@@ -93,10 +93,11 @@ class Preparation:
 
     def _numbers(self, columns: Mapping[str, Any]) -> Array:
         x = self.table.transform(columns).astype(np.float64)
+        categories = self.table.categories
         keep, start = [], 0
-        for column in self.table._columns:
-            width = len(column.features)
-            if isinstance(column, _Categorical) and len(column.categories) == 2:
+        for name, features in self.table.features_by_column.items():
+            width = len(features)
+            if len(categories.get(name, ())) == 2:
                 x[:, start] -= x[:, start + 1]
                 keep += [start, *range(start + 2, start + width)]
             else:

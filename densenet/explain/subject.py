@@ -19,7 +19,7 @@ from densenet.gradient import error_and_gradient
 from densenet.layers.base import Layer
 from densenet.layers.containers import Concatenate, Residual
 from densenet.layers.dense import Dense
-from densenet.layers.noise import Noise
+from densenet.layers.noise import Draw, Noise
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 
@@ -76,9 +76,9 @@ class Subject:
             )
         return slice(int(sample), int(sample) + 1)
 
-    def _drawn_noise(self, model: Sequential) -> list[tuple[int, Array | None, Array | None]]:
-        """Factor and offset that every noise layer drew last, with the layer's place in the walk."""
-        found: list[tuple[int, Array | None, Array | None]] = []
+    def _drawn_noise(self, model: Sequential) -> list[tuple[int, Draw]]:
+        """What every noise layer drew last, in float64, with the layer's place in the walk."""
+        found: list[tuple[int, Draw]] = []
         for place, layer in enumerate(model.every_layer):
             if layer.couples_samples:
                 raise ValueError(
@@ -89,24 +89,25 @@ class Subject:
                 continue
             if not isinstance(layer, Noise):
                 raise ValueError(f"{self.who} cannot repeat what {layer!r} drew: leave training=False.")
-            if layer._strength == 0:
+            if layer.strength == 0:
                 continue
-            if not layer._drawn or layer._drawn[0] != len(self.x):
-                made = f"had {layer._drawn[0]} rows" if layer._drawn else "was never made"
+            drawn = layer.last_draw
+            if drawn is None or drawn.shape[0] != len(self.x):
+                made = "was never made" if drawn is None else f"had {drawn.shape[0]} rows"
                 raise ValueError(
                     f"{self.who}(training=True) repeats the last training pass of {layer!r}, which {made}; "
                     f"x has {len(self.x)}. Call model.forward(x) first, with this x."
                 )
-            factor = None if layer._factor is None else layer._factor.astype(np.float64)
-            found.append((place, factor, None if layer._offset is None else layer._offset.astype(np.float64)))
+            found.append((place, _cut(drawn, slice(None), np.float64)))
         return found
 
     def hold_noise(self, model: Sequential, rows: slice) -> None:
         """Let the noise layers of a copy draw what the model drew last, for these rows."""
         layers = model.every_layer
-        for place, factor, offset in self._noise:
-            drawn = tuple(None if a is None else a[rows].astype(model.dtype) for a in (factor, offset))
-            layers[place].__dict__["_draw"] = lambda rng, shape, dtype, drawn=drawn: drawn
+        for place, drawn in self._noise:
+            layer = layers[place]
+            assert isinstance(layer, Noise)
+            layer.hold(_cut(drawn, rows, model.dtype))
 
     def forward_backward(self, model: Sequential, rows: slice) -> tuple[float, Array]:
         """E of these rows and dE/d(output), as training computes them; fills the copy's `grads`."""
@@ -133,6 +134,12 @@ class Subject:
         """A copy in the model's own dtype, its `grads` filled by one pass of the chosen rows."""
         self.forward_backward(self._own_dtype, self.rows)
         return self._own_dtype
+
+
+def _cut(draw: Draw, rows: slice, dtype: Any) -> Draw:
+    """These rows of a draw, in this dtype: fresh arrays."""
+    factor, offset = (None if a is None else a[rows].astype(dtype) for a in (draw.factor, draw.offset))
+    return Draw(draw.shape, factor, offset)
 
 
 def dense_layer(model: Sequential, number: Any, who: str) -> Dense:

@@ -330,23 +330,24 @@ class Layer(ABC):
 
     def freeze(self, *names: str) -> Self:
         """Keep parameters as they are in training; all of them when none is named."""
-        return self._mark(names, trainable=False)
+        return self.mark(names, trainable=False)
 
     def unfreeze(self, *names: str) -> Self:
         """Train parameters again; all of them when none is named."""
-        return self._mark(names, trainable=True)
+        return self.mark(names, trainable=True)
 
     def set_decay(self, decayed: bool, *names: str) -> Self:
         """Let the optimizer's `weight_decay` act on parameters, or not; all of them when none is named."""
-        return self._mark(names, decayed=bool(decayed))
+        return self.mark(names, decayed=bool(decayed))
 
     def set_rate(self, factor: float, *names: str) -> Self:
         """Multiply the learning rate of parameters by `factor`; all of them when none is named."""
         if not (isinstance(factor, (int, float)) and math.isfinite(factor) and factor >= 0):
             raise ValueError(f"{type(self).__name__}.set_rate expects a finite factor of at least 0, got {factor!r}.")
-        return self._mark(names, rate=float(factor))
+        return self.mark(names, rate=float(factor))
 
-    def _mark(self, names: Sequence[str], **values: Any) -> Self:
+    def mark(self, names: Sequence[str], **values: Any) -> Self:
+        """Set fields of the marks of these parameters, of all when none is named, here or inside a container."""
         if self.children:
             inner = [(layer, layer.marks) for layer in self.walk() if not layer.children]
             for name in names:
@@ -354,7 +355,7 @@ class Layer(ABC):
                     raise ValueError(f"{self!r} holds no layer with a parameter {name!r}.")
             for layer, marks in inner:
                 if wanted := [name for name in names or marks if name in marks]:
-                    layer._mark(wanted, **values)
+                    layer.mark(wanted, **values)
             return self
         marks = self.marks
         for name in names or marks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,21 @@ from densenet._types import Array
 from densenet._validation import fraction, nonnegative
 from densenet.layers.base import Layer
 from densenet.layers.rectifiers import SELU_ALPHA, SELU_SCALE
+
+
+class Draw(NamedTuple):
+    """What a training pass over x of this shape drew: Y = F * X + O.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    factor, offset : ndarray or None
+        F and O; None for all ones, or all zeros.
+    """
+
+    shape: tuple[int, ...]
+    factor: Array | None
+    offset: Array | None
 
 
 class Noise(Layer):
@@ -30,17 +45,27 @@ class Noise(Layer):
 
     _noisy: bool = False
     _drawn: tuple[int, ...] = ()
+    _held: Draw | None = None
     _factor: Array | None
     _offset: Array | None
 
     @property
     @abstractmethod
-    def _strength(self) -> float:
+    def strength(self) -> float:
         """At 0 the layer is the identity in training too."""
 
     @abstractmethod
-    def _draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array | None, Array | None]:
-        """F and O; None for all ones, or all zeros."""
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array | None, Array | None]:
+        """F and O anew; None for all ones, or all zeros."""
+
+    @property
+    def last_draw(self) -> Draw | None:
+        """What the last training pass drew; None before the first, and where nothing is drawn."""
+        return Draw(self._drawn, self._factor, self._offset) if self._drawn else None
+
+    def hold(self, draw: Draw) -> None:
+        """Take this draw in every training pass from now on; copies draw anew."""
+        self._held = draw
 
     def _apply(self, x: Array, out: Array) -> Array:
         if self._factor is None:
@@ -55,12 +80,15 @@ class Noise(Layer):
         if x.shape != self._shape:
             self._check_input(x)
             self._shape = self._out_shape = x.shape
-        self._noisy = training and self._strength > 0
+        self._noisy = training and self.strength > 0
         if not self._noisy:
             return x
         if self.generator is None:
             self.generator = np.random.default_rng()
-        self._factor, self._offset = self._draw(self.generator, x.shape, x.dtype)
+        if self._held is None:
+            self._factor, self._offset = self.draw(self.generator, x.shape, x.dtype)
+        else:
+            _, self._factor, self._offset = self._held
         self._drawn = x.shape
         return self._apply(x, self._buffer("y", x.shape, x.dtype))
 
@@ -94,7 +122,7 @@ class Noise(Layer):
         True
         """
         name = type(self).__name__
-        if self._strength == 0:
+        if self.strength == 0:
             return x.copy()
         if not self._drawn:
             raise RuntimeError(f"{name}.replay needs a training pass first: call forward(x, training=True).")
@@ -169,10 +197,10 @@ class Dropout(Noise):
         self.rate = fraction(rate, "Dropout", "rate")
 
     @property
-    def _strength(self) -> float:
+    def strength(self) -> float:
         return self.rate
 
-    def _draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array | None, Array | None]:
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array | None, Array | None]:
         factor = self._keep(rng, self.rate, shape, dtype)
         factor *= 1 / (1 - self.rate)
         return factor, None
@@ -213,10 +241,10 @@ class AlphaDropout(Noise):
         self.rate = fraction(rate, "AlphaDropout", "rate")
 
     @property
-    def _strength(self) -> float:
+    def strength(self) -> float:
         return self.rate
 
-    def _draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array | None, Array | None]:
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array | None, Array | None]:
         low = -SELU_SCALE * SELU_ALPHA
         a = 1 / math.sqrt((1 - self.rate) * (1 + self.rate * low**2))
         factor = self._keep(rng, self.rate, shape, dtype)
@@ -259,10 +287,10 @@ class GaussianNoise(Noise):
         self.stddev = nonnegative(stddev, "GaussianNoise", "stddev")
 
     @property
-    def _strength(self) -> float:
+    def strength(self) -> float:
         return self.stddev
 
-    def _draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array | None, Array | None]:
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array | None, Array | None]:
         offset = self._buffer("offset", shape, dtype)
         rng.standard_normal(out=offset, dtype=dtype)
         offset *= self.stddev  # O = stddev Z

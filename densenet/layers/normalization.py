@@ -55,7 +55,8 @@ class _Columns(Layer):
         sums = products(params.dtype)
         self._column_sums, self._row_sums = sums.column_sums, sums.row_sums
 
-    def _resize(self, x: Array) -> None:
+    def resize(self, x: Array) -> None:
+        """Make what depends on the shape of x; `forward` calls it when that changes."""
         self._check_input(x)
         dtype = self.gamma.dtype
         self._shape = self._out_shape = x.shape
@@ -172,15 +173,15 @@ class BatchNorm(_Columns):
         self.gamma[...] = 1
         self.beta[...] = 0
 
-    def _resize(self, x: Array) -> None:
-        _Columns._resize(self, x)
+    def resize(self, x: Array) -> None:
+        _Columns.resize(self, x)
         self._mean, self._var, self._inv, self._row = (
             self._buffer(name, (self.n,), self._y.dtype) for name in ("mean", "var", "inv", "row")
         )
 
     def forward(self, x: Array, training: bool = True) -> Array:
         if x.shape != self._shape:
-            self._resize(x)
+            self.resize(x)
         xhat, y = self._xhat, self._y
         self._own_statistics = training
         if training:
@@ -344,8 +345,8 @@ class LayerNorm(_Rows):
         self.gamma[...] = 1
         self.beta[...] = 0
 
-    def _resize(self, x: Array) -> None:
-        _Columns._resize(self, x)
+    def resize(self, x: Array) -> None:
+        _Columns.resize(self, x)
         self._mean = self._buffer("mean", (len(x), 1), self._y.dtype)
         self._inv = self._buffer("inv", (len(x), 1), self._y.dtype)
 
@@ -363,7 +364,7 @@ class LayerNorm(_Rows):
 
     def forward(self, x: Array, training: bool = True) -> Array:
         if x.shape != self._shape:
-            self._resize(x)
+            self.resize(x)
         self._values(x, self._y, self._xhat, self._mean, self._inv, self._ones[: self.n])
         return self._y
 
@@ -442,8 +443,8 @@ class RMSNorm(_Rows):
         self._set_width(n)
         self.eps = None if eps is None else positive(eps, "RMSNorm", "eps")
 
-    def _resize(self, x: Array) -> None:
-        _Columns._resize(self, x)
+    def resize(self, x: Array) -> None:
+        _Columns.resize(self, x)
         self._mean = self._buffer("mean", (len(x), 1), self._y.dtype)
         self._inv = self._buffer("inv", (len(x), 1), self._y.dtype)
 
@@ -458,7 +459,7 @@ class RMSNorm(_Rows):
 
     def forward(self, x: Array, training: bool = True) -> Array:
         if x.shape != self._shape:
-            self._resize(x)
+            self.resize(x)
         self._values(x, self._y, self._xhat, self._inv, self._ones[: self.n])
         return self._y
 

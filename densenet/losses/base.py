@@ -173,7 +173,7 @@ class Loss(ABC):
         """E = sum(w l) / sum(w) of arrays that have been prepared; 0 where all weights are 0."""
         if prediction is not self._prediction:
             if prediction.shape != self._shape or prediction.dtype is not self._l.dtype:
-                self._resize(prediction)
+                self.resize(prediction)
             self._prediction = prediction
         self._target, self._weight = target, weight
         self.values(prediction, target, self._l)
@@ -209,7 +209,8 @@ class Loss(ABC):
         """The `estimate` of the last `error`, possibly in a working buffer: what metrics of regression see."""
         return self.estimate(self._prediction)
 
-    def _resize(self, prediction: Array) -> None:
+    def resize(self, prediction: Array) -> None:
+        """Make what depends on the shape and dtype of the prediction; `error` calls it when they change."""
         rows, dtype = len(prediction), prediction.dtype
         self._shape, self._rows = prediction.shape, rows
         self._dot = products(dtype).dot
@@ -245,7 +246,7 @@ class Loss(ABC):
         ValueError, TypeError
             If shapes or values are not what this loss takes.
         """
-        prediction, target, weight = self._checked(prediction, target, sample_weight)
+        prediction, target, weight = self.prepare_batch(prediction, target, sample_weight)
         return self.error(prediction, target, weight)
 
     def backward(self) -> Array:
@@ -262,11 +263,12 @@ class Loss(ABC):
 
     def per_sample(self, prediction: Any, target: Any) -> Array:
         """l_i of every sample: a fresh array (n,)."""
-        prediction, target, _ = self._checked(prediction, target, None)
+        prediction, target, _ = self.prepare_batch(prediction, target, None)
         self.error(prediction, target)
         return self._l.copy()
 
-    def _checked(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+    def prepare_batch(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+        """What `error` takes, from what people pass: fresh arrays of one dtype, checked."""
         who = f"{type(self).__name__}.forward"
         p = as_matrix(prediction, None, None, who, name="prediction", copy=True)
         t = self.prepare(target, p.shape[1], p.dtype)
@@ -338,8 +340,8 @@ class ElementwiseLoss(Loss):
         if self._one_kth is not None:
             np.multiply(out, self._one_kth, out=out)
 
-    def _resize(self, prediction: Array) -> None:
-        Loss._resize(self, prediction)
+    def resize(self, prediction: Array) -> None:
+        Loss.resize(self, prediction)
         k, dtype = prediction.shape[1], prediction.dtype
         self._row_sums = products(dtype).row_sums
         self._each = self._buffer("each", prediction.shape, dtype)

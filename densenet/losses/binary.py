@@ -83,8 +83,8 @@ class SigmoidCrossEntropy(BinaryLoss):
 
     expects: ClassVar[Output] = "logits"
 
-    def _resize(self, prediction: Array) -> None:
-        ElementwiseLoss._resize(self, prediction)
+    def resize(self, prediction: Array) -> None:
+        ElementwiseLoss.resize(self, prediction)
         shape, dtype = prediction.shape, prediction.dtype
         self._e = self._buffer("e", shape, dtype)
         self._p = self._buffer("p", shape, dtype)
@@ -189,8 +189,8 @@ class BinaryCrossEntropy(BinaryLoss):
     def probabilities(self, prediction: Array) -> Array:
         return prediction.copy()
 
-    def _checked(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
-        checked = ElementwiseLoss._checked(self, prediction, target, sample_weight)
+    def prepare_batch(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+        checked = ElementwiseLoss.prepare_batch(self, prediction, target, sample_weight)
         check_probabilities(checked[0], "BinaryCrossEntropy", "SigmoidCrossEntropy")
         return checked
 

@@ -27,8 +27,8 @@ class ClassLoss(Loss):
     def prepare(self, target: Any, n_outputs: int, dtype: Any) -> Array:
         return prepare_classes(target, n_outputs, dtype, type(self).__name__)
 
-    def _resize(self, prediction: Array) -> None:
-        Loss._resize(self, prediction)
+    def resize(self, prediction: Array) -> None:
+        Loss.resize(self, prediction)
         (n, k), dtype = prediction.shape, prediction.dtype
         self._row_sums = products(dtype).row_sums
         self._p = self._buffer("p", (n, k), dtype)
@@ -209,8 +209,8 @@ class CategoricalCrossEntropy(ClassLoss):
     def probabilities(self, prediction: Array) -> Array:
         return prediction.copy()
 
-    def _checked(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
-        checked = Loss._checked(self, prediction, target, sample_weight)
+    def prepare_batch(self, prediction: Any, target: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+        checked = Loss.prepare_batch(self, prediction, target, sample_weight)
         check_probabilities(checked[0], "CategoricalCrossEntropy", "SoftmaxCrossEntropy")
         return checked
 

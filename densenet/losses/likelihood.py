@@ -121,8 +121,8 @@ class GaussianNLL(Loss):
         """The means."""
         return prediction[:, : prediction.shape[1] // 2]
 
-    def _resize(self, prediction: Array) -> None:
-        Loss._resize(self, prediction)
+    def resize(self, prediction: Array) -> None:
+        Loss.resize(self, prediction)
         n, k, dtype = len(prediction), prediction.shape[1] // 2, prediction.dtype
         self._row_sums = products(dtype).row_sums
         self._bound = -0.5 * _largest_exponent(dtype)

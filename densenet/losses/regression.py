@@ -25,8 +25,8 @@ class SquaredError(Loss):
     def factor(self, k: int) -> float:
         """c for k outputs."""
 
-    def _resize(self, prediction: Array) -> None:
-        Loss._resize(self, prediction)
+    def resize(self, prediction: Array) -> None:
+        Loss.resize(self, prediction)
         k, dtype = prediction.shape[1], prediction.dtype
         self._row_sums = products(dtype).row_sums
         self._d = self._buffer("d", prediction.shape, dtype)
@@ -298,8 +298,8 @@ class Quantile(ElementwiseLoss):
         middle = distances.index(min(distances))
         return prediction[:, middle : middle + 1]
 
-    def _resize(self, prediction: Array) -> None:
-        ElementwiseLoss._resize(self, prediction)
+    def resize(self, prediction: Array) -> None:
+        ElementwiseLoss.resize(self, prediction)
         dtype = prediction.dtype
         self._q = np.array(self.q, dtype)
         self._not_q, self._minus_q = 1 - self._q, -self._q
