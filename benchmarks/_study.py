@@ -34,10 +34,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import _common as common
 import numpy as np
+from densenet.batches import split
 from step import products_alone, steps_for
 
 import densenet as dn
-from densenet.batches import split
 from densenet.tables import TablePreparation
 
 Part: TypeAlias = tuple[Any, Any]

@@ -31,7 +31,8 @@ from step import EPOCHS, products_alone, steps_for
 
 import densenet as dn
 from densenet._blas import blas_description, one_pool
-from densenet.batches import ArrayBatches
+from densenet.training.data import ArrayBatches
+from densenet.training.step import Step
 
 PARTS = ("products", "gather", "dense calls", "activations", "loss", "update", "loop and caches")
 COLORS = ("#bbbbbb", "#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377")
@@ -45,8 +46,9 @@ def parts_of_a_step(widths: tuple[int, ...], batch: int, optimizer: str, steps: 
     model = dn.mlp(widths, activation="relu", seed=0)
     trainer = dn.Trainer(model, dn.SoftmaxCrossEntropy(), dn.SGD(0.01) if optimizer == "SGD" else dn.Adam(1e-3))
     trainer.fit(x, y, epochs=1, batch_size=batch, seed=0, progress=False)
-    drifting = copy.deepcopy(trainer)  # updated over and over with one gradient, its weights leave every sensible range
-    drifting.model.grads = model.grads
+    drift = copy.deepcopy(trainer)  # updated over and over with one gradient, its weights leave every sensible range
+    drift.model.grads = model.grads
+    drifting = Step(drift.model, drift.loss, drift.optimizer)
     source, order = ArrayBatches(x, y, None, model.dtype), rng.permutation(len(x))
     x_batch, y_batch = x[:batch].copy(), y[:batch].copy()
     loss, layers = trainer.loss, model.layers
@@ -90,7 +92,7 @@ def parts_of_a_step(widths: tuple[int, ...], batch: int, optimizer: str, steps: 
 
     def update() -> None:
         for _ in range(steps):
-            drifting._update()
+            drifting.update()
 
     calls = {
         "fit": fit,

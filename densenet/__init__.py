@@ -17,22 +17,11 @@ True
 from __future__ import annotations
 
 import importlib.util
+import sys
 import typing
 
 from densenet import initializers, losses, metrics, optimizers
 from densenet._blas import threads
-from densenet.callbacks import (
-    Callback,
-    CSVLogger,
-    EarlyStopping,
-    LambdaCallback,
-    ReduceLROnPlateau,
-    Run,
-    StopAt,
-    TimeLimit,
-    WeightAverage,
-)
-from densenet.history import History
 from densenet.initializers import Initializer
 from densenet.layers import (
     CELU,
@@ -71,7 +60,6 @@ from densenet.layers import (
     Softsign,
     Tanh,
 )
-from densenet.loop import DivergenceError
 from densenet.losses import (
     BinaryCrossEntropy,
     CategoricalCrossEntropy,
@@ -117,7 +105,22 @@ from densenet.optimizers import (
     Warmup,
 )
 from densenet.sequential import Sequential, mlp
-from densenet.trainer import Trainer
+from densenet.training.callbacks import (
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    StopAt,
+    TimeLimit,
+    WeightAverage,
+)
+from densenet.training.full_batch import FullBatchSolver
+from densenet.training.history import History
+from densenet.training.hooks import Callback
+from densenet.training.run import Run
+from densenet.training.step import DivergenceError
+from densenet.training.trainer import Trainer
 
 if typing.TYPE_CHECKING:
     from densenet import datasets, plots
@@ -130,7 +133,6 @@ if typing.TYPE_CHECKING:
     from densenet.health.rates import LearningRates, find_learning_rate
     from densenet.persistence import (
         CheckpointError,
-        ModelCheckpoint,
         from_sklearn,
         from_torch,
         load,
@@ -143,7 +145,6 @@ if typing.TYPE_CHECKING:
         LBFGS,
         BayesianRegularization,
         ConjugateGradient,
-        FullBatchSolver,
         LevenbergMarquardt,
         Uncertainty,
         gauss_newton_product,
@@ -310,9 +311,9 @@ _LATER = {
     "checks": ["GradCheck", "gradcheck"],
     "explain": "diagnose_gradients explain_step route sensitivity".split(),
     "health": "Examination Finding GradientDoctor LearningRates examine find_learning_rate".split(),
-    "persistence": "CheckpointError ModelCheckpoint from_sklearn from_torch load register to_onnx to_torch".split(),
+    "persistence": "CheckpointError from_sklearn from_torch load register to_onnx to_torch".split(),
     "second_order": """
-        LBFGS BayesianRegularization ConjugateGradient FullBatchSolver LevenbergMarquardt Uncertainty
+        LBFGS BayesianRegularization ConjugateGradient LevenbergMarquardt Uncertainty
         gauss_newton_product hessian_product jacobian jacobian_product jacobian_transpose_product
         per_sample_gradient_norms per_sample_gradients uncertainty
     """.split(),
@@ -326,6 +327,10 @@ _ESTIMATORS = ("DenseClassifier", "DenseRegressor")
 if importlib.util.find_spec("sklearn") is not None:  # without it, `from densenet import *` must not ask for them
     __all__ += _ESTIMATORS
     __all__.sort()
+
+_BEFORE = {"batches": "data", "callbacks": "callbacks", "history": "history", "loop": "loop", "trainer": "trainer"}
+for _name, _now in _BEFORE.items():  # pickles name the modules of version 0.1
+    sys.modules[f"densenet.{_name}"] = sys.modules[f"densenet.training.{_now}"]
 
 
 def __getattr__(name: str) -> object:

@@ -55,7 +55,7 @@ def error_and_gradient(
     >>> model.grads
     array([2., 4., 2.])
     """
-    prediction = model.run_forward(x, training)  # Y = f_L(... f_1(X))
-    error = loss.error(prediction, y, weight)  # E
-    model.run_backward(loss.delta())  # D_L = dE/dY, then D_(l-1) = (df_l/dX)^T D_l and dE/d(params)
+    prediction = model.run_forward(x, training)  # 1. forward pass: y' = f_L(... f_1(x))
+    error = loss.error(prediction, y, weight)  # 2. the error E(y', y)
+    model.run_backward(loss.delta())  # 3. backward pass: dE/dw of every weight
     return error

@@ -206,7 +206,14 @@ class Sequential:
         """Whether `constrain` does anything."""
         return bool(self._constrained)
 
-    _forget_marks = forget_marks
+    def state_arrays(self) -> list[Array]:
+        """All that training changes: the parameters and the layers' running statistics, not copied."""
+        return [self._params, *(array for layer in self._every for array in layer.state.values())]
+
+    def load_state_arrays(self, kept: Sequence[Array]) -> None:
+        """Copy values back into what `state_arrays` gives."""
+        for array, values in zip(self.state_arrays(), kept, strict=True):
+            array[...] = values
 
     # -- inside the training loop: working buffers, no checks --------------------------------------------------
 

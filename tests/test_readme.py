@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EQUATIONS = re.findall(r"\| `([^`]+)` \| \[[^\]]+\]\(([^)#]+)#L(\d+)\)", README)
+EQUATIONS = re.findall(r"\| `([^`]+)` \| \[[^\]]+\]\(([^)#]+)\)", README)
 
 
 def comment(line: str) -> str:
@@ -23,11 +23,10 @@ def test_there_are_equations():
     assert len(EQUATIONS) >= 8
 
 
-@pytest.mark.parametrize(("equation", "path", "number"), EQUATIONS)
-def test_an_equation_stands_in_the_line_that_is_linked(equation, path, number):
+@pytest.mark.parametrize(("equation", "path"), EQUATIONS)
+def test_an_equation_stands_beside_a_line_of_the_file_that_is_linked(equation, path):
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
-    there = [i for i, line in enumerate(lines, start=1) if "  # " in line and comment(line) == equation]
-    assert int(number) in there, f"{path}: {equation!r} stands in lines {there}, the README links {number}"
+    assert equation in [comment(line) for line in lines if "  # " in line]
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README))))

@@ -10,13 +10,13 @@ import numpy as np
 
 from densenet import datasets, losses, optimizers, persistence
 from densenet._display import text_table
-from densenet.batches import split
-from densenet.callbacks import EarlyStopping
 from densenet.layers import activation
 from densenet.metrics import MAE, R2, RMSE, Accuracy, Metric
 from densenet.sequential import Sequential, mlp
 from densenet.tables import TablePreparation
-from densenet.trainer import Trainer
+from densenet.training.callbacks import EarlyStopping
+from densenet.training.data import split
+from densenet.training.trainer import Trainer
 
 
 def add_train_command(commands: Any) -> None:

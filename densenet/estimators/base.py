@@ -26,16 +26,16 @@ import densenet.estimators.tabular as tabular
 from densenet._memory import Buffers
 from densenet._types import Array
 from densenet._validation import cast, fraction, is_number
-from densenet.callbacks import Callback
 from densenet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, LogSoftmax, Sigmoid, Softmax, activation
-from densenet.loop import DivergenceError
 from densenet.losses.base import Loss
 from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
 from densenet.optimizers.sgd import SGD
 from densenet.second_order import BayesianRegularization, FullBatchSolver, LevenbergMarquardt
 from densenet.sequential import Sequential
-from densenet.trainer import Trainer
+from densenet.training.hooks import Callback
+from densenet.training.step import DivergenceError
+from densenet.training.trainer import Trainer
 
 _TOO_LARGE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."

@@ -18,14 +18,15 @@ from sklearn.exceptions import ConvergenceWarning
 
 from densenet._blas import products
 from densenet._types import Array
-from densenet.batches import Batch, StreamBatches
-from densenet.callbacks import Callback, Run, state_arrays
 from densenet.gradient import error_and_gradient
 from densenet.losses import PoissonNLL, SigmoidCrossEntropy
 from densenet.optimizers.adam import Adam
 from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
 from densenet.sequential import Sequential
+from densenet.training.data import Batch, StreamBatches
+from densenet.training.hooks import Callback
+from densenet.training.run import Run
 
 
 class SklearnSGD(Optimizer):
@@ -251,12 +252,11 @@ class Follow(Callback):
 
     def keep(self, model: Sequential) -> None:
         """Keep the weights and statistics as the best."""
-        self.best = [array.copy() for array in state_arrays(model)]
+        self.best = [array.copy() for array in model.state_arrays()]
 
     def on_fit_end(self, run: Run) -> None:
         if self.validation is not None:
-            for array, kept in zip(state_arrays(run.model), self.best, strict=True):
-                array[...] = kept
+            run.model.load_state_arrays(self.best)
 
     def on_epoch_begin(self, run: Run) -> None:
         self.total = 0.0

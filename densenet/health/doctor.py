@@ -19,8 +19,6 @@ from densenet import losses, optimizers
 from densenet._display import html_table, text_table
 from densenet._types import Array
 from densenet._validation import as_matrix, check_finite, positive_int
-from densenet.batches import Batch
-from densenet.callbacks import Callback, Run
 from densenet.gradient import error_and_gradient
 from densenet.health.signals import LayerSignals, SignalRecord, layer_names, signals, update_ratios
 from densenet.layers.normalization import BatchNorm, LayerNorm
@@ -28,6 +26,9 @@ from densenet.losses.base import Loss
 from densenet.optimizers.base import Optimizer
 from densenet.second_order.jacobian import per_sample_gradient_norms
 from densenet.sequential import Sequential
+from densenet.training.data import Batch
+from densenet.training.hooks import Callback
+from densenet.training.run import Run
 
 _DEAD = 0.2
 _SATURATED = 0.5

@@ -11,9 +11,9 @@ import numpy as np
 
 from densenet._types import Array
 from densenet._validation import nonnegative_int, positive, positive_int
-from densenet.batches import rows_of
-from densenet.loop import DivergenceError
-from densenet.trainer import Trainer
+from densenet.training.data import rows_of
+from densenet.training.step import DivergenceError
+from densenet.training.trainer import Trainer
 
 _ROWS = 1024
 _WINDOW = 5

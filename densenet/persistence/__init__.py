@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from densenet.persistence.checkpoints import ModelCheckpoint
 from densenet.persistence.codec import register
 from densenet.persistence.files import CheckpointError
 from densenet.persistence.models import load, save_model
@@ -12,7 +11,6 @@ from densenet.persistence.torch_modules import from_torch, to_torch
 
 __all__ = [
     "CheckpointError",
-    "ModelCheckpoint",
     "from_sklearn",
     "from_torch",
     "load",

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from densenet.history import History
 from densenet.plots._style import COLOURS, axes, quiet, whole_ticks
+from densenet.training.history import History
 
 _SMALLER_IS_BETTER = ("loss", "mae", "rmse", "penalty")
 

@@ -7,10 +7,11 @@ import time
 from typing import Any
 
 from densenet._validation import fraction
-from densenet.callbacks import Callback, Run
-from densenet.history import History
 from densenet.plots.curves import learning_curves
-from densenet.progress import in_notebook
+from densenet.training.history import History
+from densenet.training.hooks import Callback
+from densenet.training.progress import in_notebook
+from densenet.training.run import Run
 
 _FIRST_GUESS = 0.2
 _MOST_FIGURES = 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from densenet.second_order.base import FullBatchSolver
 from densenet.second_order.bayesian import BayesianRegularization
 from densenet.second_order.hessian import gauss_newton_product, hessian_product
 from densenet.second_order.jacobian import (
@@ -15,6 +14,7 @@ from densenet.second_order.jacobian import (
 from densenet.second_order.levenberg_marquardt import LevenbergMarquardt
 from densenet.second_order.scipy_solvers import LBFGS, ConjugateGradient
 from densenet.second_order.uncertainty import Uncertainty, uncertainty
+from densenet.training.full_batch import FullBatchSolver
 
 __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "BayesianRegularization",

@@ -14,9 +14,9 @@ from scipy import linalg
 from densenet._types import Array
 from densenet._validation import nonnegative, positive
 from densenet.losses.base import Loss
-from densenet.second_order.base import FullBatchSolver, Report
 from densenet.second_order.least_squares import Bowl, MeanSquares
 from densenet.sequential import Sequential
+from densenet.training.full_batch import FullBatchSolver, Report
 
 _TINY = float(np.finfo(np.float64).tiny)
 _FIRST_GAMMA = 0.01  # of p: a stronger prior would shrink the weights to 0 before they have learned anything

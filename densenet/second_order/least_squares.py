@@ -20,8 +20,8 @@ from scipy.linalg import blas, lapack
 from densenet._types import Array
 from densenet.losses.base import Loss
 from densenet.losses.regression import SquaredError
-from densenet.second_order.base import free_parameters, solvable_copy
 from densenet.second_order.jacobian import jacobian_rows
+from densenet.second_order.subjects import free_parameters, solvable_copy
 from densenet.sequential import Sequential
 
 EPS = float(np.finfo(np.float64).eps)

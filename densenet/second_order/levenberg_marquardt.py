@@ -14,9 +14,9 @@ import numpy as np
 from densenet._types import Array
 from densenet._validation import nonnegative, positive, positive_int
 from densenet.losses.base import Loss
-from densenet.second_order.base import FullBatchSolver, Report
 from densenet.second_order.least_squares import Bowl, MeanSquares
 from densenet.sequential import Sequential
+from densenet.training.full_batch import FullBatchSolver, Report
 
 _H = 0.1
 _BEND = 0.75

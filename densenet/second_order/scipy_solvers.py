@@ -17,8 +17,9 @@ from densenet._types import Array
 from densenet._validation import nonnegative, positive_int
 from densenet.gradient import error_and_gradient
 from densenet.losses.base import Loss
-from densenet.second_order.base import FullBatchSolver, Report, free_parameters, solvable_copy
+from densenet.second_order.subjects import free_parameters, solvable_copy
 from densenet.sequential import Sequential
+from densenet.training.full_batch import FullBatchSolver, Report
 
 _UNBOUNDED = 10**9
 

@@ -1,180 +1,62 @@
-"""Hooks into training: what is called around fit, epochs and batches, and between backward and update.
-
-A callback sees the `Run`: the trainer, its model and optimizer, the position, and the epoch's figures. It may look at
-anything, change the rate or the gradients, and ask the run to stop.
-"""
+"""The callbacks that come with the project: when to stop, what to keep, what to write down."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from string import Formatter
+from typing import Any, ClassVar
 
 import numpy as np
 
 from densenet._types import Array
 from densenet._validation import finite, fraction, nonnegative, nonnegative_int, positive, positive_int
-from densenet.batches import Batch
-from densenet.history import History
 from densenet.optimizers.schedules import Schedule
+from densenet.training.history import History
+from densenet.training.hooks import HOOKS, Callback
+from densenet.training.run import Run
 
-if TYPE_CHECKING:
-    from densenet.sequential import Sequential
-    from densenet.trainer import Trainer
 
+class Best:
+    """The best value so far of the figure that a callback monitors.
 
-class Run:
-    """Where a `fit` stands; every hook gets it.
-
-    Attributes
+    Parameters
     ----------
-    trainer : Trainer
-    model : Sequential
-    history : History
-        Of this fit, so far.
-    epochs : int
-        How many epochs are asked for.
-    epoch : int
-        Number of the epoch, from 1.
-    step : int
-        Optimizer steps done in this fit.
-    stepped : bool
-        Whether the last mini-batch ended with an update (not every one does where gradients accumulate).
-    batch_error : float
-        Error of the last mini-batch.
-    batch : tuple (x, y, sample_weight) or None
-        The last mini-batch, y as the loss prepares it: working arrays, to be copied by who wants to keep them.
-    figures : dict
-        In `on_epoch_end`: the epoch's figures, as they go into the History.
-    stopped : str or None
-        The reason for which the run is to end, once there is one.
-    lasting : bool
-        Whether that reason holds for a resumed run, too.
-    resumed : bool
-        Whether the run goes on from a checkpoint.
-
-    Examples
-    --------
-    >>> import densenet as dn
-    >>> def report(run):
-    ...     print(run.epoch, run.step)
-    >>> trainer = dn.Trainer(dn.mlp([1, 1], seed=0), "mse", "sgd")
-    >>> history = trainer.fit([[1.0], [2.0]], [1.0, 2.0], epochs=2, callbacks=[dn.LambdaCallback(on_epoch_end=report)])
-    1 1
-    2 2
+    who : str
+        The callback, for messages.
+    monitor : str
+        The figure's name.
+    mode : {"auto", "min", "max"}, default "auto"
+        "auto" asks the metric whether more is better; of every other figure less is.
+    min_delta : float, default 0.0
+        Smallest change that counts.
     """
 
-    def __init__(self, trainer: Trainer, history: History, epochs: int) -> None:
-        self.trainer, self.model, self.history, self.epochs = trainer, trainer.model, history, epochs
-        self.epoch = 0
-        self.step = 0
-        self.stepped = False
-        self.batch_error = math.nan
-        self.batch: Batch | None = None
-        self.figures: dict[str, float] = {}
-        self.stopped: str | None = None
-        self.lasting = True
-        self.resumed = False
+    def __init__(self, who: str, monitor: str, mode: str = "auto", min_delta: float = 0.0) -> None:
+        if mode not in ("min", "max", "auto"):
+            raise ValueError(f'{who} expects mode "min", "max" or "auto", got {mode!r}.')
+        self.who, self.monitor, self.mode, self.min_delta = who, monitor, mode, min_delta
+        self.sign, self.value = 1.0, math.inf
 
-    def stop(self, reason: str, *, lasting: bool = True) -> None:
-        """Ask the run to end after the current step; the first reason counts.
-
-        One that is not lasting, such as a time limit, does not hold for a run that is resumed, and gives way to one
-        that is.
-        """
-        if self.stopped is None or (lasting and not self.lasting):
-            self.stopped, self.lasting = reason, lasting
-
-    def figure(self, name: str, who: str) -> float:
-        """One of the epoch's figures by name.
-
-        Raises
-        ------
-        ValueError
-            If there is no such figure, naming those that there are.
-        """
-        if name not in self.figures:
-            hint = " Give fit validation_data or validation_split." if name.startswith("val_") else ""
-            raise ValueError(f"{who} monitors {name!r}, but the epoch has only {', '.join(self.figures)}.{hint}")
-        return self.figures[name]
-
-
-class Callback:
-    """Base of callbacks: every hook does nothing; override those you need.
-
-    Examples
-    --------
-    >>> import densenet as dn
-    >>> class Largest(dn.Callback):
-    ...     def on_gradients(self, run):
-    ...         self.largest = abs(run.model.grads).max()
-    """
-
-    observes: ClassVar[bool] = False
-    """Whether it leaves the run as it is: a resumed run may do without it."""
-
-    def on_fit_begin(self, run: Run) -> None:
-        """Before the first epoch."""
-
-    def on_fit_end(self, run: Run) -> None:
-        """After the last epoch, also when the fit ends by an exception."""
-
-    def on_epoch_begin(self, run: Run) -> None:
-        """Before an epoch's first batch."""
-
-    def on_epoch_end(self, run: Run) -> None:
-        """After validation, with the epoch's figures in ``run.figures``."""
-
-    def on_batch_begin(self, run: Run) -> None:
-        """Before the forward pass of a mini-batch."""
-
-    def on_batch_end(self, run: Run) -> None:
-        """After the update."""
-
-    def on_gradients(self, run: Run) -> None:
-        """Between backward and update: ``run.model.grads`` holds dE/dw before clipping, and may be changed."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What has to survive in a checkpoint: numbers, strings, arrays."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take `state_dict`'s values back."""
-
-
-class _Best:
-    """The best value of a figure so far."""
-
-    def __init__(self, mode: str, min_delta: float) -> None:
-        self.sign = -1.0 if mode == "max" else 1.0
-        self.min_delta = min_delta
+    def begin(self, run: Run) -> None:
+        """Forget the best; see whether more is better: the sign is -1 then."""
+        name = self.monitor.removeprefix("val_")
+        of_itself = any(metric.name == name and metric.higher_is_better for metric in run.metrics)
+        self.sign = -1.0 if self.mode == "max" or (self.mode == "auto" and of_itself) else 1.0
         self.value = math.inf
 
-    def improves(self, figure: float) -> bool:
-        signed = self.sign * figure
+    def improves(self, run: Run) -> bool:
+        """Whether the epoch's figure is the best so far; it is kept then, times the sign."""
+        signed = self.sign * run.figure(self.monitor, self.who)
         if signed < self.value - self.min_delta or (math.isinf(self.value) and signed < self.value):
             self.value = signed
             return True
         return False
-
-
-def _mode(mode: str, who: str) -> Literal["min", "max", "auto"]:
-    if mode not in ("min", "max", "auto"):
-        raise ValueError(f'{who} expects mode "min", "max" or "auto", got {mode!r}.')
-    return mode  # type: ignore[return-value]
-
-
-def direction(run: Run, monitor: str, mode: str) -> Literal["min", "max"]:
-    """Whether smaller or larger is better: what a metric says of itself, smaller for everything else."""
-    if mode == "auto":
-        for metric in run.trainer.metrics:
-            if monitor.removeprefix("val_") == metric.name and metric.higher_is_better:
-                return "max"
-        return "min"
-    return "max" if mode == "max" else "min"
 
 
 class EarlyStopping(Callback):
@@ -222,25 +104,23 @@ class EarlyStopping(Callback):
         mode: str = "auto",
         restore_best_weights: bool = False,
     ) -> None:
-        self.monitor = monitor
+        self.monitor, self.mode = monitor, mode
         self.min_delta = nonnegative(min_delta, "EarlyStopping", "min_delta")
         self.patience = nonnegative_int(patience, "EarlyStopping", "patience")
-        self.mode = _mode(mode, "EarlyStopping")
         self.restore_best_weights = bool(restore_best_weights)
         self.best, self.best_epoch, self.waited = math.nan, 0, 0
-        self._best = _Best("min", 0.0)
+        self._best = Best("EarlyStopping", monitor, mode, self.min_delta)
         self._kept: list[Array] | None = None
 
     def on_fit_begin(self, run: Run) -> None:
-        self._best = _Best(direction(run, self.monitor, self.mode), self.min_delta)
+        self._best.begin(run)
         self.best, self.best_epoch, self.waited, self._kept = math.nan, 0, 0, None
 
     def on_epoch_end(self, run: Run) -> None:
-        figure = run.figure(self.monitor, "EarlyStopping")
-        if self._best.improves(figure):
-            self.best, self.best_epoch, self.waited = figure, run.epoch, 0
+        if self._best.improves(run):
+            self.best, self.best_epoch, self.waited = run.figures[self.monitor], run.epoch, 0
             if self.restore_best_weights:
-                self._kept = [array.copy() for array in state_arrays(run.model)]
+                self._kept = [array.copy() for array in run.model.state_arrays()]
             return
         self.waited += 1
         if self.waited >= max(1, self.patience):
@@ -248,8 +128,7 @@ class EarlyStopping(Callback):
 
     def on_fit_end(self, run: Run) -> None:
         if self._kept is not None:
-            for array, kept in zip(state_arrays(run.model), self._kept, strict=True):
-                array[...] = kept
+            run.model.load_state_arrays(self._kept)
 
     def state_dict(self) -> dict[str, Any]:
         state = {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited, "value": self._best.value}
@@ -260,11 +139,6 @@ class EarlyStopping(Callback):
         self.waited, self._best.value = int(state["waited"]), float(state["value"])
         kept = [np.array(state[f"kept{i}"]) for i in range(sum(name.startswith("kept") for name in state))]
         self._kept = kept or None
-
-
-def state_arrays(model: Sequential) -> list[Array]:
-    """Everything of a model that training changes: the parameters and the running statistics."""
-    return [model.params, *(array for top in model.layers for layer in top.walk() for array in layer.state.values())]
 
 
 class ReduceLROnPlateau(Callback):
@@ -313,9 +187,9 @@ class ReduceLROnPlateau(Callback):
         self.min_delta = nonnegative(min_delta, who, "min_delta")
         self.cooldown = nonnegative_int(cooldown, who, "cooldown")
         self.min_lr = nonnegative(min_lr, who, "min_lr")
-        self.mode = _mode(mode, who)
+        self.mode = mode
         self.waited = self.resting = 0
-        self._best = _Best("min", 0.0)
+        self._best = Best(who, monitor, mode, self.min_delta)
 
     def on_fit_begin(self, run: Run) -> None:
         rate = getattr(run.trainer.optimizer, "learning_rate", None)
@@ -328,11 +202,11 @@ class ReduceLROnPlateau(Callback):
                 f"ReduceLROnPlateau needs an optimizer with a plain learning_rate, got {rate!r}: "
                 "two masters of one rate."
             )
-        self._best = _Best(direction(run, self.monitor, self.mode), self.min_delta)
+        self._best.begin(run)
         self.waited = self.resting = 0
 
     def on_epoch_end(self, run: Run) -> None:
-        if self._best.improves(run.figure(self.monitor, "ReduceLROnPlateau")):
+        if self._best.improves(run):
             self.waited = 0
         elif self.resting == 0:
             self.waited += 1
@@ -372,12 +246,15 @@ class StopAt(Callback):
     """
 
     def __init__(self, monitor: str, value: float, *, mode: str = "auto") -> None:
-        self.monitor, self.value, self.mode = monitor, finite(value, "StopAt", "value"), _mode(mode, "StopAt")
+        self.monitor, self.value, self.mode = monitor, finite(value, "StopAt", "value"), mode
+        self._best = Best("StopAt", monitor, mode)
+
+    def on_fit_begin(self, run: Run) -> None:
+        self._best.begin(run)
 
     def on_epoch_end(self, run: Run) -> None:
-        figure = run.figure(self.monitor, "StopAt")
-        best = direction(run, self.monitor, self.mode)
-        if figure <= self.value if best == "min" else figure >= self.value:
+        sign = self._best.sign
+        if sign * run.figure(self.monitor, "StopAt") <= sign * self.value:
             run.stop(f"{self.monitor} has reached {self.value:g}")
 
 
@@ -465,6 +342,151 @@ class CSVLogger(Callback):
         columns = self._history.to_dict()
         for i in range(int(state["epochs"])):
             self._write(i + 1, {name: column[i] for name, column in columns.items()})
+
+
+class ModelCheckpoint(Callback):
+    """Write checkpoints while training, so that nothing is lost whatever happens.
+
+    The file is replaced at once: at any moment the old or the new one is there, whole. ``fit(..., resume=path)`` goes
+    on from it, and `densenet.load` gives its model.
+
+    Parameters
+    ----------
+    path : path-like
+        Ends in ``.npz`` or ``.safetensors``. It may hold ``{epoch}``, ``{step}`` and the names of the epoch's figures,
+        as in ``"run-{epoch:03d}-{val_loss:.3f}.npz"``; then every checkpoint is a file of its own.
+    every_steps : int, optional
+        Write after every so many updates.
+    every_epochs : int, optional
+        Write after every so many epochs; 1 unless `every_steps` is given.
+    monitor : str, optional
+        A figure such as "val_loss": write only when it is better than ever before in this run.
+    keep : int, optional
+        How many checkpoints stay, the newest of them. With a plain path (the default is 1) the newest is there, the one
+        before beside it as ``name-1.npz``, and so on; else older files are removed (by default none).
+
+    Attributes
+    ----------
+    best : float
+        The monitored figure of the last checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, both intervals are given, or `monitor` comes with `every_steps`.
+    OSError
+        From `fit`, if a file cannot be written; model, trainer and the files so far are unharmed.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> x, y = dn.datasets.load_digits()
+    >>> trainer = dn.Trainer(dn.mlp([64, 16, 10], seed=0), "softmax_cross_entropy", "adam")
+    >>> path = getfixture("tmp_path") / "run.npz"
+    >>> history = trainer.fit(x, y, epochs=2, seed=0, callbacks=[dn.ModelCheckpoint(path, every_steps=50)])
+    >>> history = trainer.fit(x, y, epochs=3, resume=path, callbacks=[dn.ModelCheckpoint(path, every_steps=50)])
+    >>> len(history)
+    3
+    """
+
+    observes: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        every_steps: int | None = None,
+        every_epochs: int | None = None,
+        monitor: str | None = None,
+        keep: int | None = None,
+    ) -> None:
+        who = "ModelCheckpoint"
+        self.path = os.fspath(path)
+        if every_steps is not None and every_epochs is not None:
+            raise ValueError(f"{who} expects every_steps or every_epochs, got both.")
+        if every_steps is not None and monitor is not None:
+            raise ValueError(f"{who} can monitor a figure at an epoch's end only: give every_epochs, not every_steps.")
+        self.every_steps = None if every_steps is None else positive_int(every_steps, who, "every_steps")
+        self.every_epochs = positive_int(1 if every_epochs is None else every_epochs, who, "every_epochs")
+        self.monitor = monitor
+        self._best = None if monitor is None else Best(who, monitor)
+        self.keep = None if keep is None else positive_int(keep, who, "keep")
+        if os.path.splitext(self.path)[1].lower() not in (".npz", ".safetensors"):
+            raise ValueError(f"{who} expects a path that ends in .npz or .safetensors, got {self.path!r}.")
+        try:
+            fields = {field for _, field, _, _ in Formatter().parse(self.path) if field is not None}
+        except ValueError as error:
+            raise ValueError(f"{who} cannot read the braces in {self.path!r}: {error}.") from None
+        self._numbered = bool(fields)
+        self.best = float("nan")
+        self.written: list[str] = []
+
+    def on_fit_begin(self, run: Run) -> None:
+        self.best, self.written = float("nan"), []
+        if self._best is not None:
+            self._best.begin(run)
+
+    def on_batch_end(self, run: Run) -> None:
+        if self.every_steps is not None and run.stepped and run.step % self.every_steps == 0:
+            self._write(run)
+
+    def on_epoch_end(self, run: Run) -> None:
+        if self.every_steps is not None or run.epoch % self.every_epochs:
+            return
+        if self._best is not None:
+            if not self._best.improves(run):
+                return
+            self.best = run.figures[self._best.monitor]
+        self._write(run)
+
+    def _write(self, run: Run) -> None:
+        if not self._numbered:
+            self._put_aside()
+            run.trainer.save_checkpoint(self.path)
+            return
+        try:
+            path = self.path.format(epoch=run.epoch, step=run.step, **run.figures)
+        except (KeyError, IndexError, ValueError) as error:
+            known = ", ".join(["epoch", "step", *run.figures])
+            raise ValueError(f"ModelCheckpoint cannot fill in {self.path!r}: {error!r}; it knows {known}.") from None
+        before, self.written = self.written, [*(old for old in self.written if old != path), path]
+        surplus = [] if self.keep is None else self.written[: -self.keep]
+        self.written = [old for old in self.written if old not in surplus]
+        try:
+            run.trainer.save_checkpoint(path)
+        except BaseException:
+            self.written = before
+            raise
+        for old in surplus:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(old)
+
+    def _put_aside(self) -> None:
+        """Let the newest file stand at ``name-1``, too, and older ones one place further; it never goes missing."""
+        stem, ending = os.path.splitext(self.path)
+        aside = [f"{stem}-{age}{ending}" for age in range(1, self.keep or 1)]
+        for newer, older in zip(aside[-2::-1], aside[:0:-1], strict=True):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(newer, older)
+        if not aside or not os.path.exists(self.path):
+            return
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(aside[0])
+            os.link(self.path, aside[0])
+        except OSError:  # a file system without links
+            from densenet.persistence.atomic import replacing
+
+            with open(self.path, "rb") as old, replacing(aside[0]) as file:
+                shutil.copyfileobj(old, file)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "written": list(self.written)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.written = float(state["best"]), list(state["written"])
+        if self._best is not None and not math.isnan(self.best):
+            self._best.value = self._best.sign * self.best
 
 
 class WeightAverage(Callback):
@@ -562,63 +584,3 @@ class LambdaCallback(Callback):
             if not callable(hook):
                 raise TypeError(f"LambdaCallback expects {name} to be callable, got {hook!r}.")
             setattr(self, name, hook)
-
-
-HOOKS: tuple[str, ...] = (
-    "on_fit_begin",
-    "on_fit_end",
-    "on_epoch_begin",
-    "on_epoch_end",
-    "on_batch_begin",
-    "on_batch_end",
-    "on_gradients",
-)
-
-
-class Hooks:
-    """The callbacks of a fit, by hook: only those that override it are called.
-
-    Attributes
-    ----------
-    callbacks : list of Callback
-    now : str
-        Name of the hook that is being called, or in which the last failure was; "" between hooks.
-    """
-
-    def __init__(self, callbacks: list[Callback]) -> None:
-        self.callbacks = callbacks
-        self.now = ""
-        self._at = 0
-        self._owners = {name: tuple(c for c in callbacks if _overrides(c, name)) for name in HOOKS}
-        self._by_name = {name: tuple(getattr(c, name) for c in owners) for name, owners in self._owners.items()}
-
-    def __getitem__(self, name: str) -> tuple[Callable[[Run], None], ...]:
-        return self._by_name[name]
-
-    def call(self, name: str, run: Run, only: list[Callback] | None = None) -> None:
-        """Call every callback's hook of that name, in order; or those of the callbacks in `only`."""
-        self.now = name
-        for i, hook in enumerate(self._by_name[name]):
-            self._at = i
-            if only is None or any(self._owners[name][i] is callback for callback in only):
-                hook(run)
-        self.now = ""
-
-    def waiting(self) -> list[Callback]:
-        """The callbacks whose turn in the hook that is being called is still to come."""
-        return list(self._owners[self.now][self._at + 1 :]) if self.now else []
-
-    def end(self, run: Run) -> None:
-        """Call every `on_fit_end`, also after one of them has failed; then raise the first failure."""
-        failure: BaseException | None = None
-        for hook in self._by_name["on_fit_end"]:
-            try:
-                hook(run)
-            except BaseException as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
-
-
-def _overrides(callback: Callback, name: str) -> bool:
-    return name in vars(callback) or getattr(type(callback), name) is not getattr(Callback, name)

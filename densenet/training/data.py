@@ -1,18 +1,21 @@
 """Mini-batches: rows of the data, shuffled and gathered into arrays that are used again for every batch.
 
-Arrays in the model's dtype are gathered directly; memory maps larger than memory are read batch by batch and never
-copied whole; a stream is any iterable of `(x, y)` or `(x, y, sample_weight)` batches, checked as it comes.
+Arrays in the model's dtype are gathered directly. Memory maps larger than memory are read batch by batch and never
+copied whole. A stream is any iterable of `(x, y)` or `(x, y, sample_weight)` batches, checked as it comes. `as_data` is
+the one door for what people pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from densenet._types import Array, IntArray
-from densenet._validation import as_matrix, as_numbers, as_weights, cast, check_finite, check_matrix
+from densenet._validation import as_matrix, as_numbers, as_weights, cast, check_finite, check_matrix, nonnegative
+from densenet.losses.base import Loss
+from densenet.sequential import Sequential
 
 Batch: TypeAlias = tuple[Array, Array, Array | None]
 
@@ -39,7 +42,7 @@ class ArrayBatches:
     dtype : dtype
         The model's.
     rows : ndarray of int, optional
-        The rows that count, by number; all by default. None is copied out.
+        The rows that count, by number; all by default. No row is copied.
     """
 
     def __init__(self, x: Array, y: Array, weight: Array | None, dtype: Any, rows: IntArray | None = None) -> None:
@@ -51,6 +54,11 @@ class ArrayBatches:
 
     def __len__(self) -> int:
         return len(self.x if self.rows is None else self.rows)
+
+    @property
+    def weights(self) -> Array | None:
+        """The weights of the rows that count; None where all weigh 1."""
+        return self.weight if self.weight is None or self.rows is None else self.weight[self.rows]
 
     def subset(self, rows: IntArray) -> ArrayBatches:
         """The same data with only these rows."""
@@ -166,3 +174,133 @@ def split(n: int, share: float, labels: Array | None, rng: np.random.Generator) 
             [order[(at := ((np.arange(count) + rng.random()) * n / count).astype(int))], np.delete(order, at)]
         )
     return np.sort(order[count:]), np.sort(order[:count])
+
+
+# -- what people pass ------------------------------------------------------------------------------------------------
+
+
+class FitData(NamedTuple):
+    """What a fit trains on and validates on, and the rows that `validation_split` drew."""
+
+    train: ArrayBatches | StreamBatches
+    validation: ArrayBatches | StreamBatches | None = None
+    train_rows: IntArray | None = None
+    validation_rows: IntArray | None = None
+
+
+def as_data(
+    x: Any, y: Any, sample_weight: Any, *, model: Sequential, loss: Loss, who: str
+) -> ArrayBatches | StreamBatches:
+    """x, y and weights, or an iterable of batches: checked, and converted to the model's dtype.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes, lengths or values do not fit the model and the loss.
+    """
+    if isinstance(x, StreamBatches):
+        return x
+    if y is None:
+        if isinstance(x, np.ndarray) or hasattr(x, "to_numpy"):
+            raise ValueError(f"{who} expects targets: y is None.")
+        if sample_weight is not None:
+            raise ValueError(f"{who} expects an iterable to bring its weights as (x, y, sample_weight) batches.")
+        return StreamBatches(x, model.n_in, lambda t: as_targets(t, None, model, loss), model.dtype, who)
+    rows = rows_of(x, model.n_in, model.dtype, who)
+    targets = as_targets(y, rows.shape[1], model, loss)
+    if len(targets) != len(rows):
+        raise ValueError(f"{who} expects as many targets as rows, got x {np.shape(rows)} and y {np.shape(targets)}.")
+    return ArrayBatches(rows, targets, as_weights(sample_weight, len(rows), model.dtype, who), model.dtype)
+
+
+def as_targets(y: Any, columns: int | None, model: Sequential, loss: Loss) -> Array:
+    """Targets as the loss takes them, for a model that is given `columns` columns."""
+    return loss.prepare(y, model.n_out or model.output_width(columns or 1), model.dtype)
+
+
+def fit_data(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Mapping[int, float] | str | None,
+    validation_data: Any,
+    validation_split: float,
+    *,
+    model: Sequential,
+    loss: Loss,
+    rng: np.random.Generator,
+    drawn: tuple[IntArray, IntArray] | None,
+) -> FitData:
+    """What to train on and what to validate on; `drawn` are the rows of a checkpoint's split.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is of the wrong kind, shape or range, or two of them exclude each other.
+    """
+    if validation_data is not None and validation_split:
+        raise ValueError("fit expects validation_data or validation_split, got both.")
+    validation = None if validation_data is None else _validation(validation_data, model, loss)
+    train = as_data(x, y, sample_weight, model=model, loss=loss, who="fit")
+    if isinstance(train, StreamBatches):
+        if validation_split or class_weight is not None:
+            raise ValueError(
+                "fit cannot take validation_split or class_weight with an iterable of batches: pass arrays, or "
+                "weigh the batches."
+            )
+        return FitData(train, validation)
+    if class_weight is not None:
+        train.weight = _class_weighted(train, class_weight, loss)
+    if validation_split:
+        data = _split(train, validation_split, loss, rng, drawn)
+    else:
+        data = FitData(train, validation)
+    if (weights := data.train.weights) is not None and not weights.any():  # type: ignore[union-attr]
+        raise ValueError("fit got weights of zero for every training row: there is nothing to learn from.")
+    return data
+
+
+def _validation(data: Any, model: Sequential, loss: Loss) -> ArrayBatches | StreamBatches:
+    who = "fit, validation_data,"
+    if not isinstance(data, tuple):
+        return as_data(data, None, None, model=model, loss=loss, who=who)
+    if len(data) not in (2, 3):
+        raise ValueError(f"fit expects validation_data as (x, y) or (x, y, sample_weight), got {len(data)} entries.")
+    return as_data(data[0], data[1], data[2] if len(data) == 3 else None, model=model, loss=loss, who=who)
+
+
+def _split(
+    data: ArrayBatches, share: float, loss: Loss, rng: np.random.Generator, drawn: tuple[IntArray, IntArray] | None
+) -> FitData:
+    labels = None if loss.task == "regression" or _is_multilabel(loss, data.y) else loss.labels(data.y)
+    train, held_out = drawn or split(len(data), share, labels, rng)
+    if len(train) + len(held_out) != len(data):
+        raise ValueError(
+            f"fit, to resume, expects the {len(train) + len(held_out)} rows of the checkpoint's run, got {len(data)}."
+        )
+    return FitData(data.subset(train), data.subset(held_out), train, held_out)
+
+
+def _is_multilabel(loss: Loss, y: Array) -> bool:
+    return loss.task == "binary" and y.ndim == 2 and y.shape[1] > 1
+
+
+def _class_weighted(data: ArrayBatches, class_weight: Mapping[int, float] | str, loss: Loss) -> Array:
+    """The weights of the rows times those of their classes."""
+    if loss.task == "regression" or _is_multilabel(loss, data.y):
+        raise ValueError(f"fit: class_weight needs a loss for classes, got {loss!r}.")
+    labels = loss.labels(data.y)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f'fit expects class_weight to be a dict or "balanced", got {class_weight!r}.')
+        counts = np.bincount(labels)
+        table = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))  # n / (classes * count)
+    else:
+        table = np.ones(max(int(labels.max()) + 1, 1))
+        for label, value in class_weight.items():
+            if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or label < 0:
+                raise ValueError(f"fit expects class_weight to name class numbers, got {label!r}.")
+            if label < len(table):
+                table[label] = nonnegative(value, "fit", f"class_weight[{label}]")
+    weight = table[labels].astype(data.dtype)
+    return weight if data.weight is None else weight * data.weight

@@ -75,6 +75,13 @@ class History:
         """The last epoch's figures."""
         return {name: column[-1] for name, column in self._columns.items() if column}
 
+    @property
+    def drawn(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+        """The rows that `validation_split` drew, for training and for validation."""
+        if self.train_indices is None or self.validation_indices is None:
+            return None
+        return self.train_indices, self.validation_indices
+
     def to_dict(self) -> dict[str, list[float]]:
         """The figures as plain lists, by name: a copy."""
         return {name: list(column) for name, column in self._columns.items()}

@@ -8,15 +8,20 @@ iteration is what an epoch is to an optimizer.
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from densenet._types import Array
+from densenet.gradient import error_and_gradient
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
+from densenet.training.data import ArrayBatches, StreamBatches
+from densenet.training.evaluate import evaluate
+from densenet.training.hooks import Hooks
+from densenet.training.run import Run
+from densenet.training.step import DivergenceError, Step
 
 Report: TypeAlias = Callable[[dict[str, float], str], bool]
 """report(figures, ended): takes an iteration's figures and why it is the last ("" if it is not); False to stop."""
@@ -80,30 +85,56 @@ class FullBatchSolver(ABC):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def solvable_copy(model: Sequential, who: str) -> Sequential:
-    """A float64 copy of a model whose error is a function of its parameters alone.
+def solve(
+    solver: FullBatchSolver,
+    step: Step,
+    run: Run,
+    hooks: Hooks,
+    data: ArrayBatches,
+    validation: ArrayBatches | StreamBatches | None,
+) -> None:
+    """All epochs of a solver, which leads and reports after every iteration.
 
     Raises
     ------
-    ValueError
-        If a layer draws noise, couples samples or is constrained.
+    DivergenceError
+        If the error is not finite at the start.
     """
-    for layer in (inner for top in model.layers for inner in top.walk()):
-        if layer.couples_samples:
-            raise ValueError(
-                f"{who} needs samples that do not depend on one another, but {layer!r} takes statistics over the "
-                "batch: use LayerNorm, or leave it out."
-            )
-        if layer.draws:
-            raise ValueError(
-                f"{who} needs the same error at the same weights, but {layer!r} draws noise: leave it out."
-            )
-        if layer.constrained:
-            raise ValueError(f"{who} cannot keep {layer!r} within its max_norm: leave it out.")
-    return model.astype(np.float64)
+    model, loss = step.model, step.loss
+    x, y, weight = next(data.epoch(len(data)))
 
+    def begin() -> None:
+        run.begin_epoch()
+        hooks.call("on_epoch_begin", run)
+        hooks.call("on_batch_begin", run)
+        run.start_clock()
 
-def free_parameters(model: Sequential) -> Any:
-    """The indices of the parameters that are not frozen, or a slice where all are free."""
-    rate = model.marks.rate
-    return slice(None) if rate is None or rate.all() else np.flatnonzero(rate)
+    def report(figures: dict[str, float], ended: str) -> bool:
+        run.stop_clock()
+        if ended:
+            run.stop(ended)
+        run.step, run.stepped, run.batch_error = run.step + 1, True, figures["loss"]
+        hooks.call("on_batch_end", run)
+        measured = evaluate(model, loss, run.metrics, data) if run.metrics else {}
+        held_out = {} if validation is None else evaluate(model, loss, run.metrics, validation)
+        figures = figures | {**measured, "loss": figures["loss"]}
+        figures |= {f"val_{name}": value for name, value in held_out.items()}
+        run.end_epoch(figures | {"seconds": run.seconds})
+        hooks.call("on_epoch_end", run)
+        if run.stopped is not None or run.epoch >= run.epochs:
+            return False
+        begin()
+        return True
+
+    begin()
+    try:
+        ended = solver.solve(model, loss, x, y, weight, report)
+    except FloatingPointError as error:
+        raise DivergenceError(f"fit: {error}{step.first_not_finite(x)}.") from None
+    if run.inside:  # it ended without another iteration
+        run.inside, run.clock = False, math.nan
+        run.epoch -= 1
+    if ended:
+        run.stop(ended)
+    error_and_gradient(model, loss, x, y, weight, training=False)
+    model.add_penalty_gradients()

@@ -6,7 +6,8 @@ import html
 import sys
 from typing import Any
 
-from densenet.callbacks import Callback, Run
+from densenet.training.hooks import Callback
+from densenet.training.run import Run
 
 
 def in_notebook() -> bool:
@@ -17,7 +18,7 @@ def in_notebook() -> bool:
 
 
 def progress_bar(progress: bool | None) -> Callback | None:
-    """The bar for `fit(progress=...)`: by default only where somebody looks on.
+    """The bar for `fit(progress=...)`: by default only when output is interactive.
 
     Raises
     ------

@@ -1,12 +1,11 @@
-"""The training loop: forward pass, error, backward pass, update, over mini-batches.
+"""The trainer: arguments in, results out.
 
-`Trainer.step` is one turn of it. `fit` repeats it over shuffled mini-batches, keeps the record, and makes sure that
-whatever happens the model is left in a state that makes sense.
+`Trainer.step` is one mini-batch: forward pass, error, backward pass, update. `fit` repeats it over shuffled
+mini-batches and returns the record; `training.loop` is what it runs.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import warnings
@@ -17,29 +16,31 @@ import numpy as np
 
 from densenet import losses, optimizers
 from densenet import metrics as metrics_module
-from densenet._blas import one_pool, products
-from densenet._memory import Buffers
+from densenet._blas import one_pool
 from densenet._types import Array
 from densenet._validation import (
     as_generator,
     as_matrix,
     as_weights,
     fraction,
-    nonnegative,
     nonnegative_int,
     positive,
     positive_int,
 )
-from densenet.batches import ArrayBatches, StreamBatches, rows_of, split
-from densenet.callbacks import Callback, EarlyStopping, Hooks, Run
-from densenet.history import History
-from densenet.loop import REMEDY, DivergenceError, Loop, measure
 from densenet.losses.base import Loss
 from densenet.metrics import Metric
 from densenet.optimizers.base import Optimizer
-from densenet.progress import progress_bar
-from densenet.second_order.base import FullBatchSolver
 from densenet.sequential import Sequential
+from densenet.training.callbacks import EarlyStopping
+from densenet.training.data import ArrayBatches, FitData, StreamBatches, as_data, as_targets, fit_data
+from densenet.training.evaluate import evaluate
+from densenet.training.full_batch import FullBatchSolver
+from densenet.training.history import History
+from densenet.training.hooks import Callback, Hooks
+from densenet.training.loop import train
+from densenet.training.progress import progress_bar
+from densenet.training.run import Run
+from densenet.training.step import REMEDY, DivergenceError, Step
 
 
 class Trainer:
@@ -114,8 +115,8 @@ class Trainer:
         self.accumulate = positive_int(accumulate, "Trainer", "accumulate")
         if isinstance(optimizer, FullBatchSolver) and (clip_norm or clip_value or self.accumulate > 1):
             raise ValueError(f"Trainer: {optimizer!r} makes its own steps: clipping and accumulate are for optimizers.")
-        self._loop: Loop | None = None
-        self._progress: dict[str, Any] | None = None
+        self._fit: tuple[Run, Hooks, Step] | None = None  # while it goes on
+        self._position: dict[str, Any] | None = None  # where the last fit ended
         _warn_of_wrong_output(model, self.loss)
 
     # -- one mini-batch ----------------------------------------------------------------------------------------
@@ -145,40 +146,26 @@ class Trainer:
         if isinstance(self.optimizer, FullBatchSolver):
             raise TypeError(f"step is for optimizers; {self.optimizer!r} works on all the data, in fit.")
         x = as_matrix(x, self.model.n_in, self.model.dtype, "step")
-        y = self._targets(y, x.shape[1])
+        y = as_targets(y, x.shape[1], self.model, self.loss)
         if len(y) != len(x):
             raise ValueError(f"step expects as many targets as rows, got x {x.shape} and y {np.shape(y)}.")
         weight = as_weights(sample_weight, len(x), self.model.dtype, "step")
-        error = self._error_and_gradients(x, y, weight)
+        step = self._step()
+        error = step.gradient(x, y, weight)
         if not error < math.inf:
-            raise DivergenceError(f"step: the error is {error}{self._where(x)}; no update was made. {REMEDY}")
-        self.model.add_penalty_gradients()
-        self._update()
+            raise DivergenceError(f"step: the error is {error}{step.first_not_finite(x)}; no update was made. {REMEDY}")
+        step.update()
         return error
 
-    def _error_and_gradients(self, x: Array, y: Array, weight: Array | None) -> float:
-        prediction = self.model.run_forward(x)  # 1. forward pass: y' from x
-        error = self.loss.error(prediction, y, weight)  # 2. the error E(y', y)
-        self.model.run_backward(self.loss.delta())  # 3. backward pass: dE/dw of every weight
-        return error
-
-    def _update(self) -> None:
-        model = self.model
-        if self.clip_norm is not None or self.clip_value is not None:
-            self._clip()
-        self.optimizer.step(model.params, model.grads, model.marks)  # 4. w_new = w_old - alpha dE/dw
-        if model._constrained:
-            model.constrain()
-
-    def _clip(self) -> None:
-        grads, marks = self.model.grads, self.model.marks
-        if self.clip_value is not None:
-            np.clip(grads, -self.clip_value, self.clip_value, out=grads)
-        if self.clip_norm is not None:
-            moving = grads if marks.rate is None else grads * (marks.rate > 0)
-            norm = math.sqrt(products(grads.dtype).dot(moving, moving))
-            if norm > self.clip_norm:
-                np.multiply(grads, self.clip_norm / (norm + 1e-6), out=grads)  # g <- g c / |g|
+    def _step(self, accumulate: int = 1) -> Step:
+        return Step(
+            self.model,
+            self.loss,
+            self.optimizer,
+            clip_norm=self.clip_norm,
+            clip_value=self.clip_value,
+            accumulate=accumulate,
+        )
 
     # -- many epochs -------------------------------------------------------------------------------------------
 
@@ -255,147 +242,93 @@ class Trainer:
         epochs = nonnegative_int(epochs, "fit", "epochs")
         batch_size = positive_int(batch_size, "fit", "batch_size")
         validation_split = fraction(validation_split, "fit", "validation_split")
-        for callback in (callbacks := [callbacks] if isinstance(callbacks, Callback) else list(callbacks)):
-            if not isinstance(callback, Callback):
-                raise TypeError(f"fit expects callbacks to be Callback objects, got {callback!r}.")
+        callbacks = _callbacks(callbacks)
         rng = as_generator(seed, "fit")
         history = History()
         checkpoint = None
         if resume is not None:
             from densenet.persistence.checkpoints import read_checkpoint
 
-            checkpoint = read_checkpoint(resume, self)
+            checkpoint = read_checkpoint(resume, self.model, self.loss, self.optimizer)
             history.load_state_dict(checkpoint.progress["history"])
-        source, validation = self._sources(
-            x, y, sample_weight, class_weight, validation_data, validation_split, rng, history
+        data = fit_data(
+            x,
+            y,
+            sample_weight,
+            class_weight,
+            validation_data,
+            validation_split,
+            model=self.model,
+            loss=self.loss,
+            rng=rng,
+            drawn=history.drawn,
         )
-        if isinstance(source, StreamBatches) and epochs > 1 and source.once:
+        history.train_indices, history.validation_indices = data.train_rows, data.validation_rows
+        self._check_fit(data, epochs, batch_size, resume is not None)
+        if isinstance(self.optimizer, FullBatchSolver):
+            shuffle, callbacks = False, [*callbacks, *_stop_on_validation(self.optimizer, data)]
+        bar = progress_bar(progress)
+        hooks, step = Hooks([*callbacks, bar] if bar else callbacks), self._step(self.accumulate)
+        run = self._run(data, history, epochs, batch_size, rng if shuffle else None)
+        if checkpoint is not None:
+            checkpoint.resume(run, hooks, step)
+        with one_pool(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            self._train(step, run, hooks, data, batch_size)
+        history.stopped = run.stopped or "finished"
+        return history
+
+    def _check_fit(self, data: FitData, epochs: int, batch_size: int, resumes: bool) -> None:
+        """What only the data can tell of the arguments."""
+        train = data.train
+        if isinstance(train, StreamBatches) and epochs > 1 and train.once:
             raise ValueError(
                 f"fit expects an iterable that can be read {epochs} times, got an iterator that is used up after one "
                 "epoch: pass a list, or an object whose __iter__ starts anew."
             )
         if isinstance(self.optimizer, FullBatchSolver):
-            if isinstance(source, StreamBatches) or 32 != batch_size < len(source):
+            if isinstance(train, StreamBatches) or 32 != batch_size < len(train):
                 raise ValueError(
                     f"fit: {self.optimizer!r} takes all the data at once: pass arrays, and leave batch_size out."
                 )
-            if resume is not None:
+            if resumes:
                 raise ValueError(f"fit cannot resume with {self.optimizer!r}: checkpoints are for optimizers.")
-            shuffle = False
-            if validation is not None and self.optimizer.max_fail is not None:
-                patience = self.optimizer.max_fail
-                callbacks = [*callbacks, EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
-        bar = progress_bar(progress)
-        hooks = Hooks([*callbacks, bar] if bar else callbacks)
-        run = Run(self, history, epochs)
-        loop = Loop(self, run, hooks, source, validation, batch_size, rng if shuffle else None)
-        if checkpoint is not None:
-            loop.load_state_dict(checkpoint.progress)
-            checkpoint.restore(self)
-        with one_pool(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            loop.run()
-        history.stopped = run.stopped or "finished"
-        return history
 
-    def _sources(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        class_weight: Mapping[int, float] | str | None,
-        validation_data: Any,
-        validation_split: float,
-        rng: np.random.Generator,
-        history: History,
-    ) -> tuple[ArrayBatches | StreamBatches, ArrayBatches | StreamBatches | None]:
-        """What to train on and what to validate on, checked and converted."""
-        if validation_data is not None and validation_split:
-            raise ValueError("fit expects validation_data or validation_split, got both.")
-        validation: ArrayBatches | StreamBatches | None = None
-        if validation_data is not None:
-            if isinstance(validation_data, tuple):
-                if len(validation_data) not in (2, 3):
-                    raise ValueError(
-                        "fit expects validation_data as (x, y) or (x, y, sample_weight), got "
-                        f"{len(validation_data)} entries."
-                    )
-                validation = self._source(*validation_data, who="fit, validation_data,")
-            else:
-                validation = self._source(validation_data, None, who="fit, validation_data,")
-        source = self._source(x, y, sample_weight, who="fit")
-        if isinstance(source, StreamBatches):
-            if validation_split or class_weight is not None:
-                raise ValueError(
-                    "fit cannot take validation_split or class_weight with an iterable of batches: pass arrays, or "
-                    "weigh the batches."
-                )
-            return source, validation
-        if class_weight is not None:
-            source.weight = self._class_weighted(source, class_weight)
-        if validation_split:
-            labels = (
-                None if self.loss.task == "regression" or self._multilabel(source.y) else self.loss.labels(source.y)
-            )
-            if history.train_indices is None or history.validation_indices is None:
-                history.train_indices, history.validation_indices = split(len(source), validation_split, labels, rng)
-            train, held_out = history.train_indices, history.validation_indices
-            if len(train) + len(held_out) != len(source):
-                raise ValueError(
-                    f"fit, to resume, expects the {len(train) + len(held_out)} rows of the checkpoint's run, "
-                    f"got {len(source)}."
-                )
-            validation = source.subset(held_out)
-            source = source.subset(train)
-        if (
-            source.weight is not None
-            and not (source.weight if source.rows is None else source.weight[source.rows]).any()
-        ):
-            raise ValueError("fit got weights of zero for every training row: there is nothing to learn from.")
-        return source, validation
+    def _run(
+        self, data: FitData, history: History, epochs: int, batch_size: int, generator: np.random.Generator | None
+    ) -> Run:
+        rows = len(data.train) if isinstance(data.train, ArrayBatches) else None
+        plan = {
+            "rows": rows,
+            "validation": data.validation is not None,
+            "batch_size": batch_size,
+            "shuffle": generator is not None,
+            "accumulate": self.accumulate,
+            "clip_norm": self.clip_norm,
+            "clip_value": self.clip_value,
+            "metrics": repr(self.metrics),
+        }
+        order = None if generator is None or rows is None else np.arange(rows)
+        return Run(self, history, epochs, self.metrics, plan, generator, order)
 
-    def _multilabel(self, y: Array) -> bool:
-        return self.loss.task == "binary" and y.ndim == 2 and y.shape[1] > 1
-
-    def _source(self, x: Any, y: Any, sample_weight: Any = None, *, who: str) -> ArrayBatches | StreamBatches:
-        dtype = self.model.dtype
-        if isinstance(x, StreamBatches):
-            return x
-        if y is None:
-            if isinstance(x, np.ndarray) or hasattr(x, "to_numpy"):
-                raise ValueError(f"{who} expects targets: y is None.")
-            if sample_weight is not None:
-                raise ValueError(f"{who} expects an iterable to bring its weights as (x, y, sample_weight) batches.")
-            return StreamBatches(x, self.model.n_in, lambda t: self._targets(t, None), dtype, who)
-        rows = rows_of(x, self.model.n_in, dtype, who)
-        targets = self._targets(y, rows.shape[1])
-        if len(targets) != len(rows):
-            raise ValueError(
-                f"{who} expects as many targets as rows, got x {np.shape(rows)} and y {np.shape(targets)}."
-            )
-        return ArrayBatches(rows, targets, as_weights(sample_weight, len(rows), dtype, who), dtype)
-
-    def _targets(self, y: Any, columns: int | None) -> Array:
-        width = self.model.n_out or self.model.output_width(columns or 1)
-        return self.loss.prepare(y, width, self.model.dtype)
-
-    def _class_weighted(self, source: ArrayBatches, class_weight: Mapping[int, float] | str) -> Array:
-        if self.loss.task == "regression" or self._multilabel(source.y):
-            raise ValueError(f"fit: class_weight needs a loss for classes, got {self.loss!r}.")
-        labels = self.loss.labels(source.y)
-        if isinstance(class_weight, str):
-            if class_weight != "balanced":
-                raise ValueError(f'fit expects class_weight to be a dict or "balanced", got {class_weight!r}.')
-            counts = np.bincount(labels)
-            table = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-        else:
-            table = np.ones(max(int(labels.max()) + 1, 1))
-            for label, value in class_weight.items():
-                if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or label < 0:
-                    raise ValueError(f"fit expects class_weight to name class numbers, got {label!r}.")
-                if label < len(table):
-                    table[label] = nonnegative(value, "fit", f"class_weight[{label}]")
-        weight = table[labels].astype(self.model.dtype)
-        return weight if source.weight is None else weight * source.weight
+    def _train(self, step: Step, run: Run, hooks: Hooks, data: FitData, batch_size: int) -> None:
+        """Run the loop, keep what a checkpoint after the fit needs, call the end hooks."""
+        self._fit, self._position = (run, hooks, step), None
+        try:
+            train(step, run, hooks, data.train, data.validation, batch_size)
+        finally:
+            self._fit = None
+            try:
+                self._position = position = _position(run, hooks, step)
+                if hooks["on_fit_end"]:  # it may change the weights
+                    position["arrays"] = [array.copy() for array in self.model.state_arrays()]
+            finally:
+                try:
+                    hooks.end(run)
+                finally:
+                    if self._position is not None and all(
+                        map(np.array_equal, self._position["arrays"] or (), self.model.state_arrays())
+                    ):
+                        self._position["arrays"] = None
 
     def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint: ``fit(..., resume=path)`` goes on from it, and `densenet.load` gives its model.
@@ -440,7 +373,16 @@ class Trainer:
 
         if isinstance(self.optimizer, FullBatchSolver):
             raise TypeError(f"save_checkpoint is for runs with an optimizer, got {self.optimizer!r}: save the model.")
-        write_checkpoint(self, path, self._progress if self._loop is None else self._loop.state_dict())
+        position = self._position
+        if self._fit is not None:
+            run, hooks, step = self._fit
+            if not (run.ended or hooks.settled):
+                raise RuntimeError(
+                    "save_checkpoint works at a step boundary: call it in a callback's on_batch_end, on_epoch_end or "
+                    "on_fit_end, or after fit."
+                )
+            position = _position(run, hooks, step)
+        write_checkpoint(path, self.model, self.loss, self.optimizer, position)
 
     # -- what the model is worth -------------------------------------------------------------------------------
 
@@ -466,25 +408,9 @@ class Trainer:
         ValueError, TypeError
             As `fit` does.
         """
-        source = self._source(x, y, sample_weight, who="evaluate")
+        data = as_data(x, y, sample_weight, model=self.model, loss=self.loss, who="evaluate")
         rows = None if batch_size is None else positive_int(batch_size, "evaluate", "batch_size")
-        return self._evaluate(source, rows)
-
-    def _evaluate(self, source: ArrayBatches | StreamBatches, rows: int | None = None) -> dict[str, float]:
-        loss, work = copy.copy(self.loss), Buffers()
-        meters = copy.deepcopy(self.metrics)
-        for metric in meters:
-            metric.reset()
-        total = weights = 0.0
-        with one_pool():
-            for x, y, weight in source.epoch(rows or self.model.predict_rows):
-                prediction = self.model.run_infer(x, work)
-                total += loss.error(prediction, y, weight) * loss.total_weight
-                weights += loss.total_weight
-                measure(meters, loss, prediction, y, weight)
-        if not weights:
-            raise ValueError("evaluate got no rows, or weights of zero only.")
-        return {"loss": total / weights} | {metric.name: metric.result() for metric in meters}
+        return evaluate(self.model, self.loss, self.metrics, data, rows)
 
     def predict_proba(self, x: Any) -> Array:
         """Probabilities through the loss's link: a fresh array (n, k).
@@ -506,39 +432,43 @@ class Trainer:
         """
         return self.loss.classes(self.model.predict(x))
 
-    def _where(self, x: Array) -> str:
-        """The layer whose output, or whose weights, first are not finite."""
-        for i, layer in enumerate(self.model.layers):
-            for inner in layer.walk():
-                for name in inner.parameter_shapes():
-                    if not np.isfinite(getattr(inner, name)).all():
-                        return f", first seen in {name} of layer {i}, {inner!r}"
-            with np.errstate(all="ignore"):
-                x = layer.infer(x)
-            if not np.isfinite(x).all():
-                return f", first seen in the output of layer {i}, {layer!r}"
-        return f", first seen in {type(self.loss).__name__}"
-
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r})"
 
 
 def _warn_of_wrong_output(model: Sequential, loss: Loss) -> None:
     """Warn where the last layer does not give what the loss expects."""
-    last, name = model.layers[-1], type(loss).__name__
-    kind = type(last).__name__
-    if loss.expects == "logits" and kind in ("Softmax", "Sigmoid"):
+    last, name, gives = type(model.layers[-1]).__name__, type(loss).__name__, model.layers[-1].gives
+    if loss.expects == "logits" and gives == "probabilities":
         warnings.warn(
-            f"{name} expects logits, but the last layer is {kind}: leave it out, {name} applies it itself.",
+            f"{name} expects logits, but the last layer is {last}: leave it out, {name} applies it itself.",
             stacklevel=3,
         )
-    elif loss.expects == "probabilities" and kind not in ("Softmax", "Sigmoid", "HardSigmoid", "Gaussian"):
+    elif loss.expects == "probabilities" and gives != "probabilities":
         better = "SigmoidCrossEntropy" if loss.task == "binary" else "SoftmaxCrossEntropy"
         warnings.warn(
-            f"{name} expects probabilities, but the last layer is {kind}: use {better}, which takes logits.",
+            f"{name} expects probabilities, but the last layer is {last}: use {better}, which takes logits.",
             stacklevel=3,
         )
-    elif loss.expects == "log-probabilities" and kind != "LogSoftmax":
+    elif loss.expects == "log-probabilities" and gives != "log-probabilities":
         warnings.warn(
-            f"{name} expects log-probabilities, but the last layer is {kind}: end with LogSoftmax.", stacklevel=3
+            f"{name} expects log-probabilities, but the last layer is {last}: end with LogSoftmax.", stacklevel=3
         )
+
+
+def _callbacks(callbacks: Sequence[Callback] | Callback) -> list[Callback]:
+    made = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    for callback in made:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"fit expects callbacks to be Callback objects, got {callback!r}.")
+    return made
+
+
+def _stop_on_validation(solver: FullBatchSolver, data: FitData) -> list[Callback]:
+    if data.validation is None or solver.max_fail is None:
+        return []
+    return [EarlyStopping("val_loss", patience=solver.max_fail, restore_best_weights=True)]
+
+
+def _position(run: Run, hooks: Hooks, step: Step) -> dict[str, Any]:
+    return run.state_dict(hooks.state_dict(), None if step.gathered is None else step.gathered.state_dict())

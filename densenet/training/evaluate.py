@@ -1,0 +1,48 @@
+"""What a model is worth on data: the error and the metrics, with running statistics and without noise."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from densenet._blas import one_pool
+from densenet._memory import Buffers
+from densenet._types import Array
+from densenet.losses.base import Loss
+from densenet.metrics import Metric
+from densenet.sequential import Sequential
+from densenet.training.data import ArrayBatches, StreamBatches
+
+
+def evaluate(
+    model: Sequential,
+    loss: Loss,
+    metrics: Sequence[Metric],
+    data: ArrayBatches | StreamBatches,
+    rows: int | None = None,
+) -> dict[str, float]:
+    """The error and every metric's figure, `rows` at a time; model, loss and metrics stay as they are.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or all weigh 0.
+    """
+    loss, metrics, work = copy.copy(loss), copy.deepcopy(metrics), Buffers()
+    for metric in metrics:
+        metric.reset()
+    total = weights = 0.0
+    with one_pool():
+        for x, y, weight in data.epoch(rows or model.predict_rows):
+            total += loss.error(model.run_infer(x, work), y, weight) * loss.total_weight
+            weights += loss.total_weight
+            measure(metrics, loss, y, weight)
+    if not weights:
+        raise ValueError("evaluate got no rows, or weights of zero only.")
+    return {"loss": total / weights} | {metric.name: metric.result() for metric in metrics}
+
+
+def measure(metrics: Sequence[Metric], loss: Loss, y: Array, weight: Array | None) -> None:
+    """Hand a batch's prediction, as each metric wants it, to the metrics."""
+    for metric in metrics:
+        metric.update(loss.last_probabilities() if metric.wants_probabilities else loss.last_prediction(), y, weight)

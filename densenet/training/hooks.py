@@ -1,0 +1,165 @@
+"""Hooks into training: what is called around fit, epochs and mini-batches, and between backward and update.
+
+A callback sees the `Run`: the trainer, its model and optimizer, the position, and the epoch's figures. It may look at
+anything, change the rate or the gradients, and ask the run to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from densenet.training.run import Run
+
+
+class Callback:
+    """Base of callbacks: every hook does nothing; override those you need.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> class Largest(dn.Callback):
+    ...     def on_gradients(self, run):
+    ...         self.largest = abs(run.model.grads).max()
+    """
+
+    observes: ClassVar[bool] = False
+    """Whether it leaves the run as it is: a resumed run may do without it."""
+
+    def on_fit_begin(self, run: Run) -> None:
+        """Before the first epoch."""
+
+    def on_fit_end(self, run: Run) -> None:
+        """After the last epoch, also when the fit ends by an exception."""
+
+    def on_epoch_begin(self, run: Run) -> None:
+        """Before an epoch's first batch."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After validation, with the epoch's figures in ``run.figures``."""
+
+    def on_batch_begin(self, run: Run) -> None:
+        """Before the forward pass of a mini-batch."""
+
+    def on_batch_end(self, run: Run) -> None:
+        """After the update."""
+
+    def on_gradients(self, run: Run) -> None:
+        """Between backward and update: ``run.model.grads`` holds dE/dw before clipping, and may be changed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to survive in a checkpoint: numbers, strings, arrays."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take `state_dict`'s values back."""
+
+
+HOOKS: tuple[str, ...] = (
+    "on_fit_begin",
+    "on_fit_end",
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_batch_begin",
+    "on_batch_end",
+    "on_gradients",
+)
+
+
+class Hooks:
+    """The callbacks of a fit, by hook: only those that override it are called.
+
+    Attributes
+    ----------
+    callbacks : list of Callback
+    now : str
+        Name of the hook that is being called, or in which the last failure was; "" between hooks.
+    """
+
+    def __init__(self, callbacks: list[Callback]) -> None:
+        self.callbacks = callbacks
+        self.now = ""
+        self._at = 0
+        self._resumed: list[tuple[Callback, dict[str, Any]]] = []
+        self._waiting_for = ""
+        self._owners = {name: tuple(c for c in callbacks if _overrides(c, name)) for name in HOOKS}
+        self._by_name = {name: tuple(getattr(c, name) for c in owners) for name, owners in self._owners.items()}
+
+    def __getitem__(self, name: str) -> tuple[Callable[[Run], None], ...]:
+        return self._by_name[name]
+
+    def call(self, name: str, run: Run, only: list[Callback] | None = None) -> None:
+        """Call every callback's hook of that name, in order; or those of the callbacks in `only`."""
+        self.now = name
+        for i, hook in enumerate(self._by_name[name]):
+            self._at = i
+            if only is None or any(self._owners[name][i] is callback for callback in only):
+                hook(run)
+        self.now = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the hook that is being called is one at a step boundary."""
+        return self.now in ("on_batch_end", "on_epoch_end")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The callbacks' states, and the hook whose calls are not all made."""
+        waiting = list(self._owners[self.now][self._at + 1 :]) if self.settled else []
+        return {
+            "settled": self.settled,
+            "hook": self.now if waiting else "",
+            "callbacks": [
+                {
+                    "class": type(callback).__name__,
+                    "state": callback.state_dict(),
+                    "observes": callback.observes,
+                    "waiting": any(callback is other for other in waiting),
+                }
+                for callback in self.callbacks
+            ],
+        }
+
+    def load_state_dict(self, hook: str, entries: list[dict[str, Any]]) -> None:
+        """Find the callback of every entry; `take_up` hands the states out, once `on_fit_begin` has been called.
+
+        Raises
+        ------
+        ValueError
+            If a callback that has a state is missing.
+        """
+        left = list(self.callbacks)
+        for entry in entries:
+            found = next((callback for callback in left if type(callback).__name__ == entry["class"]), None)
+            if found is not None:
+                left = [callback for callback in left if callback is not found]
+                self._resumed.append((found, entry))
+            elif entry["state"] and not entry["observes"]:
+                raise ValueError(f"fit, to resume, expects the checkpoint's {entry['class']} among its callbacks.")
+        self._waiting_for = hook
+
+    def take_up(self, run: Run) -> None:
+        """Give resumed callbacks their states, and call the hooks that were still to come at the checkpoint."""
+        for callback, entry in self._resumed:
+            try:
+                callback.load_state_dict(entry["state"])
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                name = type(callback).__name__
+                raise ValueError(f"the checkpoint's state does not suit {name}: {error!r}") from error
+        if self._waiting_for:
+            self.call(self._waiting_for, run, [callback for callback, entry in self._resumed if entry["waiting"]])
+        self._resumed, self._waiting_for = [], ""
+
+    def end(self, run: Run) -> None:
+        """Call every `on_fit_end`, also after one of them has failed; then raise the first failure."""
+        failure: BaseException | None = None
+        for hook in self._by_name["on_fit_end"]:
+            try:
+                hook(run)
+            except BaseException as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+
+def _overrides(callback: Callback, name: str) -> bool:
+    return name in vars(callback) or getattr(type(callback), name) is not getattr(Callback, name)

@@ -1,0 +1,222 @@
+"""Where a fit stands: its position, the sums of its epoch, its record; what hooks see and checkpoints keep."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from densenet._types import IntArray
+from densenet.metrics import Metric
+from densenet.sequential import Sequential
+from densenet.training.data import Batch
+from densenet.training.history import History
+
+
+@dataclass(eq=False, repr=False)
+class Run:
+    """Where a `fit` stands; every hook gets it.
+
+    Attributes
+    ----------
+    trainer : Trainer
+    model : Sequential
+    history : History
+        Of this fit, so far.
+    epochs : int
+        How many epochs are asked for.
+    metrics : sequence of Metric
+        They gather over the epoch.
+    epoch : int
+        Number of the epoch, from 1.
+    step : int
+        Optimizer steps done in this fit.
+    stepped : bool
+        Whether the last mini-batch ended with an update (not every one does where gradients accumulate).
+    batch_error : float
+        Error of the last mini-batch.
+    batch : tuple (x, y, sample_weight) or None
+        The last mini-batch, y as the loss prepares it. These are working arrays: copy them to keep them.
+    figures : dict
+        In `on_epoch_end`: the epoch's figures, as they go into the History.
+    stopped : str or None
+        The reason for which the run is to end, once there is one.
+    lasting : bool
+        Whether that reason holds for a resumed run, too.
+    resumed : bool
+        Whether the run goes on from a checkpoint.
+    inside : bool
+        Whether an epoch has begun and not ended.
+    batches : int
+        Mini-batches done in it.
+    total, weights, penalties : float
+        Its sums so far: of weighted errors, of weights, of weighted penalties.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> def report(run):
+    ...     print(run.epoch, run.step)
+    >>> trainer = dn.Trainer(dn.mlp([1, 1], seed=0), "mse", "sgd")
+    >>> history = trainer.fit([[1.0], [2.0]], [1.0, 2.0], epochs=2, callbacks=[dn.LambdaCallback(on_epoch_end=report)])
+    1 1
+    2 2
+    """
+
+    trainer: Any
+    history: History
+    epochs: int
+    metrics: Sequence[Metric] = ()
+    plan: dict[str, Any] = field(default_factory=dict)  # what has to be the same for a run to go on
+    generator: np.random.Generator | None = None  # draws the order of the rows; None leaves it
+    order: IntArray | None = None
+
+    epoch: int = 0
+    step: int = 0
+    stepped: bool = False
+    batch_error: float = math.nan
+    batch: Batch | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+    stopped: str | None = None
+    lasting: bool = True
+    resumed: bool = False
+
+    inside: bool = False
+    batches: int = 0
+    total: float = 0.0
+    weights: float = 0.0
+    penalties: float = 0.0
+    shuffled_from: Any = None  # the generator's state at the epoch's start
+    seconds_before: float = 0.0
+    clock: float = math.nan  # when the time that counts went on
+    ended: bool = False  # every epoch is over
+
+    def __post_init__(self) -> None:
+        self.model: Sequential = self.trainer.model
+
+    def stop(self, reason: str, *, lasting: bool = True) -> None:
+        """Ask the run to end after the current step; the first reason counts.
+
+        One that is not lasting, such as a time limit, does not hold for a run that is resumed, and gives way to one
+        that is.
+        """
+        if self.stopped is None or (lasting and not self.lasting):
+            self.stopped, self.lasting = reason, lasting
+
+    def figure(self, name: str, who: str) -> float:
+        """One of the epoch's figures by name.
+
+        Raises
+        ------
+        ValueError
+            If there is no such figure, naming those that there are.
+        """
+        if name not in self.figures:
+            hint = " Give fit validation_data or validation_split." if name.startswith("val_") else ""
+            raise ValueError(f"{who} monitors {name!r}, but the epoch has only {', '.join(self.figures)}.{hint}")
+        return self.figures[name]
+
+    # -- epochs ------------------------------------------------------------------------------------------------
+
+    def begin_epoch(self) -> None:
+        """Stand at the start of the next epoch."""
+        self.epoch += 1
+        self.figures = {}
+        self.inside, self.batches = True, 0
+        self.total = self.weights = self.penalties = 0.0
+        if self.generator is not None:
+            self.shuffled_from = self.generator.bit_generator.state
+
+    def shuffle(self) -> None:
+        """Draw the epoch's order of the rows."""
+        if self.order is not None and self.generator is not None:
+            self.order = np.arange(len(self.order))
+            self.generator.shuffle(self.order)
+
+    def end_epoch(self, figures: dict[str, float]) -> None:
+        """Write the epoch's figures down."""
+        self.figures = figures
+        self.history.append(figures)
+        self.inside = False
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on training so far, validation and hooks between epochs left out."""
+        return self.seconds_before + (0.0 if math.isnan(self.clock) else time.perf_counter() - self.clock)
+
+    def start_clock(self) -> None:
+        """Count time from now on."""
+        self.clock = time.perf_counter()
+
+    def stop_clock(self) -> None:
+        """Count no time from now on."""
+        self.seconds_before, self.clock = self.seconds, math.nan
+
+    # -- the position, for checkpoints -------------------------------------------------------------------------
+
+    def state_dict(self, hooks: dict[str, Any], gathered: dict[str, Any] | None) -> dict[str, Any]:
+        """Where the run stands, at a step boundary; after a failure in the middle of a step, where its epoch began.
+
+        Parameters
+        ----------
+        hooks : dict
+            As `Hooks.state_dict` gives it.
+        gathered : dict or None
+            The gradients of mini-batches that wait for their update.
+        """
+        settled = self.ended or hooks["settled"]
+        inside = self.inside and settled
+        generator = copy.deepcopy(self.generator)
+        if generator is not None and self.inside:
+            generator.bit_generator.state = self.shuffled_from
+        rows, size = self.plan["rows"], self.plan["batch_size"]
+        whole = rows is not None and self.batches * size >= rows
+        return {
+            "plan": self.plan,
+            "epoch": self.epoch - (self.inside and not inside),
+            "inside": inside,
+            "batch": self.batches,
+            "sums": (self.total, self.weights, self.penalties),
+            "step": self.step,
+            "stepped": self.stepped,
+            "batch_error": self.batch_error,
+            "stopped": self.stopped if self.lasting else None,
+            "seconds": self.seconds,
+            "metrics": [metric.state_dict() for metric in self.metrics] if inside else [],
+            "gathered": gathered if inside else None,
+            "generator": generator,
+            "gradients": whole or not inside,  # whether no step need follow, which would write them anew
+            "arrays": None,  # weights and statistics, where they are not the model's any more
+            "history": self.history.state_dict(),
+            "hook": hooks["hook"] if settled else "",
+            "callbacks": hooks["callbacks"],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Stand where `state` was taken.
+
+        Raises
+        ------
+        ValueError
+            If this fit is another one than the fit of `state`.
+        """
+        for name, value in self.plan.items():
+            if value != (kept := state["plan"].get(name)):
+                raise ValueError(f"fit, to resume, expects {name} as in the checkpoint, {kept!r}, got {value!r}.")
+        self.inside, self.batches = state["inside"], state["batch"]
+        self.total, self.weights, self.penalties = state["sums"]
+        self.seconds_before, self.generator = state["seconds"], state["generator"]
+        self.epoch, self.step, self.stepped = state["epoch"], state["step"], state["stepped"]
+        self.batch_error, self.stopped, self.resumed = state["batch_error"], state["stopped"], True
+        self.figures = {} if self.inside else self.history.last
+        if self.inside:
+            for metric, kept in zip(self.metrics, state["metrics"], strict=True):
+                metric.load_state_dict(kept)
+            if self.generator is not None:
+                self.shuffled_from = self.generator.bit_generator.state
+            self.shuffle()
