@@ -6,14 +6,14 @@ fan-out. Numbers are drawn in float64 and rounded to W's dtype, so that a seed s
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
+from densenet._config import Configured
 from densenet._types import Array
 from densenet._validation import choose, finite, nonnegative, positive, positive_int
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-class Initializer(ABC):
+class Initializer(Configured, ABC):
     """Fills an array in place.
 
     One of one's own gives `__call__`::
@@ -46,22 +46,17 @@ class Initializer(ABC):
                 W[...] = rng.normal(size=W.shape) * (rng.random(W.shape) < 0.1)
     """
 
+    _shown_always: ClassVar[tuple[str, ...] | None] = None
+
     @abstractmethod
     def __call__(self, W: Array, rng: np.random.Generator) -> None:
         """Fill W (n_in, n_out), or a vector, with draws of `rng`."""
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, Initializer) and other.config() == self.config()
 
     def __hash__(self) -> int:
         return hash((type(self), *self.config().values()))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
 
 
 class Zeros(Initializer):

@@ -16,13 +16,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from densenet._config import Configured
 from densenet._types import Array
 from densenet._validation import choose, positive_int
 
 Floats = NDArray[np.float64]
 
 
-class Metric(ABC):
+class Metric(Configured, ABC):
     """A figure of a whole set: `reset`, then `update` for every batch, then `result`.
 
     One of one's own names itself and keeps its sums::
@@ -76,10 +77,6 @@ class Metric(ABC):
     def result(self) -> float:
         """The figure of all batches since `reset`; NaN where it is not defined, as without any batch."""
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
     def state_dict(self) -> dict[str, Any]:
         """What has been gathered since `reset`, for checkpoints in the middle of an epoch."""
         arguments = inspect.signature(type(self)).parameters
@@ -88,11 +85,6 @@ class Metric(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take `state_dict`'s values back."""
         vars(self).update(state)
-
-    def __repr__(self) -> str:
-        parameters = inspect.signature(type(self)).parameters
-        shown = [f"{name}={value!r}" for name, value in self.config().items() if value != parameters[name].default]
-        return f"{type(self).__name__}({', '.join(shown)})"
 
     def _matrices(self, prediction: Any, target: Any) -> tuple[Array, Array]:
         """The prediction as (n, k), and a target of as many rows."""

@@ -16,6 +16,7 @@ RANKS = {
     "_memory": 0,
     "_blas": 0,
     "_validation": 0,
+    "_config": 0,
     "_display": 0,
     "initializers": 1,
     "losses": 1,

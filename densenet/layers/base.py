@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self, overload
 import numpy as np
 
 from densenet import initializers
+from densenet._config import Configured
 from densenet._memory import Buffers, without_caches
 from densenet._types import Array
 from densenet.initializers import Initializer
@@ -80,7 +81,7 @@ def copy_into(view: Array, value: Any, name: str) -> None:
     view[...] = array
 
 
-class Layer(ABC):
+class Layer(Configured, ABC):
     """One function of a matrix, with `forward`, `backward` and `infer`.
 
     To write a layer of one's own, give three methods and, if it has parameters, two more::
@@ -289,10 +290,10 @@ class Layer(ABC):
         """Shape of every parameter by name; for each name the class declares `name` and `dname` as `Parameter`."""
         return {}
 
-    def initialize(self, rng: np.random.Generator) -> None:  # noqa: B027  most layers have nothing to fill
+    def initialize(self, rng: np.random.Generator) -> None:
         """Fill the parameters in place."""
 
-    def reset_state(self, dtype: Any) -> None:  # noqa: B027
+    def reset_state(self, dtype: Any) -> None:
         """Make the arrays of `state_names` anew."""
 
     @property
@@ -304,10 +305,10 @@ class Layer(ABC):
         """The layer's share of the penalty that is added to the error."""
         return 0.0
 
-    def add_penalty_gradients(self) -> None:  # noqa: B027
+    def add_penalty_gradients(self) -> None:
         """Add the penalty's derivative to the gradients."""
 
-    def constrain(self) -> None:  # noqa: B027
+    def constrain(self) -> None:
         """Bring the parameters back into their allowed set after an update."""
 
     @property
@@ -454,22 +455,13 @@ class Layer(ABC):
     def _rng(self, generator: np.random.Generator | None) -> None:
         self.generator = generator
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+    def _is_default(self, default: Any, value: Any) -> bool:
+        if isinstance(value, Initializer) and isinstance(default, str):
+            default = initializers.get(default)
+        return value is default or bool(value == default)
 
-    def __repr__(self) -> str:
-        shown = []
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            value, default = getattr(self, name), parameter.default
-            if default is inspect.Parameter.empty:
-                shown.append(repr(value))
-                continue
-            if isinstance(value, Initializer) and isinstance(default, str):
-                default = initializers.get(default)
-            if value is not default and value != default:
-                shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+    def _argument(self, parameter: inspect.Parameter, value: Any) -> str:
+        return repr(value) if parameter.default is inspect.Parameter.empty else f"{parameter.name}={value!r}"
 
 
 def every_layer(layers: Sequence[Layer]) -> tuple[Layer, ...]:

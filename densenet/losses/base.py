@@ -7,13 +7,13 @@ here and nowhere else.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from densenet._blas import products
+from densenet._config import Configured
 from densenet._memory import Buffers, without_caches
 from densenet._types import Array, IntArray
 from densenet._validation import as_matrix, as_target_matrix, as_weights
@@ -22,7 +22,7 @@ Task: TypeAlias = Literal["regression", "classification", "binary"]
 Output: TypeAlias = Literal["values", "logits", "probabilities", "log-probabilities"]
 
 
-class Loss(ABC):
+class Loss(Configured, ABC):
     """Error of a batch, its delta, and its link to probabilities.
 
     A loss of one's own gives two methods, `values` and `slopes`; the weights and the mean are taken care of::
@@ -286,15 +286,6 @@ class Loss(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         return without_caches(self.__dict__)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def __repr__(self) -> str:
-        parameters = inspect.signature(type(self)).parameters
-        shown = [f"{name}={value!r}" for name, value in self.config().items() if value != parameters[name].default]
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class ElementwiseLoss(Loss):

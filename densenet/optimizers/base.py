@@ -7,7 +7,6 @@ as vectors, the `Marks`. Long vectors are worked through in parts that stay in t
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from densenet._blas import products
+from densenet._config import Configured
 from densenet._memory import without_caches
 from densenet._types import Array
 from densenet._validation import is_number, nonnegative_int
@@ -70,7 +70,7 @@ class _Part(NamedTuple):
     decayed: bool
 
 
-class Optimizer(ABC):
+class Optimizer(Configured, ABC):
     """A rule w <- w - c u on flat vectors.
 
     One of one's own gives the direction u and its factor c, and names the vectors it keeps, which are 0 at first::
@@ -104,6 +104,7 @@ class Optimizer(ABC):
 
     slots: tuple[str, ...] = ()
     """Names of the vectors that are kept from step to step."""
+    _shown_always: ClassVar[tuple[str, ...] | None] = ("learning_rate",)
     scratch: ClassVar[tuple[str, ...]] = ()
     """Names of further working vectors that `direction` needs beside `work`."""
     fading: ClassVar[tuple[str, ...]] = ()
@@ -203,10 +204,10 @@ class Optimizer(ABC):
         """
         return None
 
-    def begin_step(self) -> None:  # noqa: B027  most rules have nothing to prepare
+    def begin_step(self) -> None:
         """Compute what depends on `steps` alone (1 at the first), before `direction` is called for every part."""
 
-    def start(self, vectors: dict[str, Array]) -> None:  # noqa: B027
+    def start(self, vectors: dict[str, Array]) -> None:
         """Fill kept vectors that do not start at 0."""
 
     def step(self, params: Array, grads: Array, marks: Marks | None = None) -> None:
@@ -400,18 +401,6 @@ class Optimizer(ABC):
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the parts: copies and pickles carry configuration, steps and kept vectors."""
         return without_caches(self.__dict__, frozenset({"_learning_rate", "_state"}))
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def __repr__(self) -> str:
-        shown = []
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            value = getattr(self, name)
-            if name == "learning_rate" or value != parameter.default:
-                shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def _cut(size: int, length: int, rates: Array | None) -> Iterator[slice]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import ClassVar
 
+from densenet._config import Configured
 from densenet._validation import fraction, nonnegative, positive, positive_int
 
 
-class Schedule(ABC):
+class Schedule(Configured, ABC):
     """alpha as a function of the steps done.
 
     One of one's own gives `__call__`::
@@ -20,22 +20,17 @@ class Schedule(ABC):
                 return 0.1 * (1 - (step % 100) / 100)
     """
 
+    _shown_always: ClassVar[tuple[str, ...] | None] = None
+
     @abstractmethod
     def __call__(self, step: int) -> float:
         """The rate of the step that follows `step` steps, at least 0."""
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, Schedule) and other.config() == self.config()
 
     def __hash__(self) -> int:
         return hash((type(self), *map(repr, self.config().values())))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
 
 
 class StepDecay(Schedule):

@@ -7,7 +7,8 @@ each failure adds some. At the end the steps are Gauss-Newton's, and the error f
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,54 @@ _SLOWEST = 0.15
 _GROWTH = 1.15
 _DOUBTFUL = 20
 _ROUNDING = "rounding: the error cannot get smaller"
+
+
+class _Point(NamedTuple):
+    """Where a solver stands: parameters, mean squared error, its bowl, and whether the step there promised so much."""
+
+    w: Array
+    error: float
+    bowl: Bowl
+    promised: bool
+
+
+@dataclass
+class Damping:
+    """mu, and how it moves: down by mu_dec^pace after a step that was good at once, up by mu_inc^pace after a failure.
+
+    The pace is halved where mu turns, down to 0.15, and grows by 0.15 of itself where mu goes on, up to 1.
+
+    Attributes
+    ----------
+    mu : float
+    mu_dec, mu_inc : float
+        The factors of mu, below and above 1.
+    mu_max : float
+        The most damping.
+    """
+
+    mu: float
+    mu_dec: float
+    mu_inc: float
+    mu_max: float
+    pace: float = 1.0
+    rising: bool = False
+
+    def grow(self) -> bool:
+        """mu <- mu mu_inc^pace; whether that is still at most mu_max."""
+        self._set_pace(rising=True)
+        self.mu *= self.mu_inc**self.pace
+        return self.mu <= self.mu_max
+
+    def shrink(self) -> None:
+        """mu <- mu mu_dec^pace."""
+        self._set_pace(rising=False)
+        self.mu = max(self.mu * self.mu_dec**self.pace, _LEAST_MU)
+
+    def _set_pace(self, rising: bool) -> None:
+        goes_on = rising == self.rising
+        self.pace = min(1.0, _GROWTH * self.pace) if goes_on else max(_SLOWEST, self.pace / 2)
+        self.rising = rising
 
 
 class LevenbergMarquardt(FullBatchSolver):
@@ -132,53 +181,64 @@ class LevenbergMarquardt(FullBatchSolver):
 
     def solve(self, model: Sequential, loss: Loss, x: Array, y: Array, weight: Array | None, report: Report) -> str:
         at = MeanSquares(model, loss, x, y, weight, self.max_memory, type(self).__name__)
-        w, mu = at.w, self.mu
-        r = at.residuals(w)
+        r = at.residuals(at.w)
         error = float(r @ r)
         if not np.isfinite(error):
             raise FloatingPointError(f"the mean squared error is {error} at the start")
-        bowl = at.bowl(r)
-        pace, rising, doubtful = 1.0, False, 0
-        D, ended = np.zeros_like(w), self._ended(error, bowl)
+        here = _Point(at.w, error, at.bowl(r), True)
+        damping = Damping(self.mu, self.mu_dec, self.mu_inc, self.mu_max)
+        doubtful, D, ended = 0, np.zeros_like(here.w), self._ended(here)
         while not ended:
-            D = self._scales(D, bowl)
-            tries = 0
-            while True:
-                tries += 1
-                p = bowl.step(mu * D)
-                if p is not None:
-                    if p @ (D * p) <= self.min_step**2 * (w @ (D * w)):
-                        return "step below min_step"
-                    promises = -bowl.change(p) > at.noise(r)
-                    step = self._corrected(p, at, bowl, w, D) if promises and self.acceleration else p
-                    if step is not None:
-                        r_new = at.residuals(w + step)
-                        error_new = float(r_new @ r_new)
-                        if error_new < error or (not promises and error_new <= error + at.noise(r)):
-                            bowl_new = at.bowl(r_new)
-                            if np.isfinite(bowl_new.g).all() and (
-                                error_new < error or _length(bowl_new, D) < _length(bowl, D)
-                            ):
-                                break
-                    if not promises:
-                        return _ROUNDING
-                pace = min(1.0, _GROWTH * pace) if rising else max(_SLOWEST, pace / 2)
-                rising = True
-                mu *= self.mu_inc**pace
-                if mu > self.mu_max:
-                    return "mu above mu_max"
-            doubtful = 0 if promises else doubtful + 1
-            if tries == 1:
-                pace = max(_SLOWEST, pace / 2) if rising else min(1.0, _GROWTH * pace)
-                rising = False
-                mu = max(mu * self.mu_dec**pace, _LEAST_MU)
-            w, r, error, bowl = w + step, r_new, error_new, bowl_new
-            model.params[at.free] = w
-            ended = self._ended(error, bowl) or (_ROUNDING if doubtful == _DOUBTFUL else "")
-            figures = {"loss": at.factor * error, "mu": mu, "gradient_norm": _steepest(bowl)}
+            D = self._scales(D, here.bowl)
+            found = self._next(at, here, D, damping)
+            if isinstance(found, str):
+                return found
+            here, doubtful = found, 0 if found.promised else doubtful + 1
+            model.params[at.free] = here.w
+            ended = self._ended(here) or (_ROUNDING if doubtful == _DOUBTFUL else "")
+            figures = {"loss": at.factor * here.error, "mu": damping.mu, "gradient_norm": _steepest(here.bowl)}
             if not report(figures, ended):
                 return ""
         return ended
+
+    def _next(self, at: MeanSquares, here: _Point, D: Array, damping: Damping) -> _Point | str:
+        """The next point, by the first damping that leads to a better one; or why there is none."""
+        noise, first = at.noise(here.bowl.r), True
+        while True:
+            p = here.bowl.step(damping.mu * D)  # (J^T J + mu D) p = -J^T r
+            if p is not None:
+                if p @ (D * p) <= self.min_step**2 * (here.w @ (D * here.w)):
+                    return "step below min_step"
+                promises = -here.bowl.change(p) > noise
+                found = self._better(at, here, p, D, promises, noise)
+                if found is not None:
+                    if first:
+                        damping.shrink()
+                    return found
+                if not promises:
+                    return _ROUNDING
+            if not damping.grow():
+                return "mu above mu_max"
+            first = False
+
+    def _better(self, at: MeanSquares, here: _Point, p: Array, D: Array, promises: bool, noise: float) -> _Point | None:
+        """The point that the step p leads to; None unless it is better than this one.
+
+        It is where the error is lower, or, of a step that promises less than rounding can tell, the gradient shorter.
+        """
+        step = self._corrected(p, at, here.bowl, here.w, D) if promises and self.acceleration else p
+        if step is None:
+            return None
+        w = here.w + step
+        r = at.residuals(w)
+        error = float(r @ r)
+        lower = error < here.error
+        if not lower and (promises or not error <= here.error + noise):
+            return None
+        bowl = at.bowl(r)
+        if not np.isfinite(bowl.g).all():
+            return None
+        return _Point(w, error, bowl, promises) if lower or _length(bowl, D) < _length(here.bowl, D) else None
 
     def _scales(self, D: Array, bowl: Bowl) -> Array:
         if self.scaling is None:
@@ -199,10 +259,10 @@ class LevenbergMarquardt(FullBatchSolver):
             return None
         return np.asarray(p + 0.5 * a)
 
-    def _ended(self, error: float, bowl: Bowl) -> str:
-        if error <= self.goal:
+    def _ended(self, here: _Point) -> str:
+        if here.error <= self.goal:
             return "goal reached"
-        return "gradient below min_grad" if _steepest(bowl) <= self.min_grad else ""
+        return "gradient below min_grad" if _steepest(here.bowl) <= self.min_grad else ""
 
 
 def _steepest(bowl: Bowl) -> float:

@@ -7,12 +7,12 @@ iteration is what an epoch is to an optimizer.
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from densenet._config import Configured
 from densenet._types import Array
 from densenet.gradient import error_and_gradient
 from densenet.losses.base import Loss
@@ -27,7 +27,7 @@ Report: TypeAlias = Callable[[dict[str, float], str], bool]
 """report(figures, ended): takes an iteration's figures and why it is the last ("" if it is not); False to stop."""
 
 
-class FullBatchSolver(ABC):
+class FullBatchSolver(Configured, ABC):
     """A solver that takes the optimizer's place: ``Trainer(model, loss, solver)``; `fit`'s epochs are its iterations.
 
     One of one's own gives `solve`::
@@ -74,15 +74,6 @@ class FullBatchSolver(ABC):
         FloatingPointError
             If the error is not finite at the start.
         """
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def __repr__(self) -> str:
-        parameters = inspect.signature(type(self)).parameters
-        shown = [f"{name}={value!r}" for name, value in self.config().items() if value != parameters[name].default]
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def solve(
