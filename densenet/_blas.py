@@ -19,6 +19,15 @@ from scipy.linalg import blas
 
 from densenet._types import Array
 
+ONCE = 1.0
+"""The factor of a product."""
+ANEW, ADDED = 0.0, 1.0
+"""The factor of what stands in the array that is written: a product replaces it, or is added to it."""
+AS_IS, TRANSPOSED = 0, 1
+"""How BLAS takes a matrix."""
+IN_PLACE = 1
+"""BLAS writes into the array it is given."""
+
 
 class Products(NamedTuple):
     """The in-place products of one dtype; every array is C-ordered, `out` is written, `beta` times it is kept."""
@@ -40,9 +49,9 @@ class Products(NamedTuple):
     dot: Callable[[Array, Array], float]
     """dot(a, b): a^T b, for vectors"""
     gemm: Any
-    """gemm(1, a, b, beta, c, trans_a, trans_b, 1): SciPy's routine itself, for who keeps the transposes"""
+    """gemm(ONCE, a, b, beta, c, trans_a, trans_b, IN_PLACE): SciPy's routine, for callers that keep the transposes"""
     gemv: Any
-    """Likewise, for a matrix and a vector"""
+    """gemv(ONCE, a, x, beta, y, 0, 1, 0, 1, trans_a, IN_PLACE), with start and step of x and of y, for a vector x"""
     axpy: Any
     """axpy(a, out, None, c): what `add_scaled` calls, for the one place where every step of a tiny network passes"""
 
@@ -51,25 +60,25 @@ def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any, dtype: Any) -> Products
     one = np.ones(1, dtype)
 
     def nn(a: Array, b: Array, out: Array, beta: float) -> None:
-        gemm(1.0, b.T, a.T, beta, out.T, 0, 0, 1)
+        gemm(ONCE, b.T, a.T, beta, out.T, AS_IS, AS_IS, IN_PLACE)
 
     def tn(a: Array, b: Array, out: Array, beta: float) -> None:
-        gemm(1.0, b.T, a.T, beta, out.T, 0, 1, 1)
+        gemm(ONCE, b.T, a.T, beta, out.T, AS_IS, TRANSPOSED, IN_PLACE)
 
     def nt(a: Array, b: Array, out: Array, beta: float) -> None:
-        gemm(1.0, b.T, a.T, beta, out.T, 1, 0, 1)
+        gemm(ONCE, b.T, a.T, beta, out.T, TRANSPOSED, AS_IS, IN_PLACE)
 
     def column_sums(a: Array, ones: Array, out: Array) -> None:
-        gemv(1.0, a.T, ones, 0.0, out, 0, 1, 0, 1, 0, 1)
+        gemv(ONCE, a.T, ones, ANEW, out, 0, 1, 0, 1, AS_IS, IN_PLACE)
 
     def row_sums(a: Array, ones: Array, out: Array) -> None:
-        gemv(1.0, a.T, ones, 0.0, out, 0, 1, 0, 1, 1, 1)
+        gemv(ONCE, a.T, ones, ANEW, out, 0, 1, 0, 1, TRANSPOSED, IN_PLACE)
 
     def add_scaled(a: Array, out: Array, c: float) -> None:
         axpy(a, out, None, c)
 
     def mix(a: Array, out: Array, c: float, beta: float) -> None:
-        gemv(c, a[:, None], one, beta, out, 0, 1, 0, 1, 0, 1)  # a matrix of one column, times 1
+        gemv(c, a[:, None], one, beta, out, 0, 1, 0, 1, AS_IS, IN_PLACE)  # a matrix of one column, times 1
 
     return Products(nn, tn, nt, column_sums, row_sums, add_scaled, mix, dot, gemm, gemv, axpy)
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from densenet import initializers
-from densenet._blas import products
+from densenet._blas import ADDED, ANEW, AS_IS, IN_PLACE, ONCE, TRANSPOSED, products
 from densenet._types import Array
 from densenet._validation import nonnegative, positive_int
 from densenet.initializers import Initializer
@@ -123,7 +123,7 @@ class Dense(Layer):
         self._gemm, self._gemv = blas.gemm, blas.gemv
         # BLAS thinks in columns: it is handed transposes, which are views, and kept, for making them takes time
         self._WT, self._dWT = self._W.T, self._dW.T
-        self._keeps_z = 1.0 if self.use_bias else 0.0
+        self._kept_z = ADDED if self.use_bias else ANEW
         self._x = self._sparse = None
 
     def _resize(self, x: Array) -> None:
@@ -145,7 +145,7 @@ class Dense(Layer):
             self._x, self._xT, self._sparse = x, x.T, None
         if self.use_bias:
             self._z[...] = self._b
-        self._gemm(1.0, self._WT, self._xT, self._keeps_z, self._zT, 0, 0, 1)  # Z = X W + 1 b^T
+        self._gemm(ONCE, self._WT, self._xT, self._kept_z, self._zT, AS_IS, AS_IS, IN_PLACE)  # Z = X W + 1 b^T
         return self._z
 
     def _forward_sparse(self, x: Any) -> Array:
@@ -164,15 +164,15 @@ class Dense(Layer):
             self._check_delta(delta)
         dT = delta.T
         if self._sparse is None:
-            self._gemm(1.0, dT, self._xT, 0.0, self._dWT, 0, 1, 1)  # dE/dW = X^T D
+            self._gemm(ONCE, dT, self._xT, ANEW, self._dWT, AS_IS, TRANSPOSED, IN_PLACE)  # dE/dW = X^T D
         else:
             self._dW[...] = self._sparse.T @ delta
         if self.use_bias:
-            self._gemv(1.0, dT, self._ones, 0.0, self._db, 0, 1, 0, 1, 0, 1)  # dE/db = D^T 1
+            self._gemv(ONCE, dT, self._ones, ANEW, self._db, 0, 1, 0, 1, AS_IS, IN_PLACE)  # dE/db = D^T 1
 
     def backward(self, delta: Array) -> Array:
         self.backward_parameters(delta)
-        self._gemm(1.0, self._WT, delta.T, 0.0, self._dxT, 1, 0, 1)  # dE/dX = D W^T
+        self._gemm(ONCE, self._WT, delta.T, ANEW, self._dxT, TRANSPOSED, AS_IS, IN_PLACE)  # dE/dX = D W^T
         return self._dx
 
     def infer(self, x: Array, out: Array | None = None) -> Array:
@@ -180,7 +180,7 @@ class Dense(Layer):
         z = np.empty((x.shape[0], self.n_out), self.W.dtype) if out is None else out
         z[...] = self._b if self.use_bias else 0.0
         if isinstance(x, np.ndarray):
-            self._nn(x, self._W, z, 1.0)  # Z = X W + 1 b^T
+            self._nn(x, self._W, z, ADDED)  # Z = X W + 1 b^T
         else:
             z += x @ self._W
         return z
@@ -222,7 +222,7 @@ class Dense(Layer):
         np.multiply(self._x[:, :, None], delta[:, None, :], out=by_weight)  # dE_s/dW = x_s d_s^T
         if self.use_bias:
             out[:, weights:] = delta  # dE_s/db = d_s
-        self._nt(delta, self._W, self._dx, 0.0)  # dE/dX = D W^T
+        self._nt(delta, self._W, self._dx, ANEW)  # dE/dX = D W^T
         return self._dx
 
     def backward_norms(self, delta: Array, out: Array) -> Array:
@@ -232,25 +232,25 @@ class Dense(Layer):
         if self.use_bias:
             x_squared += 1
         out += x_squared * np.einsum("sj,sj->s", delta, delta)  # |x_s d_s^T|^2 + |d_s|^2 = (|x_s|^2 + 1) |d_s|^2
-        self._nt(delta, self._W, self._dx, 0.0)
+        self._nt(delta, self._W, self._dx, ANEW)
         return self._dx
 
     def tangent(self, x_dot: Array, v: Array) -> Array:
         self._x_dot, (self._V, c) = x_dot, self._split(v)
         z_dot = np.empty(self._out_shape, self._W.dtype)
         z_dot[...] = c if self.use_bias else 0.0
-        self._nn(x_dot, self._W, z_dot, 1.0)
-        self._nn(self._x, self._V, z_dot, 1.0)  # Z' = X' W + X V + 1 c^T
+        self._nn(x_dot, self._W, z_dot, ADDED)
+        self._nn(self._x, self._V, z_dot, ADDED)  # Z' = X' W + X V + 1 c^T
         return z_dot
 
     def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
         by_weight, by_bias = self._split(out)
-        self._tn(self._x_dot, delta, by_weight, 0.0)
-        self._tn(self._x, delta_dot, by_weight, 1.0)  # (X^T D)' = X'^T D + X^T D'
+        self._tn(self._x_dot, delta, by_weight, ANEW)
+        self._tn(self._x, delta_dot, by_weight, ADDED)  # (X^T D)' = X'^T D + X^T D'
         if self.use_bias:
             self._column_sums(delta_dot, self._ones, by_bias)  # (D^T 1)' = D'^T 1
         dx, dx_dot = np.empty((2, *self._shape), self._W.dtype)
-        self._nt(delta, self._W, dx, 0.0)
-        self._nt(delta_dot, self._W, dx_dot, 0.0)
-        self._nt(delta, self._V, dx_dot, 1.0)  # (D W^T)' = D' W^T + D V^T
+        self._nt(delta, self._W, dx, ANEW)
+        self._nt(delta_dot, self._W, dx_dot, ANEW)
+        self._nt(delta, self._V, dx_dot, ADDED)  # (D W^T)' = D' W^T + D V^T
         return dx, dx_dot

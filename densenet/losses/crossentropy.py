@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from densenet._blas import products
+from densenet._blas import ANEW, IN_PLACE, ONCE, TRANSPOSED, products
 from densenet._types import Array
 from densenet._validation import as_labels, as_target_matrix, fraction, nonnegative
 from densenet.losses.base import Loss, Output, Task
@@ -73,7 +73,7 @@ class ClassLoss(Loss):
         """p = exp p / s with s = sum_j exp p_j."""
         p, s, work = self._p, self._s, self._work
         np.exp(p, out=p)
-        self._gemv(1.0, self._pT, self._ones_k, 0.0, s, 0, 1, 0, 1, 1, 1)
+        self._gemv(ONCE, self._pT, self._ones_k, ANEW, s, 0, 1, 0, 1, TRANSPOSED, IN_PLACE)
         work[...] = self._s_column  # faster than letting the quotient spread the column
         np.divide(p, work, out=p)
 
