@@ -447,14 +447,6 @@ class Layer(Configured, ABC):
         renamed = {"_rng": "generator"}  # as pickles of densenet 0.1 have it
         self.__dict__.update({renamed.get(name, name): value for name, value in state.items()})
 
-    @property
-    def _rng(self) -> np.random.Generator | None:
-        return self.generator
-
-    @_rng.setter
-    def _rng(self, generator: np.random.Generator | None) -> None:
-        self.generator = generator
-
     def _is_default(self, default: Any, value: Any) -> bool:
         if isinstance(value, Initializer) and isinstance(default, str):
             default = initializers.get(default)
