@@ -8,7 +8,9 @@ transposes, which are views: Z = A B is computed as Z^T = B^T A^T.
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -129,20 +131,43 @@ def blas_description() -> dict[str, str | int]:
     }
 
 
+_users = 0
+_held: list[tuple[Any, int]] = []
+_pool_lock = threading.Lock()
+
+
 @contextmanager
 def one_pool() -> Iterator[None]:
-    """Keep every BLAS but ours at one thread meanwhile, and put back what was found."""
-    _, others = _pools()
-    before = [(pool, pool.num_threads) for pool in others]
-    try:
-        for pool, count in before:
-            if count != 1:
+    """Keep every BLAS but ours at one thread until the last of those who ask has left; then put back what was found."""
+    global _users
+    with _pool_lock:
+        _users += 1
+        held = [pool for pool, _ in _held]
+        for pool in _pools()[1]:
+            if pool not in held and (count := pool.num_threads) != 1:
+                _held.append((pool, count))
                 pool.set_num_threads(1)
+    try:
         yield
     finally:
-        for pool, count in before:
-            if count != 1:
+        with _pool_lock:
+            _users -= 1
+            while not _users and _held:
+                pool, count = _held.pop()
                 pool.set_num_threads(count)
+
+
+def _start_anew() -> None:
+    """In a forked child: none of the parent's threads is here, nor what it holds."""
+    global _users, _pool_lock
+    _users, _pool_lock = 0, threading.Lock()
+    while _held:
+        pool, count = _held.pop()
+        pool.set_num_threads(count)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 class threads:
@@ -171,9 +196,10 @@ class threads:
     def __init__(self, n: int) -> None:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ValueError(f"threads expects a whole number of at least 1, got {n!r}.")
+        self.n = int(n)
         self._before = [(pool, pool.num_threads) for pool in _pools()[0]]
         for pool, _ in self._before:
-            pool.set_num_threads(int(n))
+            pool.set_num_threads(self.n)
 
     def __enter__(self) -> threads:
         return self
@@ -183,3 +209,6 @@ class threads:
     ) -> None:
         for pool, count in self._before:
             pool.set_num_threads(count)
+
+    def __repr__(self) -> str:
+        return f"threads({self.n})"

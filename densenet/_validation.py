@@ -127,9 +127,14 @@ def _from_frame(frame: Any, who: str, name: str) -> NDArray[Any]:
         bad = [str(c) for c, t in zip(frame.columns, dtypes, strict=True) if getattr(t, "kind", "O") not in "biuf"]
         if bad:
             raise TypeError(f"{who} expects {name} to be real numbers, but columns {', '.join(bad)} are not.")
+        if all(getattr(t, "kind", "O") in "biu" for t in dtypes) and not bool(np.any(frame.isna())):
+            return np.asarray(frame.to_numpy(dtype=np.result_type(*(t.kind + str(t.itemsize) for t in dtypes))))
         return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
     array = np.asarray(frame.to_numpy())
-    return np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan)) if array.dtype.kind == "O" else array
+    if array.dtype.kind != "O":
+        return array
+    plain = np.asarray(array.tolist())  # a column of Python numbers, such as whole ones
+    return plain if plain.dtype.kind in "biuf" else np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def cast(array: NDArray[Any], dtype: Any, *, copy: bool = False) -> Array:
@@ -168,7 +173,7 @@ def as_target_matrix(value: Any, columns: int, dtype: Any, who: str) -> Array:
     if array.ndim != 2 or array.shape[1] != columns:
         raise ValueError(f"{who} expects y of shape (n, {columns}), got {array.shape}.")
     made = cast(array, dtype)
-    check_finite(made, who, "y")
+    check_finite(made, who, "y", source=array)
     return made
 
 
@@ -216,13 +221,24 @@ def as_weights(value: Any, rows: int, dtype: Any, who: str) -> Array | None:
     bad = np.flatnonzero(~(np.isfinite(made) & (made >= 0)))
     if len(bad):
         raise ValueError(f"{who} expects finite weights of at least 0, got sample_weight[{bad[0]}] = {array[bad[0]]}.")
-    if not made.any():
+    if not array.any():
         raise ValueError(f"{who} got a sample_weight of zeros only: there is nothing to learn from.")
+    limits = np.finfo(made.dtype)
+    largest, smallest = float(made.sum(dtype=np.longdouble)), float(made[made > 0].min(initial=1.0))
+    lost = bool(((array > 0) & (made == 0)).any())
+    if largest > 1e-3 * limits.max or smallest < limits.smallest_normal or lost:
+        raise ValueError(
+            f"{who} got sample_weight whose sum is too large for {made.dtype}, or an entry of which is too small: only "
+            "their ratios count, so divide them by their mean."
+        )
     return made
 
 
-def check_finite(array: NDArray[Any], who: str, name: str, first_row: int = 0) -> None:
-    """ValueError naming the first row and column that hold NaN or infinity; memory maps are read in chunks."""
+def check_finite(array: NDArray[Any], who: str, name: str, first_row: int = 0, source: Any = None) -> None:
+    """ValueError naming the first row and column that hold NaN or infinity; memory maps are read in chunks.
+
+    `source` is what the array was made from: a number that is finite there was too large for the array's dtype.
+    """
     if array.dtype.kind != "f" or not array.size:
         return
     rows = max(1, _CHUNK // max(1, array[:1].size))
@@ -236,5 +252,8 @@ def check_finite(array: NDArray[Any], who: str, name: str, first_row: int = 0) -
             at = bad[0]
             value = part[tuple(at)]
             shown = "NaN" if np.isnan(value) else f"{value}"
+            if source is not None and np.isinf(value):
+                before = as_numbers(source, who, name).reshape(array.shape)[start + int(at[0])][tuple(at[1:])]
+                shown = f"{before}, too large for {array.dtype}," if np.isfinite(before) else shown
             where = f"row {first_row + start + int(at[0])}" + (f", column {int(at[1])}" if len(at) > 1 else "")
             raise ValueError(f"{who} expects finite numbers, but {name} holds {shown} at {where}.")

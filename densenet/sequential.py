@@ -348,7 +348,7 @@ class Sequential:
         work = Buffers()
         for start in range(0, len(array), rows):
             part = cast(array[start : start + rows], self.dtype)
-            check_finite(part, "predict", "x", first_row=start)
+            check_finite(part, "predict", "x", first_row=start, source=array[start : start + rows])
             self.run_infer(part, work, out[start : start + rows])
         return out
 
@@ -369,7 +369,7 @@ class Sequential:
 
     def _checked(self, x: Any) -> Array:
         made = as_matrix(x, self.n_in, self.dtype, self._who)
-        check_finite(made, self._who, "x")
+        check_finite(made, self._who, "x", source=x)
         return made
 
     def astype(self, dtype: Any) -> Sequential:

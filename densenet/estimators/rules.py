@@ -262,6 +262,8 @@ class Follow(Callback):
         self.total = 0.0
 
     def on_gradients(self, run: Run) -> None:
+        if not run.trainer.loss.total_weight:
+            return
         penalty = self.penalty.add(run.trainer.loss.total_weight)
         self.total += (run.batch_error * self.error_scale + penalty) * self.rows.count
 

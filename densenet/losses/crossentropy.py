@@ -348,6 +348,7 @@ class KLDivergence(ClassLoss):
         np.maximum(t, np.finfo(t.dtype).tiny, out=work)
         np.log(work, out=work)
         np.subtract(work, prediction, out=work)
+        np.copyto(work, 0, where=np.equal(t, 0))  # 0 log 0 is 0, also where p is 0
         np.multiply(work, t, out=work)
         self._row_sums(work, self._ones_k, out)  # l = sum_j t_j (log t_j - log p_j)
 

@@ -31,6 +31,11 @@ class MarginLoss(ElementwiseLoss):
     def classes(self, prediction: Array) -> IntArray:
         return self._above(prediction, 0)
 
+    def last_probabilities(self) -> Array:
+        """The prediction squeezed into (0, 1), 1/2 where it is 0: an order for metrics of classes, no probabilities."""
+        p: Array = self._prediction
+        return np.asarray((p / (1 + np.abs(p)) + 1) / 2)
+
     def _missing(self, prediction: Array, target: Array) -> Array:
         """m = max(0, 1 - t p), kept for the slope."""
         m = self._buffer("m", prediction.shape, prediction.dtype)

@@ -7,7 +7,9 @@ as vectors, the `Marks`. Long vectors are worked through in parts that stay in t
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -120,6 +122,7 @@ class Optimizer(Configured, ABC):
 
     _learning_rate: float | Schedule
     _state: dict[str, Array] | None = None
+    _owner: weakref.ref[Any] | None = None
     _seen: tuple[Array | None, Array | None, Marks | None] = (None, None, None)
     _parts: list[_Part]
     _scalars: dict[str, Array]
@@ -344,6 +347,52 @@ class Optimizer(Configured, ABC):
                 )
 
     # -- the state ---------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Forget the steps and the kept vectors; the learning rate stays as it is.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import densenet as dn
+        >>> optimizer = dn.SGD(learning_rate=0.1, momentum=0.9)
+        >>> optimizer.step(np.zeros(2), np.ones(2))
+        >>> optimizer.reset()
+        >>> optimizer.steps, list(optimizer.state_dict())
+        (0, ['steps', 'learning_rate'])
+        """
+        fresh = type(self)(**self.config())
+        self.steps, self._state, self._seen, self._owner = 0, None, (None, None, None), None
+        for name in self.numbers:
+            setattr(self, name, getattr(fresh, name))
+
+    def attach(self, model: object) -> None:
+        """Work for this model from now on; a Trainer calls it before its steps.
+
+        Steps and vectors that were kept for a model that is gone are forgotten. A copy and a loaded state belong to
+        the first model that they meet.
+
+        Raises
+        ------
+        ValueError
+            If steps and vectors are kept for another model that is still there.
+        """
+        if self._owner is not None:
+            if self._owner() is model:
+                return
+            if self.steps:
+                self._forget_a_model_that_is_gone()
+        self._owner = weakref.ref(model)
+
+    def _forget_a_model_that_is_gone(self) -> None:
+        if self._owner is not None and self._owner() is not None:
+            gc.collect()  # a model's layers refer to it: that it is gone shows only now
+            if self._owner() is not None:
+                raise ValueError(
+                    f"{self!r} keeps {self.steps} steps of another model: give this Trainer a new optimizer or "
+                    "copy.deepcopy(optimizer), or call optimizer.reset() first."
+                )
+        self.reset()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on, besides the constructor's other arguments.

@@ -209,7 +209,7 @@ def _warn_of_other_place(kept: Any, model: Sequential, optimizer: Optimizer) -> 
         warnings.warn(
             f"the checkpoint was written with {there}; this process has {here}: the last bits may differ from those of "
             "an unbroken run. densenet.threads(n) sets the number of threads, the extra [fast] brings the kernel.",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

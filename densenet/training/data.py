@@ -7,7 +7,7 @@ the one door for what people pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,6 +18,7 @@ from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 
 Batch: TypeAlias = tuple[Array, Array, Array | None]
+ClassWeight: TypeAlias = Mapping[int, float] | Sequence[float] | str
 
 
 def is_mapped(array: Any) -> bool:
@@ -134,11 +135,11 @@ class StreamBatches:
             yield from self.batches
             return
         for number, batch in enumerate(self.batches):
-            where = f"{self.who}, batch {number} of the stream,"
+            where = f"{self.who.rstrip(',')}, batch {number} of the stream,"
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise ValueError(f"{where} expects (x, y) or (x, y, sample_weight), got {type(batch).__name__}.")
             x = as_matrix(batch[0], self.columns, self.dtype, where)
-            check_finite(x, where, "x")
+            check_finite(x, where, "x", source=batch[0])
             try:
                 y = self.prepare(batch[1])
             except (ValueError, TypeError) as error:
@@ -157,7 +158,7 @@ def rows_of(x: Any, columns: int | None, dtype: Any, who: str) -> Array:
         check_finite(array, who, "x")
         return array
     made = as_matrix(array, columns, dtype, who)
-    check_finite(made, who, "x")
+    check_finite(made, who, "x", source=array)
     return made
 
 
@@ -219,17 +220,16 @@ def as_targets(y: Any, columns: int | None, model: Sequential, loss: Loss) -> Ar
 
 
 def fit_data(
+    model: Sequential,
+    loss: Loss,
     x: Any,
     y: Any,
     sample_weight: Any,
-    class_weight: Mapping[int, float] | str | None,
+    class_weight: ClassWeight | None,
     validation_data: Any,
     validation_split: float,
-    *,
-    model: Sequential,
-    loss: Loss,
     rng: np.random.Generator,
-    drawn: tuple[IntArray, IntArray] | None,
+    drawn: tuple[IntArray, IntArray] | None = None,
 ) -> FitData:
     """What to train on and what to validate on; `drawn` are the rows of a checkpoint's split.
 
@@ -250,19 +250,24 @@ def fit_data(
             )
         return FitData(train, validation)
     if class_weight is not None:
-        train.weight = _class_weighted(train, class_weight, loss)
+        train.weight = _class_weighted(train, class_weight, model, loss)
     if validation_split:
         data = _split(train, validation_split, loss, rng, drawn)
     else:
         data = FitData(train, validation)
-    if (weights := data.train.weights) is not None and not weights.any():  # type: ignore[union-attr]
-        raise ValueError("fit got weights of zero for every training row: there is nothing to learn from.")
+    for rows, what in (
+        (data.train, "training row: there is nothing to learn from"),
+        (data.validation, "validation row"),
+    ):
+        if isinstance(rows, ArrayBatches) and (weights := rows.weights) is not None and not weights.any():
+            raise ValueError(f"fit got weights of zero for every {what}.")
     return data
 
 
 def _validation(data: Any, model: Sequential, loss: Loss) -> ArrayBatches | StreamBatches:
     who = "fit, validation_data,"
-    if not isinstance(data, tuple):
+    pair = isinstance(data, list) and len(data) in (2, 3) and all(hasattr(part, "__array__") for part in data)
+    if not isinstance(data, tuple) and not pair:
         return as_data(data, None, None, model=model, loss=loss, who=who)
     if len(data) not in (2, 3):
         raise ValueError(f"fit expects validation_data as (x, y) or (x, y, sample_weight), got {len(data)} entries.")
@@ -285,22 +290,45 @@ def _is_multilabel(loss: Loss, y: Array) -> bool:
     return loss.task == "binary" and y.ndim == 2 and y.shape[1] > 1
 
 
-def _class_weighted(data: ArrayBatches, class_weight: Mapping[int, float] | str, loss: Loss) -> Array:
+def _class_weighted(data: ArrayBatches, class_weight: ClassWeight, model: Sequential, loss: Loss) -> Array:
     """The weights of the rows times those of their classes."""
     if loss.task == "regression" or _is_multilabel(loss, data.y):
         raise ValueError(f"fit: class_weight needs a loss for classes, got {loss!r}.")
     labels = loss.labels(data.y)
-    if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise ValueError(f'fit expects class_weight to be a dict or "balanced", got {class_weight!r}.')
-        counts = np.bincount(labels)
-        table = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))  # n / (classes * count)
-    else:
-        table = np.ones(max(int(labels.max()) + 1, 1))
-        for label, value in class_weight.items():
-            if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or label < 0:
-                raise ValueError(f"fit expects class_weight to name class numbers, got {label!r}.")
-            if label < len(table):
-                table[label] = nonnegative(value, "fit", f"class_weight[{label}]")
+    classes = 2 if loss.task == "binary" else model.output_width(data.x.shape[1])
+    table = class_table(class_weight, labels, classes, "fit")
     weight = table[labels].astype(data.dtype)
     return weight if data.weight is None else weight * data.weight
+
+
+def class_table(class_weight: ClassWeight, labels: IntArray, classes: int, who: str) -> Array:
+    """The weight of every class (classes,); "balanced" is n / (classes that occur * count).
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or belongs to a class that cannot exist.
+    TypeError
+        If it is neither a dict, a sequence with a number for each class, nor "balanced".
+    """
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f'{who} expects class_weight to be a dict, a list or "balanced", got {class_weight!r}.')
+        counts = np.bincount(labels, minlength=classes)
+        return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    if isinstance(class_weight, (list, tuple, np.ndarray)):
+        if len(class_weight) != classes:
+            raise ValueError(f"{who} expects class_weight for {classes} classes, got {len(class_weight)} of them.")
+        named: Mapping[Any, Any] = dict(enumerate(class_weight))
+    elif isinstance(class_weight, Mapping):
+        named = class_weight
+    else:
+        raise TypeError(f'{who} expects class_weight to be a dict, a list or "balanced", got {class_weight!r}.')
+    table = np.ones(classes)
+    for label, value in named.items():
+        if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < classes:
+            raise ValueError(
+                f"{who} expects class_weight to name class numbers from 0 to {classes - 1}, got {label!r}."
+            )
+        table[label] = nonnegative(value, who, f"class_weight[{label}]")
+    return table

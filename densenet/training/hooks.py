@@ -6,7 +6,9 @@ anything, change the rate or the gradients, and ask the run to stop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from densenet.training.run import Run
@@ -66,6 +68,21 @@ HOOKS: tuple[str, ...] = (
 )
 
 
+def as_callbacks(callbacks: Sequence[Callback] | Callback) -> list[Callback]:
+    """The callbacks as a list; one may stand by itself.
+
+    Raises
+    ------
+    TypeError
+        If an entry is no `Callback`.
+    """
+    made = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    for callback in made:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"fit expects callbacks to be Callback objects, got {callback!r}.")
+    return made
+
+
 class Hooks:
     """The callbacks of a fit, by hook: only those that override it are called.
 
@@ -77,6 +94,8 @@ class Hooks:
     """
 
     def __init__(self, callbacks: list[Callback]) -> None:
+        for callback in callbacks:
+            _check_hooks(callback)
         self.callbacks = callbacks
         self.now = ""
         self._at = 0
@@ -159,6 +178,53 @@ class Hooks:
                 failure = failure or error
         if failure is not None:
             raise failure
+
+
+def _check_hooks(callback: Callback) -> None:
+    """Refuse a hook that does not exist, or one that takes other arguments than the run.
+
+    Raises
+    ------
+    TypeError
+        Naming the callback, the hook, and the nearest one that exists.
+    """
+    who = type(callback).__name__
+    names = {*vars(callback), *(name for kind in type(callback).__mro__ for name in vars(kind))}
+    for name in sorted(name for name in names if name.startswith("on_") and callable(getattr(callback, name, None))):
+        if name not in HOOKS:
+            near = difflib.get_close_matches(_FOREIGN.get(name, name), HOOKS, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise TypeError(f"{who} has a hook {name}, which is never called; the hooks are {', '.join(HOOKS)}.{hint}")
+        try:
+            inspect.signature(getattr(callback, name)).bind(None)
+        except TypeError:
+            raise TypeError(
+                f"{who}.{name} expects other arguments than it gets: every hook is called as {name}(run), "
+                "with the position and the figures in the run."
+            ) from None
+        except ValueError:  # a callable whose signature cannot be read
+            continue
+        parameters = list(inspect.signature(getattr(callback, name)).parameters.values())
+        if parameters and parameters[0].name in ("epoch", "batch", "logs", "step"):
+            raise TypeError(
+                f"{who}.{name}({', '.join(parameter.name for parameter in parameters)}) looks like a hook of another "
+                f"library: it is called as {name}(run), with run.epoch, run.step and run.figures."
+            )
+
+
+_FOREIGN = {
+    "on_train_begin": "on_fit_begin",
+    "on_train_end": "on_fit_end",
+    "on_train_start": "on_fit_begin",
+    "on_train_batch_begin": "on_batch_begin",
+    "on_train_batch_start": "on_batch_begin",
+    "on_train_batch_end": "on_batch_end",
+    "on_train_epoch_start": "on_epoch_begin",
+    "on_train_epoch_end": "on_epoch_end",
+    "on_grad_computed": "on_gradients",
+    "on_before_optimizer_step": "on_gradients",
+}
+"""Hooks of Keras, Lightning and skorch, and what they are called here."""
 
 
 def _overrides(callback: Callback, name: str) -> bool:

@@ -49,8 +49,8 @@ def train(
             try:
                 run.start_clock()
                 mini_batches(step, run, hooks, _batches(data, run, batch_size))
-                if not np.isfinite(run.model.params).all():
-                    raise _diverged("the weights are not finite", None, step, run)
+                if not all(np.isfinite(array).all() for array in run.model.state_arrays()):
+                    raise _diverged("the weights or running statistics are not finite", None, step, run)
             except DivergenceError:
                 step.restore(before[0])
                 run.step = before[1]
@@ -88,6 +88,8 @@ def mini_batches(step: Step, run: Run, hooks: Hooks, batches: Iterator[Batch]) -
             step.update(on_gradients)
             run.step += 1
             run.stepped = True
+        elif on_gradients is not None and not w and step.gathered is None:
+            on_gradients()  # of a mini-batch that weighs nothing: dE/dw = 0, and no update
         run.batches += 1
         if end:
             hooks.call("on_batch_end", run)

@@ -95,13 +95,13 @@ class Step:
                 np.multiply(grads, self.clip_norm / (norm + 1e-6), out=grads)  # g <- g c / |g|
 
     def first_not_finite(self, x: Array | None = None) -> str:
-        """Where values first are not finite: a layer's weights, its output for x, or the loss."""
+        """Where values first are not finite: a layer's weights or statistics, its output for x, or the loss."""
         model = self.model
         if x is None:
             x = np.zeros((1, model.n_in or 1), model.dtype)
         for i, layer in enumerate(model.layers):
             for inner in layer.walk():
-                for name in inner.parameter_shapes():
+                for name in (*inner.parameter_shapes(), *inner.state_names):
                     if not np.isfinite(getattr(inner, name)).all():
                         return f", first seen in {name} of layer {i}, {inner!r}"
             with np.errstate(all="ignore"):

@@ -6,11 +6,13 @@ mini-batches and returns the record; `training.loop` is what it runs.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,11 +38,14 @@ from densenet.training.data import ArrayBatches, FitData, StreamBatches, as_data
 from densenet.training.evaluate import evaluate
 from densenet.training.full_batch import FullBatchSolver
 from densenet.training.history import History
-from densenet.training.hooks import Callback, Hooks
+from densenet.training.hooks import Callback, Hooks, as_callbacks
 from densenet.training.loop import train
 from densenet.training.progress import progress_bar
 from densenet.training.run import Run
 from densenet.training.step import REMEDY, DivergenceError, Step
+
+if TYPE_CHECKING:
+    from densenet.persistence.checkpoints import Checkpoint
 
 
 class Trainer:
@@ -87,6 +92,9 @@ class Trainer:
     True
     """
 
+    _busy: object
+    _fit: tuple[Run, Hooks, Step] | None = None  # while it goes on
+
     def __init__(
         self,
         model: Sequential,
@@ -101,11 +109,11 @@ class Trainer:
         if not isinstance(model, Sequential):
             raise TypeError(f"Trainer expects a Sequential as its model, got {model!r}.")
         self.model = model
-        self.loss = losses.get(loss)
+        self.loss: Loss = copy.deepcopy(losses.get(loss))  # another trainer may be given the same
         self.optimizer: Any = optimizer if isinstance(optimizer, FullBatchSolver) else optimizers.get(optimizer)
         if isinstance(metrics, (str, Metric)):
             metrics = [metrics]
-        self.metrics = [metrics_module.get(metric) for metric in metrics]
+        self.metrics: list[Metric] = [copy.deepcopy(metrics_module.get(metric)) for metric in metrics]
         for metric in self.metrics:
             metric.task = self.loss.task  # several 0/1 columns and rows of one class look alike
         self.clip_norm = None if clip_norm is None else positive(clip_norm, "Trainer", "clip_norm")
@@ -115,7 +123,6 @@ class Trainer:
         self.accumulate = positive_int(accumulate, "Trainer", "accumulate")
         if isinstance(optimizer, FullBatchSolver) and (clip_norm or clip_value or self.accumulate > 1):
             raise ValueError(f"Trainer: {optimizer!r} makes its own steps: clipping and accumulate are for optimizers.")
-        self._fit: tuple[Run, Hooks, Step] | None = None  # while it goes on
         self._position: dict[str, Any] | None = None  # where the last fit ended
         _warn_of_wrong_output(model, self.loss)
 
@@ -150,11 +157,14 @@ class Trainer:
         if len(y) != len(x):
             raise ValueError(f"step expects as many targets as rows, got x {x.shape} and y {np.shape(y)}.")
         weight = as_weights(sample_weight, len(x), self.model.dtype, "step")
+        self.optimizer.attach(self.model)
         step = self._step()
         error = step.gradient(x, y, weight)
         if not error < math.inf:
             raise DivergenceError(f"step: the error is {error}{step.first_not_finite(x)}; no update was made. {REMEDY}")
         step.update()
+        if self._position is not None and self._fit is None:  # a checkpoint tells of this step, too
+            self._position |= {"step": self._position["step"] + 1, "arrays": None, "gradients": True}
         return error
 
     def _step(self, accumulate: int = 1) -> Step:
@@ -197,7 +207,8 @@ class Trainer:
         epochs : int
             With a `FullBatchSolver` its iterations at most, each on all the data.
         batch_size : int, default 32
-            Rows of a mini-batch; more than n is one batch of n. An iterable brings its own.
+            Rows of a mini-batch; more than n is one batch of n. An iterable brings its own, and a `FullBatchSolver`
+            takes all rows whatever it says.
         validation_data : (x, y), (x, y, sample_weight) or an iterable of batches, optional
         validation_split : float in [0, 1), default 0.0
             Share of rows, drawn at random from `seed` (in the classes' proportions), that is held out for validation.
@@ -241,43 +252,54 @@ class Trainer:
         """
         epochs = nonnegative_int(epochs, "fit", "epochs")
         batch_size = positive_int(batch_size, "fit", "batch_size")
-        validation_split = fraction(validation_split, "fit", "validation_split")
-        callbacks = _callbacks(callbacks)
+        share = fraction(validation_split, "fit", "validation_split")
+        callbacks, bar = as_callbacks(callbacks), progress_bar(progress)
         rng = as_generator(seed, "fit")
-        history = History()
-        checkpoint = None
-        if resume is not None:
-            from densenet.persistence.checkpoints import read_checkpoint
-
-            checkpoint = read_checkpoint(resume, self.model, self.loss, self.optimizer)
-            history.load_state_dict(checkpoint.progress["history"])
-        data = fit_data(
-            x,
-            y,
-            sample_weight,
-            class_weight,
-            validation_data,
-            validation_split,
-            model=self.model,
-            loss=self.loss,
-            rng=rng,
-            drawn=history.drawn,
-        )
-        history.train_indices, history.validation_indices = data.train_rows, data.validation_rows
-        self._check_fit(data, epochs, batch_size, resume is not None)
-        if isinstance(self.optimizer, FullBatchSolver):
-            shuffle, callbacks = False, [*callbacks, *_stop_on_validation(self.optimizer, data)]
-        bar = progress_bar(progress)
-        hooks, step = Hooks([*callbacks, bar] if bar else callbacks), self._step(self.accumulate)
-        run = self._run(data, history, epochs, batch_size, rng if shuffle else None)
-        if checkpoint is not None:
-            checkpoint.resume(run, hooks, step)
-        with one_pool(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with self._alone(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            checkpoint = None if resume is None else self._checkpoint(resume)
+            history = History()
+            if checkpoint is not None:
+                history.load_state_dict(checkpoint.progress["history"])
+            data = fit_data(
+                self.model, self.loss, x, y, sample_weight, class_weight, validation_data, share, rng, history.drawn
+            )
+            history.train_indices, history.validation_indices = data.train_rows, data.validation_rows
+            self._check_fit(data, epochs)
+            if isinstance(self.optimizer, FullBatchSolver):
+                shuffle, callbacks = False, [*callbacks, *_stop_on_validation(self.optimizer, data)]
+            else:
+                self.optimizer.attach(self.model)
+            hooks, step = Hooks([*callbacks, bar] if bar else callbacks), self._step(self.accumulate)
+            run = self._run(data, history, epochs, batch_size, rng if shuffle else None)
+            if checkpoint is not None:
+                checkpoint.resume(run, hooks, step)
             self._train(step, run, hooks, data, batch_size)
         history.stopped = run.stopped or "finished"
         return history
 
-    def _check_fit(self, data: FitData, epochs: int, batch_size: int, resumes: bool) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One fit at a time in one trainer."""
+        mark = object()
+        if self.__dict__.setdefault("_busy", mark) is not mark:  # one call, so that threads agree
+            raise RuntimeError(
+                "fit: this trainer is in a fit already, in a callback or another thread: make a second Trainer for "
+                "what runs beside it."
+            )
+        try:
+            with one_pool():
+                yield
+        finally:
+            del self._busy
+
+    def _checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
+        from densenet.persistence.checkpoints import read_checkpoint
+
+        if isinstance(self.optimizer, FullBatchSolver):
+            raise ValueError(f"fit cannot resume with {self.optimizer!r}: checkpoints are for optimizers.")
+        return read_checkpoint(path, self.model, self.loss, self.optimizer)
+
+    def _check_fit(self, data: FitData, epochs: int) -> None:
         """What only the data can tell of the arguments."""
         train = data.train
         if isinstance(train, StreamBatches) and epochs > 1 and train.once:
@@ -285,13 +307,8 @@ class Trainer:
                 f"fit expects an iterable that can be read {epochs} times, got an iterator that is used up after one "
                 "epoch: pass a list, or an object whose __iter__ starts anew."
             )
-        if isinstance(self.optimizer, FullBatchSolver):
-            if isinstance(train, StreamBatches) or 32 != batch_size < len(train):
-                raise ValueError(
-                    f"fit: {self.optimizer!r} takes all the data at once: pass arrays, and leave batch_size out."
-                )
-            if resumes:
-                raise ValueError(f"fit cannot resume with {self.optimizer!r}: checkpoints are for optimizers.")
+        if isinstance(self.optimizer, FullBatchSolver) and isinstance(train, StreamBatches):
+            raise ValueError(f"fit: {self.optimizer!r} takes all the data at once: pass arrays.")
 
     def _run(
         self, data: FitData, history: History, epochs: int, batch_size: int, generator: np.random.Generator | None
@@ -316,7 +333,7 @@ class Trainer:
         try:
             train(step, run, hooks, data.train, data.validation, batch_size)
         finally:
-            self._fit = None
+            del self._fit
             try:
                 self._position = position = _position(run, hooks, step)
                 if hooks["on_fit_end"]:  # it may change the weights
@@ -432,6 +449,15 @@ class Trainer:
         """
         return self.loss.classes(self.model.predict(x))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but a fit that goes on, with its data."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_fit", "_busy")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({"_position": state.get("_progress")} | state)  # its name in version 0.1
+        for name in ("_loop", "_progress"):
+            self.__dict__.pop(name, None)
+
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r})"
 
@@ -454,14 +480,6 @@ def _warn_of_wrong_output(model: Sequential, loss: Loss) -> None:
         warnings.warn(
             f"{name} expects log-probabilities, but the last layer is {last}: end with LogSoftmax.", stacklevel=3
         )
-
-
-def _callbacks(callbacks: Sequence[Callback] | Callback) -> list[Callback]:
-    made = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
-    for callback in made:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"fit expects callbacks to be Callback objects, got {callback!r}.")
-    return made
 
 
 def _stop_on_validation(solver: FullBatchSolver, data: FitData) -> list[Callback]:
