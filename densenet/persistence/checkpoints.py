@@ -144,12 +144,15 @@ def _is_progress(progress: Any, model: Sequential) -> bool:
     if not _has(progress, _PROGRESS) or not _has(progress["history"], _HISTORY):
         return False
     gathered, figures = progress["gathered"], progress["history"]["figures"]
+    drawn = [progress["history"][name] for name in ("train_indices", "validation_indices")]
     arrays, wanted = progress["arrays"], [(array.shape, array.dtype) for array in model.state_arrays()]
     return (
         all(_has(callback, _CALLBACK) for callback in progress["callbacks"])
         and all(isinstance(metric, dict) for metric in progress["metrics"])
         and (gathered is None or (_has(gathered, _GATHERED) and _is_vector(gathered["sum"], model)))
         and all(isinstance(column, np.ndarray) and column.ndim == 1 for column in figures.values())
+        and all(column.dtype == np.float64 for column in figures.values())
+        and all(rows is None or (rows.ndim == 1 and rows.dtype.kind == "i") for rows in drawn)
         and len({len(column) for column in figures.values()}) < 2
         and (arrays is None or [(getattr(a, "shape", None), getattr(a, "dtype", None)) for a in arrays] == wanted)
         and len(progress["sums"]) == 3

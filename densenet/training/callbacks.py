@@ -114,6 +114,7 @@ class EarlyStopping(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         self._best.begin(run)
+        self._arrays = run.model.state_arrays()
         self.best, self.best_epoch, self.waited, self._kept = math.nan, 0, 0, None
 
     def on_epoch_end(self, run: Run) -> None:
@@ -138,6 +139,9 @@ class EarlyStopping(Callback):
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         self.waited, self._best.value = int(state["waited"]), float(state["value"])
         kept = [np.array(state[f"kept{i}"]) for i in range(sum(name.startswith("kept") for name in state))]
+        wanted = [(array.shape, array.dtype) for array in self._arrays]
+        if kept and [(array.shape, array.dtype) for array in kept] != wanted:
+            raise ValueError("EarlyStopping expects kept weights like the model's, got others in the checkpoint.")
         self._kept = kept or None
 
 
@@ -337,7 +341,8 @@ class CSVLogger(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Bring the file to where the checkpoint has it: what it held before the fit, and the epochs so far."""
-        self.start = min(int(state["start"]), os.path.getsize(self.path) if os.path.exists(self.path) else 0)
+        start = nonnegative_int(state["start"], "CSVLogger", "start in the checkpoint")
+        self.start = min(start, os.path.getsize(self.path) if os.path.exists(self.path) else 0)
         self._cut()
         columns = self._history.to_dict()
         for i in range(int(state["epochs"])):
@@ -420,9 +425,12 @@ class ModelCheckpoint(Callback):
         self._numbered = bool(fields)
         self.best = float("nan")
         self.written: list[str] = []
+        self._places: list[tuple[int, int]] = []  # epoch and step of each; a file holds these, never a path
+        self._history = History()
 
     def on_fit_begin(self, run: Run) -> None:
-        self.best, self.written = float("nan"), []
+        self.best, self.written, self._places = float("nan"), [], []
+        self._history = run.history
         if self._best is not None:
             self._best.begin(run)
 
@@ -449,13 +457,17 @@ class ModelCheckpoint(Callback):
         except (KeyError, IndexError, ValueError) as error:
             known = ", ".join(["epoch", "step", *run.figures])
             raise ValueError(f"ModelCheckpoint cannot fill in {self.path!r}: {error!r}; it knows {known}.") from None
-        before, self.written = self.written, [*(old for old in self.written if old != path), path]
-        surplus = [] if self.keep is None else self.written[: -self.keep]
-        self.written = [old for old in self.written if old not in surplus]
+        before = self.written, self._places
+        files = dict(zip(*before, strict=True))
+        files.pop(path, None)
+        files[path] = run.epoch, run.step
+        surplus = [] if self.keep is None else list(files)[: -self.keep]
+        kept = {name: place for name, place in files.items() if name not in surplus}
+        self.written, self._places = list(kept), list(kept.values())
         try:
             run.trainer.save_checkpoint(path)
         except BaseException:
-            self.written = before
+            self.written, self._places = before
             raise
         for old in surplus:
             with contextlib.suppress(FileNotFoundError):
@@ -481,10 +493,24 @@ class ModelCheckpoint(Callback):
                 shutil.copyfileobj(old, file)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "written": list(self.written)}
+        return {"best": self.best, "written": list(self._places)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.written = float(state["best"]), list(state["written"])
+        """Take `state_dict`'s values back: which files were written follows from the path given here, not from a file.
+
+        The paths that files of version 0.1 hold are passed over: those checkpoints stay.
+        """
+        places = [place for place in state["written"] if not isinstance(place, str)]
+        columns = self._history.to_dict()
+        files = {}
+        for epoch, step in places:
+            epoch = nonnegative_int(epoch, "ModelCheckpoint", "an epoch in the checkpoint")
+            step = nonnegative_int(step, "ModelCheckpoint", "a step in the checkpoint")
+            figures = {name: column[epoch - 1] for name, column in columns.items() if 1 <= epoch <= len(column)}
+            with contextlib.suppress(KeyError, IndexError, ValueError):
+                files[self.path.format(epoch=epoch, step=step, **figures)] = epoch, step
+        self.written, self._places = list(files), list(files.values())
+        self.best = float(state["best"])
         if self._best is not None and not math.isnan(self.best):
             self._best.value = self._best.sign * self.best
 

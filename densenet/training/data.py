@@ -283,6 +283,10 @@ def _split(
         raise ValueError(
             f"fit, to resume, expects the {len(train) + len(held_out)} rows of the checkpoint's run, got {len(data)}."
         )
+    if drawn is not None and not np.array_equal(np.sort(np.concatenate(drawn)), np.arange(len(data))):
+        raise ValueError(
+            "fit, to resume, expects the checkpoint's split to name each row once, to train or to validate."
+        )
     return FitData(data.subset(train), data.subset(held_out), train, held_out)
 
 
