@@ -3,6 +3,15 @@
 (Not the convolutional DenseNet: *dense* as in fully connected.) Layers have explicit `forward` and `backward` matrix
 methods, `Sequential` chains them, and a `Trainer` applies w_new = w_old - alpha dE/dw over mini-batches.
 
+Start here:
+
+- a network: `Sequential` of `Dense` and an activation such as `ReLU`, or `mlp`;
+- training: `Trainer` with a loss and an optimizer such as `SGD` or `Adam`; its `fit` returns a `History`;
+- seeing: `route` for one weight's gradient path by path, `explain_step` for every number of one step, `gradcheck` for a
+  layer of your own, `diagnose_gradients` for a backward pass of your own;
+- tables and scikit-learn: `DenseClassifier`, `DenseRegressor`;
+- files: `Sequential.save`, `load`, `ModelCheckpoint`.
+
 Examples
 --------
 >>> import densenet as dn
@@ -123,8 +132,10 @@ from densenet.training.step import DivergenceError
 from densenet.training.trainer import Trainer
 
 if typing.TYPE_CHECKING:
-    from densenet import datasets, plots
+    from densenet import checks, datasets, explain, health, persistence, plots, second_order, tables, training
     from densenet.checks import GradCheck, gradcheck
+    from densenet.estimators import DenseClassifier as DenseClassifier
+    from densenet.estimators import DenseRegressor as DenseRegressor
     from densenet.explain.diagnose import diagnose_gradients
     from densenet.explain.explain_step import explain_step
     from densenet.explain.route import route
@@ -275,20 +286,24 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Uncertainty",
     "Warmup",
     "WeightAverage",
+    "checks",
     "datasets",
     "diagnose_gradients",
     "examine",
+    "explain",
     "explain_step",
     "find_learning_rate",
     "from_sklearn",
     "from_torch",
     "gauss_newton_product",
     "gradcheck",
+    "health",
     "hessian_product",
     "initializers",
     "jacobian",
     "jacobian_product",
     "jacobian_transpose_product",
+    "layers",
     "load",
     "losses",
     "metrics",
@@ -296,18 +311,23 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "optimizers",
     "per_sample_gradient_norms",
     "per_sample_gradients",
+    "persistence",
     "plots",
     "register",
     "route",
+    "second_order",
     "sensitivity",
+    "tables",
     "threads",
     "to_onnx",
     "to_torch",
+    "training",
     "uncertainty",
 ]
 
 _LATER = {
     "datasets": [],
+    "training": [],
     "checks": ["GradCheck", "gradcheck"],
     "explain": "diagnose_gradients explain_step route sensitivity".split(),
     "health": "Examination Finding GradientDoctor LearningRates examine find_learning_rate".split(),
@@ -333,7 +353,7 @@ for _name, _now in _BEFORE.items():  # pickles name the modules of version 0.1
     sys.modules[f"densenet.{_name}"] = sys.modules[f"densenet.training.{_now}"]
 
 
-def __getattr__(name: str) -> object:
+def _later(name: str) -> object:
     if name in _MODULES:
         module = importlib.import_module(f"densenet.{_MODULES[name]}")
         found: object = module if name == _MODULES[name] else getattr(module, name)
@@ -351,5 +371,9 @@ def __getattr__(name: str) -> object:
     return found
 
 
+if not typing.TYPE_CHECKING:  # to a type checker a misspelt name is an error
+    __getattr__ = _later
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

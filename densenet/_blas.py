@@ -61,20 +61,29 @@ class Products(NamedTuple):
 def _products(gemm: Any, gemv: Any, axpy: Any, dot: Any, dtype: Any) -> Products:
     one = np.ones(1, dtype)
 
+    def writable(out: Array) -> Array:
+        """`out`, unless BLAS would write to a copy of it: a column slice, a transpose, another dtype."""
+        if not out.flags.c_contiguous or out.dtype != dtype:
+            raise ValueError(
+                f"products write in place to a C-contiguous array of {np.dtype(dtype)}, got {out.dtype} "
+                f"{out.shape} with strides {out.strides}: copy the result of a contiguous array there."
+            )
+        return out
+
     def nn(a: Array, b: Array, out: Array, beta: float) -> None:
-        gemm(ONCE, b.T, a.T, beta, out.T, AS_IS, AS_IS, IN_PLACE)
+        gemm(ONCE, b.T, a.T, beta, writable(out).T, AS_IS, AS_IS, IN_PLACE)
 
     def tn(a: Array, b: Array, out: Array, beta: float) -> None:
-        gemm(ONCE, b.T, a.T, beta, out.T, AS_IS, TRANSPOSED, IN_PLACE)
+        gemm(ONCE, b.T, a.T, beta, writable(out).T, AS_IS, TRANSPOSED, IN_PLACE)
 
     def nt(a: Array, b: Array, out: Array, beta: float) -> None:
-        gemm(ONCE, b.T, a.T, beta, out.T, TRANSPOSED, AS_IS, IN_PLACE)
+        gemm(ONCE, b.T, a.T, beta, writable(out).T, TRANSPOSED, AS_IS, IN_PLACE)
 
     def column_sums(a: Array, ones: Array, out: Array) -> None:
-        gemv(ONCE, a.T, ones, ANEW, out, 0, 1, 0, 1, AS_IS, IN_PLACE)
+        gemv(ONCE, a.T, ones, ANEW, writable(out), 0, 1, 0, 1, AS_IS, IN_PLACE)
 
     def row_sums(a: Array, ones: Array, out: Array) -> None:
-        gemv(ONCE, a.T, ones, ANEW, out, 0, 1, 0, 1, TRANSPOSED, IN_PLACE)
+        gemv(ONCE, a.T, ones, ANEW, writable(out), 0, 1, 0, 1, TRANSPOSED, IN_PLACE)
 
     def add_scaled(a: Array, out: Array, c: float) -> None:
         axpy(a, out, None, c)

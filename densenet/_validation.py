@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -72,20 +71,6 @@ def as_generator(seed: Any, who: str) -> np.random.Generator:
         raise ValueError(
             f"{who} expects seed to be a whole number of at least 0, a Generator or None, got {seed!r}."
         ) from None
-
-
-def choose(value: Any, table: Mapping[str, Any], who: str, kind: type) -> Any:
-    """An object from its string shorthand, its class, or itself."""
-    if isinstance(value, str):
-        made = table.get(value)
-        if made is None:
-            raise ValueError(f"{who} knows no {kind.__name__.lower()} {value!r}; it knows {', '.join(sorted(table))}.")
-        return made()
-    if isinstance(value, type) and issubclass(value, kind):
-        return value()
-    if isinstance(value, kind):
-        return value
-    raise TypeError(f"{who} expects a {kind.__name__} or its name, got {value!r}.")
 
 
 # -- arrays --------------------------------------------------------------------------------------------------------

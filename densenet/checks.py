@@ -1,4 +1,4 @@
-"""Is the derivative right? The analytic gradient beside a numeric one, entry by entry.
+"""Is the derivative right? The analytic gradient beside a numeric one, entry by entry; and the layers' contract.
 
 A derivative is a limit of quotients, so a quotient with a small step must come close to it. Two steps of different
 size, combined so that their leading errors cancel (Richardson), come so close that an error of a tenth of a percent
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from densenet import losses
 from densenet._display import html_table, text_table
 from densenet._types import Array
 from densenet._validation import as_matrix, as_weights, check_finite, positive
+from densenet.layers.base import Layer
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 
@@ -59,8 +60,10 @@ class GradCheck:
     Attributes
     ----------
     rows : tuple of GradCheckRow
-        From the first layer to the last, x at the end.
+        From the first layer to the last, x at the end; none where a layer breaks the contract.
     tolerance : float
+    broken : tuple of str
+        What layers do otherwise than `Layer` says, a sentence each.
 
     Examples
     --------
@@ -72,11 +75,12 @@ class GradCheck:
 
     rows: tuple[GradCheckRow, ...]
     tolerance: float
+    broken: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether every derivative agrees."""
-        return self.first_wrong is None
+        """Whether every derivative agrees, and every layer keeps to the contract."""
+        return self.first_wrong is None and not self.broken
 
     @property
     def first_wrong(self) -> GradCheckRow | None:
@@ -91,13 +95,15 @@ class GradCheck:
     @property
     def max_error(self) -> float:
         """The largest relative error of all."""
-        return max(row.error for row in self.rows)
+        return max((row.error for row in self.rows), default=float("nan"))
 
     def __bool__(self) -> bool:
         return self.ok
 
     def _verdict(self) -> str:
         row = self.first_wrong
+        if self.broken:
+            return "\n".join(f"WRONG: {sentence}" for sentence in self.broken)
         if row is None:
             largest = f"{self.max_error:.1e} of the numeric one ({self.tolerance:.0e} allowed)"
             return f"correct: every derivative within {largest}"
@@ -143,7 +149,7 @@ def gradcheck(
     training: bool = True,
     tolerance: float = 1e-6,
 ) -> GradCheck:
-    """Compare the backward pass with central differences, for every parameter and for x.
+    """Compare the backward pass with central differences, for every parameter and for x; check the layers' contract.
 
     The numeric derivative combines two steps, so that the error is of the order h^4::
 
@@ -152,6 +158,9 @@ def gradcheck(
     It works on a float64 copy: nothing of the model changes. Noise layers are held still: each evaluation draws the
     same mask. Where E has a corner within the step (ReLU at 0) the step shrinks, and where the corner is at the point
     itself the analytic value has to lie between the one-sided slopes. Penalties (`kernel_l2`, ...) are part of E.
+
+    The contract of `Layer`: `infer` equals ``forward(training=False)``, writes no state and writes to `out` where it is
+    given; x is never written; `backward` returns a delta of the input's shape.
 
     Parameters
     ----------
@@ -195,6 +204,8 @@ def gradcheck(
         raise ValueError(f"gradcheck expects as many targets as rows, got {len(target)} and {len(x)}.")
     weight = as_weights(sample_weight, len(x), np.float64, "gradcheck")
     evaluate = _Error(model, loss, x, target, weight, training)
+    if broken := _broken(model, x):
+        return GradCheck((), tolerance, broken)
     here = evaluate()
     dx = model.backward(loss.delta())
     model.add_penalty_gradients()
@@ -210,6 +221,60 @@ def gradcheck(
     model.grads = analytic
     rows.append(_check(evaluate, x, dx, floor, None, "x", "x"))
     return GradCheck(tuple(rows), tolerance)
+
+
+def _broken(model: Sequential, x: Array) -> tuple[str, ...]:
+    """What the layers do otherwise than the contract says, each on the input that it gets in the model."""
+    inputs: dict[int, Array] = {}
+
+    def keep(layer: Layer, forward: Callable[..., Array]) -> Callable[..., Array]:
+        def kept(x: Array, training: bool = True) -> Array:
+            inputs[id(layer)] = x.copy()
+            return forward(x, training)
+
+        return kept
+
+    model = copy.deepcopy(model)
+    for layer in model.every_layer:
+        vars(layer)["forward"] = keep(layer, layer.forward)  # containers call it, too
+    y = x
+    for layer in model.layers:
+        y = layer.forward(y, False)
+    for layer in model.every_layer:
+        del vars(layer)["forward"]
+    return tuple(
+        f"{layer!r}: {sentence}." for layer in model.every_layer for sentence in _broken_by(layer, inputs[id(layer)])
+    )
+
+
+def _broken_by(layer: Layer, x: Array) -> Iterator[str]:
+    given, state = x.copy(), {name: array.copy() for name, array in layer.state.items()}
+    y = layer.forward(given, False).copy()
+    if not np.array_equal(given, x):
+        yield "forward writes to x, which belongs to the layer before"
+    given, out = x.copy(), np.full_like(y, np.nan)
+    if not _close(layer.infer(given), y):
+        yield "infer(x) differs from forward(x, training=False), so that predict answers otherwise than training saw"
+    try:
+        layer.infer(given, out)
+    except TypeError as error:
+        yield f"infer(x, out) fails: {error}"
+    else:
+        if not _close(out, y):
+            yield "infer(x, out) does not write its result to out"
+    if not np.array_equal(given, x):
+        yield "infer writes to x"
+    if any(not np.array_equal(array, state[name]) for name, array in layer.state.items()):
+        yield "infer changes the layer's statistics"
+    layer.forward(given, True)
+    dx = layer.backward(np.ones_like(y))
+    if getattr(dx, "shape", None) != x.shape:
+        got = f"shape {dx.shape}" if isinstance(dx, np.ndarray) else repr(dx)
+        yield f"backward(delta) returns {got} in place of dE/dX of shape {x.shape}"
+
+
+def _close(a: Any, b: Array) -> bool:
+    return np.shape(a) == b.shape and bool(np.allclose(a, b, rtol=0, atol=1e-9 * float(np.abs(b).max(initial=1.0))))
 
 
 class _Error:

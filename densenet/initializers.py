@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
 
 from densenet._config import Configured
+from densenet._names import Names
 from densenet._types import Array
-from densenet._validation import choose, finite, nonnegative, positive, positive_int
+from densenet._validation import finite, nonnegative, positive, positive_int
 
 __all__ = [
     "Constant",
@@ -353,21 +353,8 @@ class NguyenWidrow(Initializer):
         W[...] = beta * directions / np.linalg.norm(directions, axis=0)  # |w_j| = beta
 
 
-_NAMES: dict[str, Callable[[], Initializer]] = {
-    "zeros": Zeros,
-    "ones": Ones,
-    "constant": Constant,
-    "uniform": Uniform,
-    "normal": Normal,
-    "glorot_uniform": GlorotUniform,
-    "glorot_normal": GlorotNormal,
-    "he_uniform": HeUniform,
-    "he_normal": HeNormal,
-    "lecun_uniform": LecunUniform,
-    "lecun_normal": LecunNormal,
-    "orthogonal": Orthogonal,
-    "nguyen_widrow": NguyenWidrow,
-}
+NAMES = Names(Initializer, [globals()[name] for name in __all__ if name != "get"], {})
+"""The string shorthands."""
 
 
 def get(value: str | type[Initializer] | Initializer) -> Initializer:
@@ -386,5 +373,5 @@ def get(value: str | type[Initializer] | Initializer) -> Initializer:
     >>> dn.initializers.get("he_normal")
     HeNormal()
     """
-    made: Initializer = choose(value, _NAMES, "densenet", Initializer)
+    made: Initializer = NAMES.choose(value, "densenet")
     return made

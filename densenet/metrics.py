@@ -10,15 +10,15 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from densenet._config import Configured
+from densenet._names import Names
 from densenet._types import Array
-from densenet._validation import choose, positive_int
+from densenet._validation import positive_int
 
 Floats = NDArray[np.float64]
 
@@ -500,24 +500,22 @@ class RMSE(_MeanOfDeviations):
 
 # -- by name -------------------------------------------------------------------------------------------------------
 
-_NAMES: dict[str, Callable[[], Metric]] = {
-    "accuracy": Accuracy,
-    "acc": Accuracy,
-    "top_k_accuracy": TopKAccuracy,
-    "top_5_accuracy": TopKAccuracy,
-    "precision": Precision,
-    "recall": Recall,
-    "f1": F1,
-    "f1_score": F1,
-    "roc_auc": ROCAUC,
-    "auc": ROCAUC,
-    "r2": R2,
-    "r2_score": R2,
-    "mae": MAE,
-    "mean_absolute_error": MAE,
-    "rmse": RMSE,
-    "root_mean_squared_error": RMSE,
-}
+NAMES = Names(
+    Metric,
+    [Accuracy, TopKAccuracy, Precision, Recall, F1, ROCAUC, R2, MAE, RMSE],
+    {
+        "acc": Accuracy,
+        "top_k_accuracy": TopKAccuracy,
+        "top_5_accuracy": TopKAccuracy,
+        "f1_score": F1,
+        "roc_auc": ROCAUC,
+        "auc": ROCAUC,
+        "r2_score": R2,
+        "mean_absolute_error": MAE,
+        "root_mean_squared_error": RMSE,
+    },
+)
+"""The string shorthands."""
 
 
 def get(value: Any) -> Metric:
@@ -544,4 +542,4 @@ def get(value: Any) -> Metric:
     >>> dn.metrics.get("auc")
     ROCAUC()
     """
-    return choose(value, _NAMES, "metrics.get", Metric)  # type: ignore[no-any-return]
+    return NAMES.choose(value, "metrics.get")  # type: ignore[no-any-return]

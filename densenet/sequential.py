@@ -9,12 +9,12 @@ from __future__ import annotations
 import copy
 import html
 import math
-import operator
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from densenet._types import Array
 from densenet._validation import as_generator, as_matrix, as_numbers, cast, check_finite, check_matrix, positive_int
 from densenet.layers.activations import activation as activation_layer
 from densenet.layers.base import Layer, chain_input, chain_width, check_layers, copy_into, every_layer
+from densenet.layers.containers import REPLACE
 from densenet.layers.dense import Dense
 from densenet.layers.noise import Dropout
 from densenet.layers.normalization import BatchNorm
@@ -53,9 +54,15 @@ class Sequential:
 
     ``len(model)``, ``model[i]`` and iteration go over `layers`; `every_layer` has those inside containers too.
 
+    To reuse trained layers, pass copies: a copy keeps its parameters, statistics and marks, others are drawn anew. This
+    gives a model a new head::
+
+        dn.Sequential([*copy.deepcopy(model.layers[:-1]), dn.Dense(128, 3)], seed=0)
+
     Attributes
     ----------
-    layers : list of Layer
+    layers : tuple of Layer
+        As they were passed; a model keeps them for its life.
     params, grads : ndarray (n_params,)
         The flat vectors; assigning copies values in.
     n_in, n_out : int or None
@@ -91,7 +98,7 @@ class Sequential:
     loss: Loss | None = None
 
     def __init__(self, layers: Sequence[Layer], *, seed: Any = None, dtype: Any = "float32") -> None:
-        self.layers = check_layers(layers, "Sequential")
+        self._layers = check_layers(layers, "Sequential")
         if not self.layers:
             raise ValueError("Sequential expects at least one layer, got an empty list.")
         self.dtype = _dtype(dtype)
@@ -100,13 +107,19 @@ class Sequential:
             if any(layer is other for other in every[:i]):
                 raise ValueError(f"{layer!r} stands twice in the model: it belongs to one place. Make a second one.")
             if layer.owned:
-                raise ValueError(f"{layer!r} belongs to another model: make a new layer, or copy.deepcopy the model.")
+                raise ValueError(
+                    f"{layer!r} belongs to another model: pass copy.deepcopy(layer), which keeps its weights."
+                )
         chain_width(self.layers, None, "Sequential")
         rng = as_generator(seed, "Sequential")
-        self._connect(np.zeros(sum(layer.n_params for layer in every), self.dtype))
+        self._connect(_joined(every, self.dtype))
         for layer in every:
-            layer.reset_state(self.dtype)
-            layer.initialize(rng)
+            if layer.trained:
+                layer.take_over(self.dtype)
+            else:
+                layer.reset_state(self.dtype)
+                layer.initialize(rng)
+                _warn_of_unnamed(layer)
             if layer.draws:
                 layer.generator = rng.spawn(1)[0]
 
@@ -187,13 +200,26 @@ class Sequential:
         """Every layer, depth-first in order of construction, a container before the layers inside it."""
         return self._every
 
+    @property
+    def layers(self) -> tuple[Any, ...]:
+        """The layers as they were passed, each of its own class."""
+        return self._layers
+
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        raise AttributeError(f"Sequential.layers cannot be replaced: {REPLACE}")
+
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, i: int) -> Layer:
-        return self.layers[operator.index(i)]
+    @overload
+    def __getitem__(self, i: slice) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, i: SupportsIndex) -> Any: ...
+    def __getitem__(self, i: slice | SupportsIndex) -> Any:
+        return self.layers[i]
 
-    def __iter__(self) -> Iterator[Layer]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.layers)
 
     @property
@@ -231,7 +257,7 @@ class Sequential:
             self._backward_first(delta)
 
     def run_infer(self, x: Array, work: Buffers, out: Array | None = None) -> Array:
-        """The output without a trace, through two working arrays that take turns."""
+        """The output without a trace, through two working arrays that take turns; in `out` where it is given."""
         last, width = len(self.layers) - 1, x.shape[1]
         for i, layer in enumerate(self.layers):
             width = layer.output_width(width) or width
@@ -239,6 +265,9 @@ class Sequential:
                 x = layer.infer(x, work("ab"[i % 2], (x.shape[0], width), self.dtype))
             else:
                 x = layer.infer(x, out)
+        if out is not None and x is not out:  # a layer that made an array of its own
+            out[...] = x
+            return out
         return x
 
     def penalty(self) -> float:
@@ -383,21 +412,22 @@ class Sequential:
         """
         state = copy.deepcopy(self.__getstate__())
         made = Sequential.__new__(Sequential)
-        made.__setstate__(state | {"dtype": _dtype(dtype), "params": state["params"].astype(dtype)})
+        made.__setstate__(state | {"dtype": _dtype(dtype)})
         for layer in made.every_layer:
-            for name in layer.state_names:
-                setattr(layer, name, getattr(layer, name).astype(dtype))
+            layer.take_over(made.dtype)
         return made
 
     # -- copies ------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: self.__dict__[name] for name in ("preparation", "loss") if name in self.__dict__}
-        return kept | {"layers": self.layers, "dtype": self.dtype, "params": self._params.copy()}
+        return kept | {"layers": self.layers, "dtype": self.dtype}  # the layers carry their parameters
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({name: value for name, value in state.items() if name != "params"})
-        self._connect(state["params"])
+        self.__dict__.update({name: value for name, value in state.items() if name not in ("params", "layers")})
+        self._layers = tuple(state["layers"])
+        params = state.get("params")  # of a file, and of pickles of densenet 0.1
+        self._connect(_joined(every_layer(self.layers), self.dtype) if params is None else params)
 
     # -- files -------------------------------------------------------------------------------------------------
 
@@ -480,7 +510,7 @@ class Sequential:
             name = repr(layer) if not layer.children else f"{type(layer).__name__}:"
             shape = f"(n, {'?' if given is None else given})"
             rows.append(("  " * depth + name, numbers.get(id(layer), ""), shape, f"{layer.n_params:,}"))
-            branches: list[list[Layer]] = getattr(layer, "branches", None) or [list(layer.children)]
+            branches = getattr(layer, "branches", None) or (layer.children,)
             for branch in branches:
                 inner = width
                 for child in branch:
@@ -589,6 +619,38 @@ def mlp(
     if output_activation is not None:
         layers.append(activation_layer(output_activation))
     return Sequential(layers, seed=seed, dtype=dtype)
+
+
+def _warn_of_unnamed(layer: Layer) -> None:
+    """Warn of arrays that look like parameters and that neither training nor files know of."""
+    if layer.parameter_shapes() or layer.state_names:
+        return
+    given = layer.config()
+    arrays = [
+        name
+        for name, value in vars(layer).items()
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and name not in given
+    ]
+    if arrays:
+        warnings.warn(
+            f"{layer!r} holds {', '.join(arrays)} but names no parameters: training leaves such arrays as they are, "
+            "and files do not keep them. Name what is trained in parameter_shapes(), and what is kept beside it in "
+            "state_names.",
+            stacklevel=3,
+        )
+
+
+def _joined(every: Sequence[Layer], dtype: Any) -> Array:
+    """One vector with the parameters that copied layers brought along, and 0 for those of new ones."""
+    values = np.zeros(sum(layer.n_params for layer in every), dtype)
+    offset = 0
+    for layer in every:
+        for name, shape in layer.parameter_shapes().items():
+            end = offset + math.prod(shape)
+            if layer.trained:
+                values[offset:end] = getattr(layer, name).ravel()
+            offset = end
+    return values
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent / "densenet"
 
 RANKS = {
     "_types": 0,
+    "_names": 0,
     "_memory": 0,
     "_blas": 0,
     "_validation": 0,

@@ -66,7 +66,7 @@ def test_nguyen_widrow_lengths_and_spread():
     assert_allclose(np.sort(b), np.linspace(-beta, beta, 20), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(initializers._NAMES))
+@pytest.mark.parametrize("name", sorted(initializers.NAMES.classes))
 def test_seeds_and_dtypes(name):
     assert_array_equal(fill(name, seed=3), fill(name, seed=3))
     assert_array_equal(fill(name, dtype=np.float32), fill(name).astype(np.float32))

@@ -482,8 +482,7 @@ def test_a_model_is_a_sequence_of_its_layers():
     assert model[-1] is model.layers[-1]
     with pytest.raises(IndexError):
         model[len(model)]
-    with pytest.raises(TypeError):
-        model[0:1]
+    assert model[:-1] == model.layers[:-1]
 
 
 def test_every_layer_has_containers_before_what_is_inside():

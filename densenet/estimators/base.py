@@ -442,7 +442,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     ) -> None:
         if settings.preset is not None and not isinstance(settings.learning_rate, Schedule):
             steps = settings.max_iter * max(1, rows.end // rows.batch_size)
-            self.trainer_.optimizer.learning_rate = tabular.CosineLog4(settings.learning_rate_init, steps)
+            optimizer: Any = self.trainer_.optimizer
+            optimizer.learning_rate = tabular.CosineLog4(settings.learning_rate_init, steps)
         deciding = held_out if settings.early_stopping else None
         self._start_record(held_out is not None, deciding is not None)
         follow = rules.Follow(self, settings, rows, scale, deciding, self._patience)

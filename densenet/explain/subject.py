@@ -8,6 +8,7 @@ pass.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,7 @@ def _neuron(value: Any, count: int, there: str, who: str, name: str) -> int:
 def layer_place(model: Sequential, wanted: Layer) -> str:
     """Where a layer stands, as one writes it: ``model.layers[2].layers[0]``."""
 
-    def search(layers: list[Layer], prefix: str) -> str | None:
+    def search(layers: Sequence[Layer], prefix: str) -> str | None:
         for i, layer in enumerate(layers):
             here = f"{prefix}[{i}]"
             if layer is wanted:

@@ -135,6 +135,7 @@ def find_learning_rate(
     if len(target) != len(rows):
         raise ValueError(f"{who} expects as many targets as rows, got x {rows.shape} and y {np.shape(target)}.")
     trial = copy.deepcopy(trainer)
+    optimizer: Any = trial.optimizer
     rates, errors = lowest * (highest / lowest) ** (np.arange(steps) / (steps - 1)), np.empty(steps)
     fixed = rng.permutation(len(rows))[:_ROWS]
     here = trainer.evaluate(rows[fixed], target[fixed])["loss"]
@@ -143,7 +144,7 @@ def find_learning_rate(
         if len(order) < min(batch_size, len(rows)):
             order = np.concatenate([order, rng.permutation(len(rows))])
         drawn, order = order[:batch_size], order[batch_size:]
-        trial.optimizer.learning_rate = float(rate)
+        optimizer.learning_rate = float(rate)
         with np.errstate(all="ignore"):
             try:
                 trial.step(rows[drawn], target[drawn])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from densenet._validation import choose
+from densenet._names import Names
 from densenet.layers.base import Layer
 from densenet.layers.elementwise import Activation, Exp, Gaussian, Identity, Sine
 from densenet.layers.rectifiers import (
@@ -51,34 +51,12 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "activation",
 ]
 
-_BY_NAME: dict[str, type[Layer]] = {
-    "celu": CELU,
-    "elu": ELU,
-    "exp": Exp,
-    "exponential": Exp,
-    "gaussian": Gaussian,
-    "gelu": GELU,
-    "hard_sigmoid": HardSigmoid,
-    "hard_swish": HardSwish,
-    "hard_tanh": HardTanh,
-    "identity": Identity,
-    "leaky_relu": LeakyReLU,
-    "linear": Identity,
-    "log_softmax": LogSoftmax,
-    "logistic": Sigmoid,
-    "mish": Mish,
-    "prelu": PReLU,
-    "relu": ReLU,
-    "selu": SELU,
-    "sigmoid": Sigmoid,
-    "silu": SiLU,
-    "sine": Sine,
-    "softmax": Softmax,
-    "softplus": Softplus,
-    "softsign": Softsign,
-    "swish": SiLU,
-    "tanh": Tanh,
-}
+NAMES = Names(
+    Layer,
+    [globals()[name] for name in __all__ if name not in ("Activation", "activation")],
+    {"exponential": Exp, "linear": Identity, "logistic": Sigmoid, "swish": SiLU},
+)
+"""The string shorthands."""
 
 
 def activation(value: str | Layer | type[Layer] | Callable[[], Layer]) -> Layer:
@@ -113,5 +91,5 @@ def activation(value: str | Layer | type[Layer] | Callable[[], Layer]) -> Layer:
     made: Any = value
     if callable(value) and not isinstance(value, (type, Layer)):
         made = value()
-    layer: Layer = choose(made, _BY_NAME, "activation", Layer)
+    layer: Layer = NAMES.choose(made, "activation")
     return layer

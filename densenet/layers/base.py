@@ -45,7 +45,8 @@ class Parameter:
 
         W, dW = Parameter(), Parameter()
 
-    The view itself stands in the instance as ``_W``, where the layer's own equations read it without a detour.
+    The view itself stands in the instance as ``_W``, where the layer's own equations read it without a detour. A
+    parameter that this layer was made without, such as b of ``Dense(2, 3, use_bias=False)``, is None.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -60,6 +61,8 @@ class Parameter:
             return self
         view = layer.__dict__.get("_" + self.name)
         if view is None:
+            if self.name not in (shapes := layer.parameter_shapes()) and self.name[1:] not in shapes:
+                return None  # b and db of a layer without a bias
             raise RuntimeError(
                 f"{layer!r} has no {self.name} yet: its arrays are views of a model's flat vectors. "
                 "Put the layer into Sequential([...]) first."
@@ -68,6 +71,8 @@ class Parameter:
 
     def __set__(self, layer: Layer, value: Any) -> None:
         view = self.__get__(layer, type(layer))
+        if view is None:
+            raise AttributeError(f"{layer!r} has no {self.name}: it was made without.")
         copy_into(view, value, f"{type(layer).__name__}.{self.name}")
 
 
@@ -139,6 +144,8 @@ class Layer(Configured, ABC):
     _out_shape: tuple[int, ...] = ()
     generator: np.random.Generator | None = None
     """What a layer that draws takes its numbers from; its model gives it one."""
+    trained: bool = False
+    """Whether this is a copy of a model's layer: a model that is made of it keeps its parameters and statistics."""
     _marks_changed: Callable[[], None] | None = None
 
     # -- the function and its derivative -----------------------------------------------------------------------
@@ -440,12 +447,26 @@ class Layer(Configured, ABC):
         return buffers(name, shape, dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but caches and views: copies and pickles carry the configuration, state and generators."""
-        return without_caches(self.__dict__, frozenset({"_marks"}))
+        """Everything but caches: copies and pickles carry the configuration, parameters, state and generators."""
+        kept = without_caches(self.__dict__, frozenset({"_marks"}))
+        if self.owned or self.trained:
+            kept["trained"] = True
+            kept["_parameters"] = [np.array(getattr(self, name)) for name in self.parameter_shapes()]
+        return kept
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         renamed = {"_rng": "generator"}  # as pickles of densenet 0.1 have it
         self.__dict__.update({renamed.get(name, name): value for name, value in state.items()})
+        parameters = self.__dict__.pop("_parameters", [])
+        if parameters:
+            own = np.concatenate([array.ravel() for array in parameters])
+            self.bind(own, np.zeros_like(own))
+
+    def take_over(self, dtype: Any) -> None:
+        """Begin another model with the parameters and statistics that a copied layer brought along."""
+        for name in self.state_names:
+            setattr(self, name, getattr(self, name).astype(dtype))
+        self.trained = False
 
     def _is_default(self, default: Any, value: Any) -> bool:
         if isinstance(value, Initializer) and isinstance(default, str):
@@ -486,12 +507,12 @@ def chain_input(layers: Sequence[Layer]) -> int | None:
     return None
 
 
-def check_layers(layers: Any, who: str) -> list[Layer]:
-    """A list of layers, each of them once."""
+def check_layers(layers: Any, who: str) -> tuple[Layer, ...]:
+    """The layers of a chain, which nothing can change from now on."""
     if isinstance(layers, Layer) or not isinstance(layers, (list, tuple)):
         raise TypeError(f"{who} expects a list of layers, got {type(layers).__name__}: write {who}([...]).")
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             hint = " (a class: add parentheses)" if isinstance(layer, type) else ""
             raise TypeError(f"{who}: entry {i} is {layer!r}{hint}, not a Layer.")
-    return list(layers)
+    return tuple(layers)

@@ -75,7 +75,26 @@ def _spans(branches: Sequence[Sequence[Layer]]) -> list[slice]:
     return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-class Residual(Layer):
+class Container(Layer):
+    """What layers made of layers share: the chains they were made of stay as they are."""
+
+    mixes: ClassVar[bool] = True
+    _chains: ClassVar[str]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == self._chains and name in self.__dict__:
+            raise AttributeError(f"{type(self).__name__}.{name} cannot be replaced: {REPLACE}")
+        object.__setattr__(self, name, value)
+
+
+REPLACE = (
+    "make a new model, and pass copies of the layers that shall keep their weights: "
+    "Sequential([*copy.deepcopy(model.layers[:-1]), new_layer])."
+)
+"""What to do where layers were to be exchanged in place."""
+
+
+class Residual(Container):
     """A chain f with a shortcut around it: Y = X + f(X).
 
     With D = dE/dY::
@@ -104,7 +123,8 @@ class Residual(Layer):
     array([[0.    , 1.7616]])
     """
 
-    mixes: ClassVar[bool] = True
+    _chains = "layers"
+    layers: tuple[Layer, ...]
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = check_layers(layers, "Residual")
@@ -118,6 +138,12 @@ class Residual(Layer):
     @property
     def children(self) -> Sequence[Layer]:
         return self.layers
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": list(self.layers)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Layer.__setstate__(self, state | {"layers": tuple(state["layers"])})  # a list in pickles of densenet 0.1
 
     def forward(self, x: Array, training: bool = True) -> Array:
         if x.shape != self._shape:
@@ -160,7 +186,7 @@ class Residual(Layer):
         return delta + dx, delta_dot + dx_dot
 
 
-class Concatenate(Layer):
+class Concatenate(Container):
     """Branches of one X side by side: Y = [f_1(X), f_2(X), ...].
 
     With D = [D_1, D_2, ...] = dE/dY::
@@ -189,12 +215,13 @@ class Concatenate(Layer):
     array([[0.    , 1.    , 0.    , 0.7616]])
     """
 
-    mixes: ClassVar[bool] = True
+    _chains = "branches"
+    branches: tuple[tuple[Layer, ...], ...]
 
     def __init__(self, branches: Sequence[Sequence[Layer]]) -> None:
         if isinstance(branches, Layer) or not isinstance(branches, (list, tuple)) or not branches:
             raise TypeError(f"Concatenate expects a list of branches, each a list of layers, got {branches!r}.")
-        self.branches = [check_layers(branch, "Concatenate") for branch in branches]
+        self.branches = tuple(check_layers(branch, "Concatenate") for branch in branches)
         widths = sorted({width for branch in self.branches if (width := chain_input(branch)) is not None})
         if len(widths) > 1:
             raise ValueError(f"Concatenate expects branches that take the same columns, got {widths}.")
@@ -207,6 +234,12 @@ class Concatenate(Layer):
     @property
     def children(self) -> Sequence[Layer]:
         return [layer for branch in self.branches for layer in branch]
+
+    def config(self) -> dict[str, Any]:
+        return {"branches": [list(branch) for branch in self.branches]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Layer.__setstate__(self, state | {"branches": tuple(tuple(branch) for branch in state["branches"])})
 
     def output_width(self, n_in: int | None) -> int | None:
         widths = [chain_width(branch, n_in, f"Concatenate, branch {i}") for i, branch in enumerate(self.branches)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from densenet._validation import choose
+from densenet._names import Names
 from densenet.losses.base import ElementwiseLoss, Loss
 from densenet.losses.binary import BinaryCrossEntropy, SigmoidCrossEntropy
 from densenet.losses.crossentropy import CategoricalCrossEntropy, FocalLoss, KLDivergence, SoftmaxCrossEntropy
@@ -35,32 +34,18 @@ __all__ = [
     "get",
 ]
 
-_NAMES: dict[str, Callable[[], Loss]] = {
-    "mean_squared_error": MeanSquaredError,
-    "mse": MeanSquaredError,
-    "half_squared_error": HalfSquaredError,
-    "mean_absolute_error": MeanAbsoluteError,
-    "mae": MeanAbsoluteError,
-    "huber": Huber,
-    "log_cosh": LogCosh,
-    "logcosh": LogCosh,
-    "quantile": Quantile,
-    "poisson_nll": PoissonNLL,
-    "poisson": PoissonNLL,
-    "gaussian_nll": GaussianNLL,
-    "kl_divergence": KLDivergence,
-    "hinge": Hinge,
-    "squared_hinge": SquaredHinge,
-    "sigmoid_cross_entropy": SigmoidCrossEntropy,
-    "softmax_cross_entropy": SoftmaxCrossEntropy,
-    "binary_cross_entropy": BinaryCrossEntropy,
-    "binary_crossentropy": BinaryCrossEntropy,
-    "categorical_cross_entropy": CategoricalCrossEntropy,
-    "categorical_crossentropy": CategoricalCrossEntropy,
-    "sparse_categorical_crossentropy": CategoricalCrossEntropy,
-    "focal_loss": FocalLoss,
-    "focal": FocalLoss,
-}
+NAMES = Names(
+    Loss,
+    [globals()[name] for name in __all__ if name != "get"],
+    {
+        "mse": MeanSquaredError,
+        "mae": MeanAbsoluteError,
+        "poisson": PoissonNLL,
+        "focal": FocalLoss,
+        "sparse_categorical_crossentropy": CategoricalCrossEntropy,
+    },
+)
+"""The string shorthands."""
 
 
 def get(value: Any) -> Loss:
@@ -93,4 +78,4 @@ def get(value: Any) -> Loss:
     >>> dn.losses.get("mse")
     MeanSquaredError()
     """
-    return choose(value, _NAMES, "losses.get", Loss)  # type: ignore[no-any-return]
+    return NAMES.choose(value, "losses.get")  # type: ignore[no-any-return]

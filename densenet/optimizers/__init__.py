@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from densenet._validation import choose
+from densenet._names import Names
 from densenet.optimizers.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from densenet.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from densenet.optimizers.base import Marks, Optimizer
@@ -48,19 +46,8 @@ __all__ = [
     "get",
 ]
 
-_NAMES: dict[str, Callable[[], Optimizer]] = {
-    "sgd": SGD,
-    "rmsprop": RMSprop,
-    "adagrad": Adagrad,
-    "adadelta": Adadelta,
-    "adam": Adam,
-    "adamw": AdamW,
-    "adamax": Adamax,
-    "nadam": NAdam,
-    "radam": RAdam,
-    "lion": Lion,
-    "rprop": Rprop,
-}
+NAMES = Names(Optimizer, [globals()[name] for name in __all__ if name != "get"], {"rmsprop": RMSprop})
+"""The string shorthands."""
 
 
 def get(value: str | type[Optimizer] | Optimizer) -> Optimizer:
@@ -79,5 +66,5 @@ def get(value: str | type[Optimizer] | Optimizer) -> Optimizer:
     >>> dn.optimizers.get("adam")
     Adam(learning_rate=0.001)
     """
-    made: Optimizer = choose(value, _NAMES, "densenet", Optimizer)
+    made: Optimizer = NAMES.choose(value, "densenet")
     return made

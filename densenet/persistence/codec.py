@@ -31,6 +31,13 @@ _KINDS: dict[str, type] = {
     "initializer": Initializer,
     "metric": Metric,
 }
+_NAMES = {
+    "layer": layers.activations.NAMES,
+    "loss": losses.NAMES,
+    "optimizer": optimizers.NAMES,
+    "initializer": initializers.NAMES,
+    "metric": metrics.NAMES,
+}
 _BIT_GENERATORS = {
     kind.__name__: kind
     for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
@@ -51,10 +58,11 @@ _BUILT_IN = frozenset(_registry.values())
 
 
 def register(cls: _Class) -> _Class:
-    """Let model files and checkpoints hold a class of one's own.
+    """Let model files and checkpoints hold a class of your own, and strings name it.
 
     A file names the class; loading looks the name up among densenet's classes and those registered here. The class
-    keeps its constructor's arguments under their own names.
+    keeps its constructor's arguments under their own names. Where a string will do, its name in snake case stands for
+    it: ``dn.mlp([2, 8, 1], activation="halved")``.
 
     Parameters
     ----------
@@ -72,7 +80,7 @@ def register(cls: _Class) -> _Class:
     TypeError
         If it is no such class.
     ValueError
-        If another class goes by its name.
+        If another class goes by its name, in a file or as a string.
 
     Examples
     --------
@@ -84,6 +92,8 @@ def register(cls: _Class) -> _Class:
     ...         np.multiply(x, 0.5, out=out)
     ...     def slope(self, x, y, out, work):
     ...         out[...] = 0.5
+    >>> dn.mlp([2, 8, 1], activation="halved")
+    Sequential([Dense(2, 8), Halved(), Dense(8, 1)], dtype='float32')
     >>> path = getfixture("tmp_path") / "halved.npz"
     >>> dn.Sequential([Halved()]).save(path)
     >>> dn.load(path).predict([[8.0]])
@@ -99,6 +109,13 @@ def register(cls: _Class) -> _Class:
         raise ValueError(
             f"register: {known!r} goes by the name {cls.__name__!r} already: give your {kind} another name."
         )
+    names = _NAMES.get(kind)
+    if names is not None:
+        if (named := names.known(cls.__name__)) in _BUILT_IN:
+            raise ValueError(
+                f"register: {cls.__name__!r} already names {named.__name__}: give your {kind} another name."
+            )
+        names.add(cls)
     _registry[kind, cls.__name__] = cls
     return cls
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 
-class History:
-    """What `fit` returns: figures by name, one an epoch.
+class History(dict[str, list[float]]):
+    """What `fit` returns: a dict of figures by name, one an epoch; `len` counts the epochs.
 
     Keys are ``loss``, the metrics' names, both with ``val_`` where there is validation data, ``penalty`` where a layer
     has one, ``learning_rate``, and ``seconds`` (cumulative, without validation).
@@ -31,10 +30,11 @@ class History:
     >>> history.append({"loss": 0.25})
     >>> history["loss"], len(history), history.last["loss"]
     ([0.5, 0.25], 2, 0.25)
+    >>> dict(history)
+    {'loss': [0.5, 0.25]}
     """
 
     def __init__(self) -> None:
-        self._columns: dict[str, list[float]] = {}
         self._length = 0
         self.stopped = ""
         self.train_indices: np.ndarray[Any, Any] | None = None
@@ -43,28 +43,17 @@ class History:
     def append(self, figures: dict[str, float]) -> None:
         """Add one epoch's figures; a name that is new or missing is NaN elsewhere."""
         for name in figures:
-            self._columns.setdefault(name, [float("nan")] * self._length)
-        for name, column in self._columns.items():
+            self.setdefault(name, [float("nan")] * self._length)
+        for name, column in self.items():
             column.append(float(figures.get(name, float("nan"))))
         self._length += 1
 
-    def __getitem__(self, name: str) -> list[float]:
-        try:
-            return self._columns[name]
-        except KeyError:
-            raise KeyError(
-                f"no figure {name!r} in the history; there are {', '.join(self._columns) or 'none'}."
-            ) from None
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._columns
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def keys(self) -> list[str]:
+    def keys(self) -> list[str]:  # type: ignore[override]
         """The figures' names."""
-        return list(self._columns)
+        return list(self)
+
+    def __missing__(self, name: str) -> list[float]:
+        raise KeyError(f"no figure {name!r} in the history; there are {', '.join(self) or 'none'}.")
 
     def __len__(self) -> int:
         """Number of epochs."""
@@ -73,7 +62,7 @@ class History:
     @property
     def last(self) -> dict[str, float]:
         """The last epoch's figures."""
-        return {name: column[-1] for name, column in self._columns.items() if column}
+        return {name: column[-1] for name, column in self.items() if column}
 
     @property
     def drawn(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
@@ -84,7 +73,21 @@ class History:
 
     def to_dict(self) -> dict[str, list[float]]:
         """The figures as plain lists, by name: a copy."""
-        return {name: list(column) for name, column in self._columns.items()}
+        return {name: list(column) for name, column in self.items()}
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with one row an epoch, numbered from 1, and one column a figure.
+
+        Raises
+        ------
+        ImportError
+            Without pandas: the extra ``[dataframe]``.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise ImportError("History.to_frame needs pandas: pip install '.[dataframe]'") from None
+        return pandas.DataFrame(self, index=pandas.RangeIndex(1, len(self) + 1, name="epoch"))
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a table with one row an epoch, numbered from 1.
@@ -96,9 +99,9 @@ class History:
         """
         with open(path, "w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
-            table.writerow(["epoch", *self._columns])
+            table.writerow(["epoch", *self])
             for i in range(self._length):
-                table.writerow([i + 1, *(repr(column[i]) for column in self._columns.values())])
+                table.writerow([i + 1, *(repr(column[i]) for column in self.values())])
 
     def plot(self, figure: str = "loss", *, ax: Any = None) -> Any:
         """Draw one figure over the epochs, with validation where there is one; see `plots.learning_curves`.
@@ -124,16 +127,21 @@ class History:
     def state_dict(self) -> dict[str, Any]:
         """Everything, as arrays by name."""
         return {
-            "figures": {name: np.array(column) for name, column in self._columns.items()},
+            "figures": {name: np.array(column) for name, column in self.items()},
             "train_indices": self.train_indices,
             "validation_indices": self.validation_indices,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take `state_dict`'s values back."""
-        self._columns = {name: column.tolist() for name, column in state["figures"].items()}
-        self._length = max(map(len, self._columns.values()), default=0)
+        self.clear()
+        self.update({name: column.tolist() for name, column in state["figures"].items()})
+        self._length = max(map(len, self.values()), default=0)
         self.train_indices, self.validation_indices = state["train_indices"], state["validation_indices"]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.update(state.pop("_columns", {}))  # of a pickle of densenet 0.1
+        self.__dict__.update(state)
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())

@@ -11,10 +11,11 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from densenet._config import Configured
 from densenet.training.run import Run
 
 
-class Callback:
+class Callback(Configured):
     """Base of callbacks: every hook does nothing; override those you need.
 
     Examples
@@ -27,6 +28,10 @@ class Callback:
 
     observes: ClassVar[bool] = False
     """Whether it leaves the run as it is: a resumed run may do without it."""
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, by name, as far as they are kept under their names."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if hasattr(self, name)}
 
     def on_fit_begin(self, run: Run) -> None:
         """Before the first epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import math
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from densenet._types import IntArray
-from densenet.metrics import Metric
+from densenet.metrics import NAMES, Metric
 from densenet.sequential import Sequential
 from densenet.training.data import Batch
 from densenet.training.history import History
@@ -117,9 +118,22 @@ class Run:
             If there is no such figure, naming those that there are.
         """
         if name not in self.figures:
-            hint = " Give fit validation_data or validation_split." if name.startswith("val_") else ""
-            raise ValueError(f"{who} monitors {name!r}, but the epoch has only {', '.join(self.figures)}.{hint}")
+            raise ValueError(
+                f"{who} monitors {name!r}, but the epoch has only {', '.join(self.figures)}.{self._hint(name)}"
+            )
         return self.figures[name]
+
+    def _hint(self, name: str) -> str:
+        """What may have been meant by a figure that there is not."""
+        held_out, plain = name.startswith("val_"), name.removeprefix("val_")
+        if held_out and "val_loss" not in self.figures:
+            return " Give fit validation_data or validation_split."
+        metric = NAMES.known(plain)
+        meant = plain if metric is None else metric().name
+        near = difflib.get_close_matches(f"val_{meant}" if held_out else meant, self.figures, 1)
+        if near:
+            return f" Did you mean {near[0]!r}?"
+        return "" if metric is None else f" Give the Trainer metrics=[{plain!r}]."
 
     # -- epochs ------------------------------------------------------------------------------------------------
 

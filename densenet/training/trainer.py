@@ -110,7 +110,9 @@ class Trainer:
             raise TypeError(f"Trainer expects a Sequential as its model, got {model!r}.")
         self.model = model
         self.loss: Loss = copy.deepcopy(losses.get(loss))  # another trainer may be given the same
-        self.optimizer: Any = optimizer if isinstance(optimizer, FullBatchSolver) else optimizers.get(optimizer)
+        self.optimizer: Optimizer | FullBatchSolver = (
+            optimizer if isinstance(optimizer, FullBatchSolver) else optimizers.get(optimizer)
+        )
         if isinstance(metrics, (str, Metric)):
             metrics = [metrics]
         self.metrics: list[Metric] = [copy.deepcopy(metrics_module.get(metric)) for metric in metrics]
@@ -192,7 +194,7 @@ class Trainer:
         class_weight: Mapping[int, float] | str | None = None,
         shuffle: bool = True,
         seed: Any = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback] | Callback = (),
         progress: bool | None = None,
         resume: str | os.PathLike[str] | None = None,
     ) -> History:
@@ -219,7 +221,7 @@ class Trainer:
             Whether rows are drawn in a new order every epoch.
         seed : int, numpy.random.Generator or None, default None
             Sets the split and the shuffle.
-        callbacks : sequence of Callback, default ()
+        callbacks : sequence of Callback, or one, default ()
         progress : bool, optional
             Whether to show a progress bar; by default on a terminal and in a notebook.
         resume : path-like, optional
@@ -428,6 +430,10 @@ class Trainer:
         data = as_data(x, y, sample_weight, model=self.model, loss=self.loss, who="evaluate")
         rows = None if batch_size is None else positive_int(batch_size, "evaluate", "batch_size")
         return evaluate(self.model, self.loss, self.metrics, data, rows)
+
+    def predict(self, x: Any, *, batch_size: int | None = None) -> Array:
+        """The raw outputs of the model's last layer (n, n_out); see `Sequential.predict`."""
+        return self.model.predict(x, batch_size=batch_size)
 
     def predict_proba(self, x: Any) -> Array:
         """Probabilities through the loss's link: a fresh array (n, k).
