@@ -5,7 +5,9 @@ A warning is an error: a docstring that the tool cannot read is a defect.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import typing
 import warnings
 from pathlib import Path
 
@@ -17,8 +19,16 @@ warnings.simplefilter("error")
 for name in densenet.__all__:
     getattr(densenet, name)  # what is loaded when it is asked for
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
+for name, module in list(sys.modules.items()):  # the builder cannot resolve what dataclasses and named tuples generate
+    for kind in vars(module).values() if name.startswith("densenet") else ():
+        if isinstance(kind, type) and kind.__module__ == name:
+            for made in (kind.__init__, kind.__new__):
+                with contextlib.suppress(AttributeError, TypeError, NameError):
+                    made.__annotations__ = typing.get_type_hints(made, vars(module))
+
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "site").resolve()
 pdoc.render.configure(docformat="numpy", search=True, footer_text=f"densenet {densenet.__version__}")
-pdoc.pdoc("densenet", output_directory=folder)
+with contextlib.chdir(Path(__file__).parent):  # beside a folder of the same name the builder does not know which to take
+    pdoc.pdoc("densenet", output_directory=folder)
 pages = list(folder.rglob("*.html"))
 print(f"{len(pages)} pages written to {folder}")
