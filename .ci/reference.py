@@ -28,7 +28,9 @@ for name, module in list(sys.modules.items()):  # the builder cannot resolve wha
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "site").resolve()
 pdoc.render.configure(docformat="numpy", search=True, footer_text=f"densenet {densenet.__version__}")
-with contextlib.chdir(Path(__file__).parent):  # beside a folder of the same name the builder does not know which to take
+with contextlib.chdir(
+    Path(__file__).parent
+):  # beside a folder of the same name the builder does not know which to take
     pdoc.pdoc("densenet", output_directory=folder)
 pages = list(folder.rglob("*.html"))
 print(f"{len(pages)} pages written to {folder}")

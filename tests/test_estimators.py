@@ -86,10 +86,17 @@ TASKS = {
 }
 
 
+def needs_early_stopping_on_words():
+    if tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 9):
+        pytest.skip("the MLP of scikit-learn before 1.9 cannot score labels that are words while it stops early")
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("rule", RULES)
 def test_every_loss_and_weight_is_scikit_learns(rule, task):
     ours, theirs, y, weight = TASKS[task]
+    if rule == "adam, early stopping" and np.asarray(y).dtype.kind == "U":
+        needs_early_stopping_on_words()
     settings = {"hidden_layer_sizes": (6, 5), "activation": "tanh", "batch_size": 32, "max_iter": 20, "random_state": 3}
     a = ours(**settings | RULES[rule]).fit(X, y, weight)
     b = theirs(**settings | RULES[rule]).fit(X, y, weight)
@@ -157,6 +164,7 @@ def test_parameters_and_signature_are_scikit_learns():
 
 
 def test_verbose_prints_scikit_learns_lines(capsys):
+    needs_early_stopping_on_words()
     outputs = []
     for E in (dn.DenseClassifier, MLPClassifier):
         E(3, max_iter=40, tol=0.1, n_iter_no_change=2, verbose=True, random_state=0, early_stopping=True).fit(X, LABELS)

@@ -576,8 +576,8 @@ def test_no_working_memory_is_taken_when_the_shape_stays(kind, weighted):
         loss.delta()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # NumPy casts and spreads through buffers of 8192 entries; one array of this shape has 120,000 bytes
-    assert peak < 80_000
+    # NumPy before 2.3 spreads three operands through buffers of 8192 entries; one array of this shape has 120,000 bytes
+    assert peak < 3 * 8192 * p.itemsize + 5_000
     if kind in (MeanSquaredError, HalfSquaredError, SoftmaxCrossEntropy):
         assert peak < 5_000
 

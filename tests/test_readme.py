@@ -47,3 +47,55 @@ def test_the_speed_table_shows_what_was_measured():
             for optimizer, shown in zip(("SGD", "Adam"), entry.split("/"), strict=True):
                 those = [ratios[n, peer, optimizer] for n in (nets if net == "geometric mean" else [net])]
                 assert float(shown) == pytest.approx(statistics.geometric_mean(those), rel=0.02), (net, peer, optimizer)
+
+
+def python_blocks() -> str:
+    """What a reader types into a session, as one script."""
+    lines = [line for block in re.findall(r"```python\n(.*?)```", README, re.S) for line in block.splitlines()]
+    return "\n".join(line[4:] for line in lines if line.startswith((">>> ", "... ")))
+
+
+def checked(code: str, folder: Path) -> str:
+    """What mypy says of a user's script."""
+    api = pytest.importorskip("mypy.api")
+    (folder / "script.py").write_text(code, encoding="utf-8")
+    (folder / "mypy.ini").write_text(
+        "[mypy]\ncheck_untyped_defs = True\nfollow_imports = silent\nignore_missing_imports = True\n", encoding="utf-8"
+    )
+    arguments = [str(folder / "script.py"), "--config-file", str(folder / "mypy.ini"), "--no-error-summary"]
+    said, broken, _ = api.run([*arguments, "--cache-dir", str(ROOT / ".mypy_cache" / "readme")])
+    assert not broken, broken
+    return said
+
+
+def test_a_type_checker_passes_the_readmes_code(tmp_path):
+    code = python_blocks()
+    assert "model.layers[0].dW" in code
+    assert not checked(code, tmp_path)
+
+
+def test_a_type_checker_knows_the_public_names(tmp_path):
+    code = """
+    import densenet as dn
+    model = dn.Sequential([dn.Dense(2, 3), dn.Tanh(), dn.Dense(3, 1)])
+    trainer = dn.Trainer(model, "mse", dn.SGD(0.1))
+    trainer.fit([[1.0, 2.0]], [1.0], epochs=1, callbacks=dn.EarlyStopping("loss"))
+    reveal_type(trainer.optimizer)
+    reveal_type(dn.Trainer(model, "mse", "adam").optimizer)
+    reveal_type(dn.Trainer(model, "mse", dn.LevenbergMarquardt()).optimizer)
+    reveal_type(dn.DenseClassifier)
+    reveal_type(dn.route)
+    dn.Dnse(2, 3)
+    dn.LambdaCallback(on_epoch_ends=print)
+    model.layerz
+    """
+    said = checked("\n".join(line[4:] for line in code.splitlines()), tmp_path)
+    assert 'Module has no attribute "Dnse"' in said
+    assert 'Unexpected keyword argument "on_epoch_ends"' in said
+    assert '"Sequential" has no attribute "layerz"' in said
+    assert "densenet.optimizers.sgd.SGD" in said
+    assert "densenet.optimizers.base.Optimizer" in said
+    assert "LevenbergMarquardt" in said
+    assert "densenet.estimators.classifier.DenseClassifier" in said
+    assert "densenet.explain.route.Route" in said
+    assert said.count("error:") == 3

@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 import numpy as np
 
@@ -45,10 +45,18 @@ from densenet.training.run import Run
 from densenet.training.step import REMEDY, DivergenceError, Step
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
     from densenet.persistence.checkpoints import Checkpoint
 
+    Method = TypeVar("Method", bound=Optimizer | FullBatchSolver, default=Optimizer)
+else:
+    from typing import TypeVar
 
-class Trainer:
+    Method = TypeVar("Method")
+
+
+class Trainer(Generic[Method]):
     """Gradient descent on the error of a model: w_new = w_old - alpha dE/dw.
 
     Parameters
@@ -99,7 +107,7 @@ class Trainer:
         self,
         model: Sequential,
         loss: Loss | str,
-        optimizer: Optimizer | FullBatchSolver | str,
+        optimizer: Method | str,
         *,
         metrics: Sequence[Metric | str] = (),
         clip_norm: float | None = None,
@@ -110,8 +118,8 @@ class Trainer:
             raise TypeError(f"Trainer expects a Sequential as its model, got {model!r}.")
         self.model = model
         self.loss: Loss = copy.deepcopy(losses.get(loss))  # another trainer may be given the same
-        self.optimizer: Optimizer | FullBatchSolver = (
-            optimizer if isinstance(optimizer, FullBatchSolver) else optimizers.get(optimizer)
+        self.optimizer: Method = cast(
+            "Method", optimizer if isinstance(optimizer, FullBatchSolver) else optimizers.get(optimizer)
         )
         if isinstance(metrics, (str, Metric)):
             metrics = [metrics]
