@@ -109,7 +109,7 @@ _scan: tuple[int, list[Any], list[Any]] = (-1, [], [])
 
 
 def _pools() -> tuple[list[Any], list[Any]]:
-    """The BLAS pools this package computes in, and every other one loaded in the process.
+    """The BLAS pools that this package uses, and all others in the process.
 
     Where NumPy and SciPy share one BLAS (as in most distributions other than the wheels) that one is ours.
     """
@@ -147,7 +147,7 @@ _pool_lock = threading.Lock()
 
 @contextmanager
 def one_pool() -> Iterator[None]:
-    """Keep every BLAS but ours at one thread until the last of those who ask has left; then put back what was found."""
+    """Keep every other BLAS at one thread until the last caller has left; then restore the former number."""
     global _users
     with _pool_lock:
         _users += 1
@@ -167,7 +167,7 @@ def one_pool() -> Iterator[None]:
 
 
 def _start_anew() -> None:
-    """In a forked child: none of the parent's threads is here, nor what it holds."""
+    """In a forked child, forget the parent's threads and locks."""
     global _users, _pool_lock
     _users, _pool_lock = 0, threading.Lock()
     while _held:

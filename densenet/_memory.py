@@ -25,5 +25,5 @@ class Buffers:
 
 
 def without_caches(values: dict[str, Any], keep: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """An object's attributes less its working arrays (named with a leading underscore): what copies carry."""
+    """An object's attributes without its working arrays (their names begin with an underscore), for copies."""
     return {k: v for k, v in values.items() if not k.startswith("_") or k in keep}

@@ -195,6 +195,12 @@ def as_labels(value: Any, classes: int, who: str) -> NDArray[np.intp] | None:
     return array.astype(np.intp)
 
 
+def same_rows(x: Any, targets: Any, who: str) -> None:
+    """Complain unless there are as many targets as rows of x."""
+    if len(targets) != len(x):
+        raise ValueError(f"{who} expects as many targets as rows, got x {np.shape(x)} and y {np.shape(targets)}.")
+
+
 def as_weights(value: Any, rows: int, dtype: Any, who: str) -> Array | None:
     """Sample weights (rows,), finite, at least 0 and not all 0; None stays None."""
     if value is None:

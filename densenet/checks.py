@@ -18,7 +18,7 @@ import numpy as np
 from densenet import losses
 from densenet._display import html_table, text_table
 from densenet._types import Array
-from densenet._validation import as_matrix, as_weights, check_finite, positive
+from densenet._validation import as_matrix, as_weights, check_finite, positive, same_rows
 from densenet.layers.base import Layer
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
@@ -200,8 +200,7 @@ def gradcheck(
     x = as_matrix(x, model.n_in, np.float64, "gradcheck", copy=True)
     check_finite(x, "gradcheck", "x")
     target = loss.prepare(y, model.output_width(x.shape[1]), np.float64)
-    if len(target) != len(x):
-        raise ValueError(f"gradcheck expects as many targets as rows, got {len(target)} and {len(x)}.")
+    same_rows(x, target, "gradcheck")
     weight = as_weights(sample_weight, len(x), np.float64, "gradcheck")
     evaluate = _Error(model, loss, x, target, weight, training)
     if broken := _broken(model, x):
@@ -278,7 +277,7 @@ def _close(a: Any, b: Array) -> bool:
 
 
 class _Error:
-    """E as a function of whatever stands in the arrays now, with the same noise every time."""
+    """E for the arrays as they are now, with the same noise every time."""
 
     def __init__(
         self, model: Sequential, loss: Loss, x: Array, target: Array, weight: Array | None, training: bool

@@ -39,7 +39,7 @@ __all__ = [
 class Initializer(Configured, ABC):
     """Fills an array in place.
 
-    One of one's own gives `__call__`::
+    An initializer of your own gives `__call__`::
 
         class Sparse(dn.Initializer):
             def __call__(self, W, rng):

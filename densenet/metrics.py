@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 class Metric(Configured, ABC):
     """A figure of a whole set: `reset`, then `update` for every batch, then `result`.
 
-    One of one's own names itself and keeps its sums::
+    A metric of your own names itself and keeps its sums::
 
         class Bias(dn.Metric):                                     # mean of p - t
             name, wants_probabilities, higher_is_better = "bias", False, False

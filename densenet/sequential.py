@@ -257,7 +257,7 @@ class Sequential:
             self._backward_first(delta)
 
     def run_infer(self, x: Array, work: Buffers, out: Array | None = None) -> Array:
-        """The output without a trace, through two working arrays that take turns; in `out` where it is given."""
+        """The output, without changing any state; two working arrays take turns. The last layer writes to `out`."""
         last, width = len(self.layers) - 1, x.shape[1]
         for i, layer in enumerate(self.layers):
             width = layer.output_width(width) or width
@@ -265,7 +265,7 @@ class Sequential:
                 x = layer.infer(x, work("ab"[i % 2], (x.shape[0], width), self.dtype))
             else:
                 x = layer.infer(x, out)
-        if out is not None and x is not out:  # a layer that made an array of its own
+        if out is not None and x is not out:  # the layer has ignored `out`
             out[...] = x
             return out
         return x
@@ -622,7 +622,7 @@ def mlp(
 
 
 def _warn_of_unnamed(layer: Layer) -> None:
-    """Warn of arrays that look like parameters and that neither training nor files know of."""
+    """Warn of arrays that look like parameters but are not named."""
     if layer.parameter_shapes() or layer.state_names:
         return
     given = layer.config()
@@ -641,7 +641,7 @@ def _warn_of_unnamed(layer: Layer) -> None:
 
 
 def _joined(every: Sequence[Layer], dtype: Any) -> Array:
-    """One vector with the parameters that copied layers brought along, and 0 for those of new ones."""
+    """One vector with the parameters that copied layers brought along, and 0 for the parameters of new layers."""
     values = np.zeros(sum(layer.n_params for layer in every), dtype)
     offset = 0
     for layer in every:

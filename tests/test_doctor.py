@@ -1,4 +1,4 @@
-"""Each illness is made on purpose and has to be found; healthy networks have to pass."""
+"""Each problem is made on purpose and has to be found; healthy networks have to pass."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ X, Y = dn.datasets.load_digits()
 CROSS_ENTROPY = "softmax_cross_entropy"
 
 
-def illnesses(report):
-    return [finding.illness for finding in report.findings]
+def problems(report):
+    return [finding.problem for finding in report.findings]
 
 
 def only(report):
@@ -117,25 +117,25 @@ def test_healthy_regression_passes():
     assert report.ok, report
 
 
-# -- the illnesses ---------------------------------------------------------------------------------------------------
+# -- the problems ---------------------------------------------------------------------------------------------------
 
 
 def test_dead_units():
     model = dn.mlp([64, 20, 10], seed=0)
     model.layers[0].b = np.where(np.arange(20) < 8, -100.0, 10.0)
     finding = only(dn.examine(model, CROSS_ENTROPY, X, Y))
-    assert (finding.illness, finding.where) == ("dead units", "ReLU 1")
+    assert (finding.problem, finding.where) == ("dead units", "ReLU 1")
     assert "40% of its units" in finding.evidence
     assert "LeakyReLU" in finding.remedy
 
 
-def test_layers_with_the_same_illness_share_a_finding():
+def test_layers_with_the_same_problem_share_a_finding():
     model = dn.mlp([64, 20, 20, 10], seed=0)
     for layer, dead in ((model.layers[0], 8), (model.layers[2], 10)):
         layer.W *= 0.1
         layer.b = np.where(np.arange(20) < dead, -100.0, 10.0)
     finding = only(dn.examine(model, CROSS_ENTROPY, X, Y))
-    assert (finding.illness, finding.where) == ("dead units", "ReLU 1, ReLU 2")
+    assert (finding.problem, finding.where) == ("dead units", "ReLU 1, ReLU 2")
     assert "Of their units, 40% in ReLU 1, 50% in ReLU 2 have slope 0" in finding.evidence
 
 
@@ -144,7 +144,7 @@ def test_saturation():
     model.layers[0].W *= 30
     report = dn.examine(model, CROSS_ENTROPY, X, Y)
     finding = only(report)
-    assert (finding.illness, finding.where) == ("saturation", "Tanh 1")
+    assert (finding.problem, finding.where) == ("saturation", "Tanh 1")
     slopes = 1 - np.tanh(model.layers[0].infer(X)) ** 2
     assert f"{(slopes < 0.05).mean():.0%} of its outputs" in finding.evidence
 
@@ -158,7 +158,7 @@ def test_a_sure_output_is_no_saturation():
 def test_vanishing_gradients():
     model = dn.mlp([64, *[32] * 7, 10], activation="sigmoid", seed=0)
     finding = only(dn.examine(model, CROSS_ENTROPY, X, Y))
-    assert (finding.illness, finding.where) == ("vanishing gradients", "dense 1 to dense 8")
+    assert (finding.problem, finding.where) == ("vanishing gradients", "dense 1 to dense 8")
     assert "Residual" in finding.remedy
 
 
@@ -167,17 +167,17 @@ def test_exploding_gradients():
     for layer in model.dense_layers:
         layer.W *= 4
     found = dn.examine(model, CROSS_ENTROPY, X, Y)
-    assert "exploding gradients" in illnesses(found)
-    assert "vanishing gradients" not in illnesses(found)
-    assert "clip_norm" in next(f.remedy for f in found.findings if f.illness == "exploding gradients")
+    assert "exploding gradients" in problems(found)
+    assert "vanishing gradients" not in problems(found)
+    assert "clip_norm" in next(f.remedy for f in found.findings if f.problem == "exploding gradients")
 
 
 def test_rate_too_high_and_too_low():
-    for rate, illness in ((20.0, "rate too high"), (1e-5, "rate too low")):
+    for rate, problem in ((20.0, "rate too high"), (1e-5, "rate too low")):
         model, optimizer = dn.mlp([64, 32, 10], seed=0), dn.SGD(rate)
         before = model.params.copy()
         report = dn.examine(model, CROSS_ENTROPY, X, Y, optimizer=optimizer)
-        assert only(report).illness == illness
+        assert only(report).problem == problem
         assert_array_equal(model.params, before)
         assert optimizer.steps == 0
         twin = dn.Trainer(copy.deepcopy(model), CROSS_ENTROPY, dn.SGD(rate))
@@ -188,18 +188,18 @@ def test_rate_too_high_and_too_low():
 
 def test_rate_too_high_is_seen_in_training():
     doctor = fit(dn.mlp([64, 32, 10], seed=0), dn.SGD(5.0))
-    assert "rate too high" in illnesses(doctor.report)
+    assert "rate too high" in problems(doctor.report)
 
 
 def test_rate_too_low_is_seen_in_training():
-    assert illnesses(fit(dn.mlp([64, 32, 10], seed=0), dn.SGD(1e-5)).report) == ["rate too low"]
+    assert problems(fit(dn.mlp([64, 32, 10], seed=0), dn.SGD(1e-5)).report) == ["rate too low"]
 
 
 def test_the_doctor_reports_after_a_divergence_too():
     doctor = dn.GradientDoctor()
     with pytest.raises(dn.DivergenceError):
         fit(dn.mlp([64, 32, 1], seed=0), dn.SGD(1e4), doctor=doctor, y=Y.astype(float), loss="mse")
-    assert "rate too high" in illnesses(doctor.report)
+    assert "rate too high" in problems(doctor.report)
 
 
 def test_unscaled_columns_are_named_worst_first():
@@ -209,15 +209,15 @@ def test_unscaled_columns_are_named_worst_first():
     x[:, 3] *= 1e5
     x[:, 4] *= 1e-5
     report = dn.examine(dn.mlp([5, 8, 1], activation="tanh", seed=0), "mse", x, x[:, 0])
-    finding = next(f for f in report.findings if f.illness == "unscaled inputs")
+    finding = next(f for f in report.findings if f.problem == "unscaled inputs")
     assert finding.indices == (3, 4, 1)
     assert finding.where == "3 of 5 columns of x"
     assert f"column 1: mean {x[:, 1].mean():.3g}" in finding.evidence
     model = dn.Sequential([dn.BatchNorm(5), dn.Dense(5, 8), dn.Tanh(), dn.Dense(8, 1)], seed=0)
-    assert "unscaled inputs" not in illnesses(dn.examine(model, "mse", x, x[:, 0]))
+    assert "unscaled inputs" not in problems(dn.examine(model, "mse", x, x[:, 0]))
 
 
-def test_constant_columns_are_no_illness():
+def test_constant_columns_are_no_problem():
     x = np.random.default_rng(0).normal(size=(50, 2))
     x[:, 1] = 1.0
     assert dn.examine(dn.mlp([2, 8, 1], activation="tanh", seed=0), "mse", x, x[:, 0]).ok
@@ -231,7 +231,7 @@ def test_wrong_labels_are_found_by_row():
     dn.Trainer(model, CROSS_ENTROPY, dn.Adam(0.005)).fit(X, Y, epochs=12, seed=0)
     report = dn.examine(model, CROSS_ENTROPY, X, wrong)
     finding = only(report)
-    assert finding.illness == "suspicious labels"
+    assert finding.problem == "suspicious labels"
     assert len(set(swapped) & set(finding.indices)) >= 11
     assert len(finding.indices) <= 16
     norms = np.linalg.norm(dn.per_sample_gradients(model, CROSS_ENTROPY, X, wrong), axis=1)
@@ -265,9 +265,9 @@ def test_wrong_labels_are_found_without_probabilities(loss):
     row = int(np.argmax(side))
     model = dn.mlp([2, 1], seed=0)
     dn.Trainer(model, loss, dn.Adam(0.05)).fit(x, y, epochs=60, seed=0)
-    assert "suspicious labels" not in illnesses(dn.examine(model, loss, x, y))
+    assert "suspicious labels" not in problems(dn.examine(model, loss, x, y))
     y[row] = 0
-    found = [f for f in dn.examine(model, loss, x, y).findings if f.illness == "suspicious labels"]
+    found = [f for f in dn.examine(model, loss, x, y).findings if f.problem == "suspicious labels"]
     assert found[0].indices == (row,)
 
 
@@ -286,7 +286,7 @@ def test_wrong_labels_are_found_without_probabilities(loss):
 def test_every_kind_of_loss_can_be_examined(loss, outputs, target):
     model = dn.mlp([64, 16, outputs], seed=0)
     report = dn.examine(model, loss, X, target, optimizer="adam")
-    assert not {"vanishing gradients", "exploding gradients", "saturation", "rate too low"} & set(illnesses(report))
+    assert not {"vanishing gradients", "exploding gradients", "saturation", "rate too low"} & set(problems(report))
     assert len(report.layers) == 3
 
 
@@ -297,7 +297,7 @@ def test_the_callback_tells_of_wrong_labels_without_rows():
     t[7] += 50
     doctor = fit(dn.mlp([2, 1], seed=0), dn.Adam(0.05), epochs=30, x=x, y=t, loss="huber")
     finding = only(doctor.report)
-    assert (finding.illness, finding.where, finding.indices) == ("suspicious labels", "1 of 300 rows looked at", ())
+    assert (finding.problem, finding.where, finding.indices) == ("suspicious labels", "1 of 300 rows looked at", ())
     assert "examine(model, loss, x, y)" in finding.remedy
 
 
@@ -306,7 +306,7 @@ def test_numbers_that_are_not_finite():
     model.layers[2].W = np.full((3, 1), np.inf)
     model.layers[0].b = [1.0, 1.0, 1.0]
     finding = only(dn.examine(model, "mse", [[0.1, 0.2]], [1.0]))
-    assert (finding.illness, finding.where) == ("numbers that are not finite", "dense 2")
+    assert (finding.problem, finding.where) == ("numbers that are not finite", "dense 2")
 
 
 # -- the callback ----------------------------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def test_bad_input():
     model = dn.mlp([3, 2])
     with pytest.raises(ValueError, match=r"gradcheck expects x of shape \(n, 3\), got \(4, 2\)"):
         dn.gradcheck(model, "mse", X[:, :2], np.zeros((4, 2)))
-    with pytest.raises(ValueError, match="as many targets as rows, got 3 and 4"):
+    with pytest.raises(ValueError, match="as many targets as rows, got x"):
         dn.gradcheck(model, "mse", X, np.zeros((3, 2)))
     with pytest.raises(ValueError, match="tolerance"):
         dn.gradcheck(model, "mse", X, np.zeros((4, 2)), tolerance=0)

@@ -218,3 +218,73 @@ def test_metrics_of_classes_with_a_hinge(loss):
     right = (classes == 1) & (Y == 1)
     assert figures["accuracy"] == pytest.approx((classes == Y).mean())
     assert figures["recall"] == pytest.approx(right.sum() / (Y == 1).sum())
+
+
+# -- types and ergonomics --------------------------------------------------------------------------------------------
+
+
+def test_a_history_is_a_dict_of_figures():
+    history = new_trainer(metrics=["accuracy"]).fit(X, Y, epochs=3, seed=0)
+    assert (len(history), history.keys(), list(history)) == (3, list(history.to_dict()), list(history.to_dict()))
+    assert dict(history) == history.to_dict()
+    assert "loss" in history
+    with pytest.raises(KeyError, match="no figure 'accurcy' in the history; there are loss, accuracy"):
+        history["accurcy"]
+    for again in (copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
+        assert (dict(again), len(again), again.stopped) == (dict(history), 3, "finished")
+
+
+def test_a_history_as_a_data_frame():
+    pandas = pytest.importorskip("pandas", reason="pandas, of the extra [dataframe], is not installed")
+    history = new_trainer().fit(X, Y, epochs=3, seed=0)
+    plain, numbered = pandas.DataFrame(history), history.to_frame()
+    assert plain.shape == numbered.shape == (3, len(history.keys()))
+    assert plain["loss"].tolist() == numbered["loss"].tolist() == history["loss"]
+    assert numbered.index.tolist() == [1, 2, 3]
+    assert history.to_frame().index.name == "epoch"
+
+
+@pytest.mark.parametrize(
+    ("monitor", "held_out", "metrics", "hint"),
+    [
+        ("val_loss", 0.0, [], "Give fit validation_data or validation_split"),
+        ("val_acc", 0.2, ["acc"], "Did you mean 'val_accuracy'?"),
+        ("acc", 0.2, ["acc"], "Did you mean 'accuracy'?"),
+        ("val_auc", 0.2, ["roc_auc"], "Did you mean 'val_roc_auc'?"),
+        ("val_f1", 0.2, ["acc"], r"Give the Trainer metrics=\['f1'\]"),
+        ("val_los", 0.2, [], "Did you mean 'val_loss'?"),
+    ],
+)
+def test_a_figure_that_is_not_there_is_named_with_what_helps(monitor, held_out, metrics, hint):
+    for callback in (dn.EarlyStopping(monitor), dn.StopAt(monitor, 0.1), dn.ReduceLROnPlateau(monitor)):
+        with pytest.raises(ValueError, match=f"monitors '{monitor}'.*{hint}"):
+            new_trainer(metrics=metrics).fit(X, Y, epochs=1, seed=0, validation_split=held_out, callbacks=callback)
+
+
+def test_callbacks_say_what_they_are():
+    class Mine(dn.Callback):
+        def __init__(self, first, second=2):
+            self.first = first  # the second is not kept
+
+    assert repr(dn.EarlyStopping("loss", patience=3)) == "EarlyStopping(monitor='loss', patience=3)"
+    assert repr(dn.ModelCheckpoint("run.npz", every_steps=5)) == "ModelCheckpoint(path='run.npz', every_steps=5)"
+    assert repr(dn.WeightAverage(0.9)) == "WeightAverage(decay=0.9)"
+    assert repr(dn.LambdaCallback(on_epoch_end=print)) == "LambdaCallback(on_epoch_end=<built-in function print>)"
+    assert repr(Mine(1)) == "Mine(first=1)"
+    assert repr(dn.threads(1)).startswith("threads(1")
+
+
+def test_one_callback_needs_no_list_and_a_trainer_predicts():
+    trainer = new_trainer()
+    history = trainer.fit(X, Y, epochs=9, seed=0, callbacks=dn.StopAt("loss", 1e9))
+    assert len(history) == 1
+    np.testing.assert_array_equal(trainer.predict(X), trainer.model.predict(X))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'on_epoch_ends'"):
+        dn.LambdaCallback(on_epoch_ends=print)
+
+
+def test_the_package_lists_its_modules_and_no_helpers():
+    rooms = {"layers", "explain", "tables", "health", "training", "persistence", "second_order", "checks", "plots"}
+    assert rooms <= set(dn.__all__) <= set(dir(dn))
+    assert not {"annotations", "sys", "typing", "importlib"} & set(dir(dn))
+    assert "Start here" in dn.__doc__

@@ -1,4 +1,4 @@
-"""The command: train on shipped digits or on a table of one's own, predict with a saved model, explain a weight.
+"""The command: train on shipped digits or on your own table, predict with a saved model, explain a weight.
 
 `densenet train` with nothing else trains on the handwritten digits; `densenet train data.csv --target price` on a
 table. Bad arguments and bad files end with one line on stderr and exit code 2.

@@ -1,4 +1,4 @@
-"""Data to learn on: small real sets that ship with the package, generators of shapes, readers of one's own files."""
+"""Data to learn on: small real sets that ship with the package, generators of shapes, readers of your own files."""
 
 from __future__ import annotations
 

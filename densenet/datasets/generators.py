@@ -23,7 +23,7 @@ def xor(n: int = 200, *, noise: float = 0.0, seed: Any = None) -> Points:
     n : int, default 200
         Rows; row i lies at corner i mod 4 of (0, 0), (0, 1), (1, 0), (1, 1). ``xor(4)`` is the truth table.
     noise : float, default 0.0
-        Standard deviation of normal noise on both coordinates; a row's class is that of its corner.
+        Standard deviation of normal noise on both coordinates; a row has the class of its corner.
     seed : int, numpy.random.Generator or None, default None
 
     Returns

@@ -25,7 +25,7 @@ Y = [[0.20]]
 def notes_network() -> tuple[Sequential, Loss, Array, Array]:
     """The notes' network, 2-3-2-2-1: sigmoid throughout, half squared error, float64, one sample.
 
-    Its four layers of weights are those of the notes' picture, and their route is input 1 - hidden 3 - hidden 2 -
+    It has the four layers of weights that the notes draw; their route is input 1 - hidden 3 - hidden 2 -
     hidden 2 - output 1, the largest of the four paths that w(1)_{1,3} has. All numbers have two decimals, so that
     everything can be followed by hand::
 

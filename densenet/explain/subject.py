@@ -15,7 +15,7 @@ import numpy as np
 
 from densenet import losses
 from densenet._types import Array
-from densenet._validation import as_matrix, check_finite
+from densenet._validation import as_matrix, check_finite, same_rows
 from densenet.gradient import error_and_gradient
 from densenet.layers.base import Layer
 from densenet.layers.containers import Concatenate, Residual
@@ -51,10 +51,7 @@ class Subject:
         self.x = as_matrix(x, model.n_in, np.float64, who, copy=True)
         check_finite(self.x, who, "x")
         self.target = self._as_float64(self.loss.prepare(y, model.output_width(self.x.shape[1]), np.float64))
-        if len(self.target) != len(self.x):
-            raise ValueError(
-                f"{who} expects as many targets as rows, got {len(self.x)} rows and {len(self.target)} targets."
-            )
+        same_rows(self.x, self.target, who)
         for layer in self.model.every_layer:
             for name in (*layer.parameter_shapes(), *layer.state_names):
                 check_finite(getattr(layer, name), who, f"{name} of {layer!r}")

@@ -1,4 +1,4 @@
-"""What ails a network that does not learn: each illness with its evidence, its cause, and what to do.
+"""Why a network does not learn: each problem with its evidence, its cause, and its remedy.
 
 Most failures of training show in few numbers: units that never answer, activations that are flat where the data are,
 deltas that fade or swell on their way to the first layer, steps that are too large or too small for the weights,
@@ -45,11 +45,11 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Finding:
-    """One illness.
+    """One problem.
 
     Attributes
     ----------
-    illness : str
+    problem : str
         "dead units", "saturation", "vanishing gradients", "exploding gradients", "rate too high", "rate too low",
         "unscaled inputs", "suspicious labels" or "numbers that are not finite".
     where : str
@@ -63,21 +63,26 @@ class Finding:
     >>> import densenet as dn
     >>> x = [[0.0, 1000.0], [1.0, 3000.0], [0.5, 2000.0]]
     >>> finding = dn.examine(dn.mlp([2, 1], seed=0), "mse", x, [0.0, 1.0, 0.5]).findings[0]
-    >>> finding.illness, finding.indices, finding.evidence
+    >>> finding.problem, finding.indices, finding.evidence
     ('unscaled inputs', (1,), 'column 1: mean 2e+03, standard deviation 816.')
     """
 
-    illness: str
+    problem: str
     where: str
     evidence: str
     cause: str
     remedy: str
     indices: tuple[int, ...] = ()
 
+    @property
+    def illness(self) -> str:
+        """`problem`, by its name in version 0.1."""
+        return self.problem
+
 
 @dataclass(frozen=True)
 class Examination:
-    """What the doctor found: true when nothing ails.
+    """What the doctor found: true when there is no problem.
 
     Attributes
     ----------
@@ -93,7 +98,7 @@ class Examination:
     >>> model = dn.Sequential([dn.Dense(2, 8), dn.ReLU(), dn.Dense(8, 1)], seed=0)
     >>> model.layers[0].b = [-100.0] * 8
     >>> report = dn.examine(model, "mse", [[0.0, 1.0], [1.0, 0.0]], [0.0, 1.0])
-    >>> bool(report), report.findings[0].illness, report.findings[0].where
+    >>> bool(report), report.findings[0].problem, report.findings[0].where
     (False, 'dead units', 'ReLU 1')
     """
 
@@ -134,7 +139,7 @@ class Examination:
         lines.append("healthy: nothing found" if self.ok else "")
         for i, finding in enumerate(self.findings, start=1):
             lines += [
-                f"{i}. {finding.illness} ({finding.where})",
+                f"{i}. {finding.problem} ({finding.where})",
                 f"   evidence: {finding.evidence}",
                 f"   cause:    {finding.cause}",
                 f"   to do:    {finding.remedy}",
@@ -149,7 +154,7 @@ class Examination:
         if self.ok:
             return made + "<p>healthy: nothing found</p>"
         items = "".join(
-            f"<li><b>{html.escape(f.illness)}</b> ({html.escape(f.where)})<br>"
+            f"<li><b>{html.escape(f.problem)}</b> ({html.escape(f.where)})<br>"
             f"<i>evidence:</i> {html.escape(f.evidence)}<br><i>cause:</i> {html.escape(f.cause)}<br>"
             f"<i>to do:</i> {html.escape(f.remedy)}</li>"
             for f in self.findings
@@ -259,7 +264,7 @@ class GradientDoctor(Callback):
     >>> doctor = dn.GradientDoctor()
     >>> trainer = dn.Trainer(model, "softmax_cross_entropy", dn.SGD(1e-6))
     >>> history = trainer.fit(x, y, epochs=2, seed=0, callbacks=[doctor])
-    >>> [finding.illness for finding in doctor.report.findings]
+    >>> [finding.problem for finding in doctor.report.findings]
     ['rate too low']
     """
 
@@ -362,7 +367,7 @@ def _judge(
         findings += broken
     else:
         dead = _dead(layers)
-        fading = [finding for finding in _fading(layers) if not dead or finding.illness != "vanishing gradients"]
+        fading = [finding for finding in _fading(layers) if not dead or finding.problem != "vanishing gradients"]
         findings += [*dead, *_saturated(layers), *fading, *_rate(ratios)]  # dead units explain a gradient of 0
         findings += _labels(model, loss, x, target, rows_known)
     return Examination(tuple(findings), tuple(layers), ratios)
@@ -400,7 +405,7 @@ def _dead(layers: list[LayerSignals]) -> list[Finding]:
 def _saturated(layers: list[LayerSignals]) -> list[Finding]:
     return _of_layers(
         "saturation",
-        # the last layer is left out: an output that is sure of its answer is no illness
+        # the last layer is left out: an output that is sure of its answer is no problem
         {layer.name: layer.saturated for layer in layers[:-1] if layer.saturated > _SATURATED},
         "outputs",
         "lie where the slope is below 5 % of the steepest.",
@@ -410,15 +415,15 @@ def _saturated(layers: list[LayerSignals]) -> list[Finding]:
     )
 
 
-def _of_layers(illness: str, shares: dict[str, float], what: str, have: str, cause: str, remedy: str) -> list[Finding]:
-    """One finding for all layers with the same illness, with the share of each."""
+def _of_layers(problem: str, shares: dict[str, float], what: str, have: str, cause: str, remedy: str) -> list[Finding]:
+    """One finding for all layers with the same problem, with the share of each."""
     if not shares:
         return []
     if len(shares) == 1:
         evidence = f"{next(iter(shares.values())):.0%} of its {what} {have}"
     else:
         evidence = f"Of their {what}, {', '.join(f'{s:.0%} in {name}' for name, s in shares.items())} {have}"
-    return [Finding(illness, ", ".join(shares), evidence, cause, remedy)]
+    return [Finding(problem, ", ".join(shares), evidence, cause, remedy)]
 
 
 def _fading(layers: list[LayerSignals]) -> list[Finding]:

@@ -89,7 +89,7 @@ def copy_into(view: Array, value: Any, name: str) -> None:
 class Layer(Configured, ABC):
     """One function of a matrix, with `forward`, `backward` and `infer`.
 
-    To write a layer of one's own, give three methods and, if it has parameters, two more::
+    To write a layer of your own, give three methods and, if it has parameters, two more::
 
         class Shift(dn.Layer):                       # Y = X + 1 t^T
             t, dt = dn.Parameter(), dn.Parameter()   # views: t and dE/dt
@@ -183,7 +183,7 @@ class Layer(Configured, ABC):
 
     @abstractmethod
     def infer(self, x: Array, out: Array | None = None) -> Array:
-        """Y = f(X) without a trace: writes no state, so that many threads may call it at once.
+        """Y = f(X) without changing any state, so that many threads may call it at once.
 
         Parameters
         ----------
@@ -193,7 +193,7 @@ class Layer(Configured, ABC):
         """
 
     def backward_parameters(self, delta: Array) -> None:
-        """Only dE/d(parameters): what the first layer of a chain is asked for in training."""
+        """Only dE/d(parameters): in training, the first layer of a chain needs no more."""
         self.backward(delta)
 
     # -- derivatives sample by sample, and along a direction ------------------------------------------------------
@@ -381,7 +381,7 @@ class Layer(Configured, ABC):
         return self._marks_changed is not None
 
     def join(self, marks_changed: Callable[[], None]) -> None:
-        """Belong to a model from now on; it is told when marks change."""
+        """Belong to a model, which is told when marks change."""
         self._marks_changed = marks_changed
 
     def bind(self, params: Array, grads: Array) -> None:
@@ -417,7 +417,7 @@ class Layer(Configured, ABC):
             yield from layer.walk()
 
     def output_width(self, n_in: int | None) -> int | None:
-        """Columns given for `n_in` columns taken; None where that is open."""
+        """Columns given for `n_in` columns taken; None where it is not known yet."""
         return n_in if self.n_out is None else self.n_out
 
     def _check_input(self, x: Array) -> None:
@@ -463,7 +463,7 @@ class Layer(Configured, ABC):
             self.bind(own, np.zeros_like(own))
 
     def take_over(self, dtype: Any) -> None:
-        """Begin another model with the parameters and statistics that a copied layer brought along."""
+        """Join a new model with the parameters and statistics of the copied layer."""
         for name in self.state_names:
             setattr(self, name, getattr(self, name).astype(dtype))
         self.trained = False
@@ -498,7 +498,7 @@ def chain_width(layers: Sequence[Layer], n_in: int | None, where: str) -> int | 
 
 
 def chain_input(layers: Sequence[Layer]) -> int | None:
-    """Columns a chain takes: those of its first layer that fixes them."""
+    """Columns a chain takes: its first layer with a fixed number of columns decides."""
     for layer in layers:
         if layer.n_in is not None:
             return layer.n_in
@@ -508,7 +508,7 @@ def chain_input(layers: Sequence[Layer]) -> int | None:
 
 
 def check_layers(layers: Any, who: str) -> tuple[Layer, ...]:
-    """The layers of a chain, which nothing can change from now on."""
+    """The layers of a chain as a tuple, after a check of every entry."""
     if isinstance(layers, Layer) or not isinstance(layers, (list, tuple)):
         raise TypeError(f"{who} expects a list of layers, got {type(layers).__name__}: write {who}([...]).")
     for i, layer in enumerate(layers):

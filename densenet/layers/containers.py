@@ -76,7 +76,7 @@ def _spans(branches: Sequence[Sequence[Layer]]) -> list[slice]:
 
 
 class Container(Layer):
-    """What layers made of layers share: the chains they were made of stay as they are."""
+    """Base of layers made of layers, whose chains never change."""
 
     mixes: ClassVar[bool] = True
     _chains: ClassVar[str]

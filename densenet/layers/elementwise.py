@@ -92,14 +92,14 @@ class Activation(Layer):
         Parameters
         ----------
         x, y : ndarray (n, columns)
-            y = f(x); neither is to be written.
+            y = f(x); write to neither.
         out : ndarray (n, columns)
         work : tuple of `n_work` ndarrays (n, columns)
             What `value` left there; not to be written.
         """
 
     def _meet_input(self, x: Array) -> None:
-        """Cut an input that was not that of the last call into blocks of rows."""
+        """Split a new input into blocks of rows."""
         if x.shape != self._shape or x.dtype != self._y.dtype:
             self._check_input(x)
             self._shape = self._out_shape = x.shape
@@ -173,7 +173,7 @@ class Activation(Layer):
         return out
 
     def curvature(self, x: Array, y: Array, out: Array, work: tuple[Array, ...]) -> None:
-        """Write f''(x) into `out`: what exact Hessian products need, and nothing else.
+        """Write f''(x) into `out`; only exact Hessian products need it.
 
         Parameters
         ----------

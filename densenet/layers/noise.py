@@ -1,4 +1,4 @@
-"""Noise in training, so that a network cannot lean on single neurons or learn its samples by heart.
+"""Noise in training, so that a network relies on no single neuron and does not memorise its samples.
 
 Every training pass draws anew; otherwise these layers pass x on. What was drawn is kept until the next draw: `backward`
 needs it, and `replay` is the function that the last training pass was.
@@ -34,7 +34,7 @@ class Draw(NamedTuple):
 
 
 class Noise(Layer):
-    """What noise layers share: in training Y = F * X + O with F and O drawn anew, entry by entry; otherwise Y = X.
+    """Base of noise layers: in training Y = F * X + O with F and O drawn anew, entry by entry; otherwise Y = X.
 
     With D = dE/dY, dE/dX = D * F in training, otherwise D.
 
@@ -64,7 +64,7 @@ class Noise(Layer):
         return Draw(self._drawn, self._factor, self._offset) if self._drawn else None
 
     def hold(self, draw: Draw) -> None:
-        """Take this draw in every training pass from now on; copies draw anew."""
+        """Use this draw in every later training pass; copies draw anew."""
         self._held = draw
 
     def _apply(self, x: Array, out: Array) -> Array:
@@ -93,7 +93,7 @@ class Noise(Layer):
         return self._apply(x, self._buffer("y", x.shape, x.dtype))
 
     def replay(self, x: Array) -> Array:
-        """The function of the last training pass, at x: nothing is drawn.
+        """The function of the last training pass, applied to x without a new draw.
 
         Parameters
         ----------

@@ -28,7 +28,7 @@ def _inverse_root(v: Array, eps: float, out: Array) -> None:
 
 
 class _Columns(Layer):
-    """What they share: as many columns out as in, a gamma for each that starts at 1, and sums made by BLAS."""
+    """Base of normalizations: as many columns out as in, a gamma for each that starts at 1, and sums made by BLAS."""
 
     gamma, dgamma = Parameter(), Parameter()
     undecayed: ClassVar[tuple[str, ...]] = ("gamma", "beta")
@@ -56,7 +56,7 @@ class _Columns(Layer):
         self._column_sums, self._row_sums = sums.column_sums, sums.row_sums
 
     def resize(self, x: Array) -> None:
-        """Make what depends on the shape of x; `forward` calls it when that changes."""
+        """Make the arrays that depend on the shape of x; `forward` calls it when the shape changes."""
         self._check_input(x)
         dtype = self.gamma.dtype
         self._shape = self._out_shape = x.shape

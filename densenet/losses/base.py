@@ -25,7 +25,7 @@ Output: TypeAlias = Literal["values", "logits", "probabilities", "log-probabilit
 class Loss(Configured, ABC):
     """Error of a batch, its delta, and its link to probabilities.
 
-    A loss of one's own gives two methods, `values` and `slopes`; the weights and the mean are taken care of::
+    A loss of your own gives two methods, `values` and `slopes`; the base class applies the weights and the mean::
 
         class Quartic(dn.Loss):                                    # l = sum_j (p_j - t_j)^4
             def values(self, prediction, target, out):
@@ -291,7 +291,7 @@ class Loss(Configured, ABC):
 class ElementwiseLoss(Loss):
     """A loss that treats every entry alike: l_i is the mean over j of l(p_ij, t_ij).
 
-    One of one's own gives `value` and `slope`::
+    A loss of your own gives `value` and `slope`::
 
         class Quartic(dn.ElementwiseLoss):
             def value(self, prediction, target, out):

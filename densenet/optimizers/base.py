@@ -32,7 +32,7 @@ SWEEP = 128
 
 @dataclass(frozen=True)
 class Marks:
-    """How each parameter is to be treated, as flat vectors; None stands for all ones.
+    """How the optimizer treats each parameter, as flat vectors; None stands for all ones.
 
     An optimizer looks at them when it first meets the object: make new Marks instead of writing into the vectors.
 
@@ -75,7 +75,7 @@ class _Part(NamedTuple):
 class Optimizer(Configured, ABC):
     """A rule w <- w - c u on flat vectors.
 
-    One of one's own gives the direction u and its factor c, and names the vectors it keeps, which are 0 at first::
+    An optimizer of your own gives the direction u and its factor c, and names the vectors it keeps (at first 0)::
 
         class SignedMomentum(dn.Optimizer):                # m <- 0.9 m + g,  w <- w - alpha sign(m)
             slots = ("m",)
@@ -86,7 +86,7 @@ class Optimizer(Configured, ABC):
                 m += g
                 return np.sign(m, out=work), alpha
 
-    A constructor of one's own sets `learning_rate` and keeps its other arguments under their own names: `repr`, copies
+    A constructor of your own sets `learning_rate` and keeps its other arguments under their own names: `repr`, copies
     and model files read them there.
 
     Parameters
@@ -228,7 +228,7 @@ class Optimizer(Configured, ABC):
         TypeError
             If `params` or `grads` is no NumPy array.
         ValueError
-            If the vectors' shapes or dtypes differ, or are not those of the steps before; if a schedule gives a
+            If the vectors' shapes or dtypes differ, or are not the same as in the steps before; if a schedule gives a
             negative or infinite rate, or NaN.
         """
         seen = self._seen
@@ -296,7 +296,7 @@ class Optimizer(Configured, ABC):
     # -- the vectors -------------------------------------------------------------------------------------------
 
     def _meet(self, params: Array, grads: Array, marks: Marks | None) -> None:
-        """Check vectors that were not those of the step before, and cut everything into parts."""
+        """Check vectors that are new since the last step, and split everything into parts."""
         self._check(params, grads, marks)
         if self._state is None:
             self._state = {slot: np.zeros(params.shape, params.dtype) for slot in self.slots}

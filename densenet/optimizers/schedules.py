@@ -13,7 +13,7 @@ from densenet._validation import fraction, nonnegative, positive, positive_int
 class Schedule(Configured, ABC):
     """alpha as a function of the steps done.
 
-    One of one's own gives `__call__`::
+    A schedule of your own gives `__call__`::
 
         class Sawtooth(dn.Schedule):
             def __call__(self, step):
@@ -253,7 +253,7 @@ class OneCycle(Schedule):
     ----------
     peak : float
     steps : int
-        Length of the whole cycle; the last rate is that of step ``steps - 1``, and holds afterwards.
+        Length of the whole cycle; step ``steps - 1`` has the last rate, which holds afterwards.
     rise : float in (0, 1), default 0.3
         Share of the steps that go up.
     start_factor : float, default 25.0

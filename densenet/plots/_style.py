@@ -17,7 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def axes(ax: Any = None, *, size: tuple[float, float] = (6, 3.6)) -> Any:
-    """The given axes, or those of a new figure.
+    """The given axes, or the axes of a new figure.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import numpy as np
 
 from densenet import losses
 from densenet._blas import one_pool
-from densenet._validation import as_matrix, as_numbers, cast, check_finite, positive, positive_int
+from densenet._validation import as_matrix, as_numbers, cast, check_finite, positive, positive_int, same_rows
 from densenet.gradient import error_and_gradient
 from densenet.losses.base import Loss
 from densenet.plots._style import COLOURS, axes, quiet
@@ -57,7 +57,7 @@ def loss_along(
     Raises
     ------
     ValueError, TypeError
-        If x, y or the direction does not fit, or the gradient that is to be the direction is 0.
+        If x, y or the direction does not fit, or the direction is the gradient and it is 0.
 
     References
     ----------
@@ -78,8 +78,7 @@ def loss_along(
     x = as_matrix(x, model.n_in, model.dtype, who)
     check_finite(x, who, "x")
     target = loss.prepare(y, model.output_width(x.shape[1]), model.dtype)
-    if len(target) != len(x):
-        raise ValueError(f"{who} expects as many targets as rows, got x {x.shape} and y {np.shape(target)}.")
+    same_rows(x, target, who)
     t = np.linspace(-reach, reach, points)
     with one_pool(), np.errstate(all="ignore"):
         here = error_and_gradient(model, loss, x, target, training=False)

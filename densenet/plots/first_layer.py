@@ -13,7 +13,7 @@ from densenet.sequential import Sequential
 
 
 def features(model: Sequential, shape: tuple[int, int] | None = None, *, count: int = 64, ax: Any = None) -> Any:
-    """The weights of each neuron of the first dense layer as an image, those of the longest weight vectors first.
+    """The weights of each neuron of the first dense layer as an image, the longest weight vectors first.
 
     Light pixels raise the neuron's value, dark ones lower it, the middle grey does neither. Every image is scaled to
     its own largest weight.

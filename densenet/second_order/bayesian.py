@@ -25,8 +25,8 @@ _FIRST_GAMMA = 0.01  # of p: a stronger prior would shrink the weights to 0 befo
 class BayesianRegularization(FullBatchSolver):
     """Levenberg-Marquardt on beta E_D + alpha E_W, alpha and beta re-estimated at every step.
 
-    E_D is the sum of the squared errors over samples and outputs, E_W that of the squared parameters. With J the
-    Jacobian of the errors e, N their number and p that of the parameters::
+    E_D is the sum of the squared errors over samples and outputs, E_W the sum of the squared parameters. With J the
+    Jacobian of the errors e, N their number and p the number of parameters::
 
         (beta J^T J + (alpha + mu) 1) step = -(beta J^T e + alpha w)
         gamma = p - alpha tr (beta J^T J + alpha 1)^-1          the effective number of parameters
@@ -36,7 +36,7 @@ class BayesianRegularization(FullBatchSolver):
     beta = N / (2 E_D) and alpha = p / (200 E_W).
 
     It takes the optimizer's place in a `Trainer`; `fit`'s epochs are its iterations, each on all the data. The
-    computations are in float64 whatever the model's dtype. Inputs and targets of about unit size suit the prior.
+    computations are in float64, for a float32 model, too. Inputs and targets of about unit size suit the prior.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import numpy as np
 from densenet import losses
 from densenet._blas import one_pool
 from densenet._types import Array
-from densenet._validation import as_weights
+from densenet._validation import as_weights, same_rows
 from densenet.layers.containers import chain_tangent, chain_tangent_backward
 from densenet.losses.base import Loss
 from densenet.second_order.jacobian import direction, passed
@@ -52,7 +52,7 @@ def gauss_newton_product(
     ValueError, TypeError
         If x, y or v does not fit the model and the loss.
     TypeError
-        If a layer or loss of one's own lacks a method that this needs (`tangent`; `slopes_along` or `curvature`).
+        If a layer or loss of your own lacks a method that this needs (`tangent`; `slopes_along` or `curvature`).
 
     References
     ----------
@@ -93,7 +93,7 @@ def hessian_product(model: Sequential, loss: Loss | str, x: Any, y: Any, v: Any,
     ValueError, TypeError
         If x, y or v does not fit the model and the loss.
     TypeError
-        If a layer or loss of one's own lacks a method that this needs (`tangent` and `tangent_backward`, for an
+        If a layer or loss of your own lacks a method that this needs (`tangent` and `tangent_backward`, for an
         `Activation` only `curvature`; `slopes_along` or `curvature` of the loss).
 
     References
@@ -129,8 +129,7 @@ class _At:
         self.model, x, prediction = passed(model, x, who)
         loss = copy.copy(losses.get(loss))
         target = loss.prepare(y, prediction.shape[1], model.dtype)
-        if len(target) != len(x):
-            raise ValueError(f"{who} expects as many targets as rows, got x {x.shape} and y {np.shape(target)}.")
+        same_rows(x, target, who)
         weight = as_weights(sample_weight, len(x), model.dtype, who)
         with one_pool():
             loss.error(prediction, target, weight)

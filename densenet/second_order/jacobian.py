@@ -18,7 +18,7 @@ import numpy as np
 from densenet import losses
 from densenet._blas import one_pool
 from densenet._types import Array
-from densenet._validation import as_matrix, as_numbers, cast, check_finite
+from densenet._validation import as_matrix, as_numbers, cast, check_finite, same_rows
 from densenet.layers.containers import chain_norms, chain_samples, chain_tangent
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
@@ -59,7 +59,7 @@ def jacobian(model: Sequential, x: Any, *, wrt: Literal["params", "inputs"] = "p
 
     Notes
     -----
-    A layer of one's own with parameters works without further ado, at one backward pass a sample; its method
+    A layer of your own with parameters works as it is, with one backward pass a sample; its method
     `backward_samples` makes it fast.
 
     References
@@ -118,7 +118,7 @@ def jacobian_product(model: Sequential, x: Any, v: Any) -> Array:
     ValueError, TypeError
         If x or v does not fit the model.
     TypeError
-        If a layer of one's own has no method `tangent`.
+        If a layer of your own has no method `tangent`.
 
     References
     ----------
@@ -281,8 +281,7 @@ def slopes_at(model: Sequential, loss: Loss | str, x: Any, y: Any, who: str) -> 
     model, x, prediction = passed(model, x, who)
     loss = copy.copy(losses.get(loss))
     target = loss.prepare(y, prediction.shape[1], model.dtype)
-    if len(target) != len(x):
-        raise ValueError(f"{who} expects as many targets as rows, got x {x.shape} and y {np.shape(target)}.")
+    same_rows(x, target, who)
     loss.error(prediction, target)
     delta = np.empty_like(prediction)
     loss.slopes(prediction, target, delta)

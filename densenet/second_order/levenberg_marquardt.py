@@ -85,7 +85,7 @@ class LevenbergMarquardt(FullBatchSolver):
     1, or the diagonal of J^T J. Where a step's promise is less than rounding can tell, a shorter gradient counts, too.
 
     It takes the optimizer's place in a `Trainer`; `fit`'s epochs are its iterations, each on all the data. The
-    computations are in float64 whatever the model's dtype; a float32 model gets its weights rounded.
+    computations are in float64, a float32 model's weights are rounded after each iteration.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class LBFGS(_ScipySolver):
         H <- (1 - rho s y^T) H (1 - rho y s^T) + rho s s^T
 
     and a line search finds how far to go. It takes the optimizer's place in a `Trainer`; `fit`'s epochs are its
-    iterations, each on all the data. The computations are in float64 whatever the model's dtype.
+    iterations, each on all the data. The computations are in float64, for a float32 model, too.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class ConjugateGradient(_ScipySolver):
         d <- -g + beta d        beta = max(0, g^T (g - g_before) / |g_before|^2)
 
     and a line search finds how far to go. It takes the optimizer's place in a `Trainer`; `fit`'s epochs are its
-    iterations, each on all the data. The computations are in float64 whatever the model's dtype.
+    iterations, each on all the data. The computations are in float64, for a float32 model, too.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from scipy import linalg
 from densenet import losses
 from densenet._display import html_table, text_table
 from densenet._types import Array
-from densenet._validation import as_matrix, as_weights, check_finite, nonnegative
+from densenet._validation import as_matrix, as_weights, check_finite, nonnegative, same_rows
 from densenet.losses.base import Loss
 from densenet.second_order.jacobian import jacobian
 from densenet.second_order.least_squares import EPS, MeanSquares
@@ -98,8 +98,7 @@ def uncertainty(
     x = as_matrix(x, model.n_in, double, "uncertainty")
     check_finite(x, "uncertainty", "x")
     y = loss.prepare(y, model.output_width(x.shape[1]), double)
-    if len(y) != len(x):
-        raise ValueError(f"uncertainty expects as many targets as rows, got x {x.shape} and y {np.shape(y)}.")
+    same_rows(x, y, "uncertainty")
     weight = as_weights(sample_weight, len(x), double, "uncertainty")
     at = MeanSquares(model, loss, x, y, weight, max_memory, "uncertainty")
     bowl = at.bowl(r := at.residuals(at.w))

@@ -1,4 +1,4 @@
-"""The callbacks that come with the project: when to stop, what to keep, what to write down."""
+"""The built-in callbacks: when to stop, what to keep, what to log."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class Best:
         self.sign, self.value = 1.0, math.inf
 
     def begin(self, run: Run) -> None:
-        """Forget the best; see whether more is better: the sign is -1 then."""
+        """Reset; the sign is -1 where a larger figure is better."""
         name = self.monitor.removeprefix("val_")
         of_itself = any(metric.name == name and metric.higher_is_better for metric in run.metrics)
         self.sign = -1.0 if self.mode == "max" or (self.mode == "auto" and of_itself) else 1.0
         self.value = math.inf
 
     def improves(self, run: Run) -> bool:
-        """Whether the epoch's figure is the best so far; it is kept then, times the sign."""
+        """Whether the epoch's figure is the best so far; if so it is kept, times the sign."""
         signed = self.sign * run.figure(self.monitor, self.who)
         if signed < self.value - self.min_delta or (math.isinf(self.value) and signed < self.value):
             self.value = signed
@@ -323,7 +323,7 @@ class CSVLogger(Callback):
             self._cut()
 
     def _cut(self) -> None:
-        """Leave of the file what stood there before the fit."""
+        """Cut the file back to its content before the fit."""
         with open(self.path, "ab") as file:
             file.truncate(self.start)
 
@@ -342,7 +342,7 @@ class CSVLogger(Callback):
         return {"start": self.start, "epochs": len(self._history)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Bring the file to where the checkpoint has it: what it held before the fit, and the epochs so far."""
+        """Restore the file as of the checkpoint: its content before the fit, and the epochs so far."""
         start = nonnegative_int(state["start"], "CSVLogger", "start in the checkpoint")
         self.start = min(start, os.path.getsize(self.path) if os.path.exists(self.path) else 0)
         self._cut()
@@ -352,7 +352,7 @@ class CSVLogger(Callback):
 
 
 class ModelCheckpoint(Callback):
-    """Write checkpoints while training, so that nothing is lost whatever happens.
+    """Write checkpoints while training, so that a crash loses nothing that was written.
 
     The file is replaced at once: at any moment the old or the new one is there, whole. ``fit(..., resume=path)`` goes
     on from it, and `densenet.load` gives its model.
@@ -476,7 +476,7 @@ class ModelCheckpoint(Callback):
                 os.unlink(old)
 
     def _put_aside(self) -> None:
-        """Let the newest file stand at ``name-1``, too, and older ones one place further; it never goes missing."""
+        """Keep the newest file as ``name-1``, too, and move older ones one place on; the newest never goes missing."""
         stem, ending = os.path.splitext(self.path)
         aside = [f"{stem}-{age}{ending}" for age in range(1, self.keep or 1)]
         for newer, older in zip(aside[-2::-1], aside[:0:-1], strict=True):
@@ -498,7 +498,7 @@ class ModelCheckpoint(Callback):
         return {"best": self.best, "written": list(self._places)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take `state_dict`'s values back: which files were written follows from the path given here, not from a file.
+        """Restore the values of `state_dict`; names of files come from this callback's path, never from a checkpoint.
 
         The paths that files of version 0.1 hold are passed over: those checkpoints stay.
         """
@@ -524,7 +524,7 @@ class WeightAverage(Callback):
 
         a <- decay a + (1 - decay) w          a <- a + (w - a) / t
 
-    Running statistics of normalization layers are those of the last step.
+    Running statistics of normalization layers are not averaged: they stay as after the last step.
 
     Parameters
     ----------

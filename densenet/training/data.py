@@ -13,7 +13,16 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from densenet._types import Array, IntArray
-from densenet._validation import as_matrix, as_numbers, as_weights, cast, check_finite, check_matrix, nonnegative
+from densenet._validation import (
+    as_matrix,
+    as_numbers,
+    as_weights,
+    cast,
+    check_finite,
+    check_matrix,
+    nonnegative,
+    same_rows,
+)
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 
@@ -31,7 +40,7 @@ def is_mapped(array: Any) -> bool:
 
 
 class ArrayBatches:
-    """Batches of arrays that are there as a whole.
+    """Batches of arrays.
 
     Parameters
     ----------
@@ -66,7 +75,7 @@ class ArrayBatches:
         return ArrayBatches(self.x, self.y, self.weight, self.dtype, rows)
 
     def epoch(self, batch_size: int, order: IntArray | None = None, start: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch from row `start` on: rows gathered in `order`, or as they stand (views)."""
+        """The batches of one epoch from row `start` on: copies of the rows in `order`, or views without an order."""
         n = len(self)
         batch_size = min(batch_size, n)
         if self.rows is not None:
@@ -107,7 +116,7 @@ def _gatherer(source: Array, rows: int) -> tuple[Callable[..., Any], Array]:
 
 
 class StreamBatches:
-    """Batches that come one by one from an iterable, converted and checked as they come.
+    """Batches from an iterable, each converted and checked when it arrives.
 
     Parameters
     ----------
@@ -144,14 +153,13 @@ class StreamBatches:
                 y = self.prepare(batch[1])
             except (ValueError, TypeError) as error:
                 raise type(error)(f"{where} {error}") from None
-            if len(y) != len(x):
-                raise ValueError(f"{where} expects as many targets as rows, got {len(y)} and {len(x)}.")
+            same_rows(x, y, where)
             weight = as_weights(batch[2], len(x), self.dtype, where) if len(batch) == 3 else None
             yield x, y, weight
 
 
 def rows_of(x: Any, columns: int | None, dtype: Any, who: str) -> Array:
-    """x as (n, columns) finite numbers, ready for `ArrayBatches`: of that dtype, or the memory map as it is."""
+    """x as (n, columns) finite numbers for `ArrayBatches`: converted to the dtype; a memory map stays as it is."""
     array = as_numbers(x, who, "x")
     if is_mapped(array):
         check_matrix(array, columns, who)
@@ -163,7 +171,7 @@ def rows_of(x: Any, columns: int | None, dtype: Any, who: str) -> Array:
 
 
 def split(n: int, share: float, labels: Array | None, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-    """Row numbers for training and for validation, drawn at random; in the proportions of `labels` where given."""
+    """Random row numbers for training and for validation; with `labels`, each class keeps its share."""
     count = max(1, round(n * share))
     if count >= n:
         raise ValueError(f"fit expects validation_split to leave rows to train on, got {share} of {n}.")
@@ -209,13 +217,12 @@ def as_data(
         return StreamBatches(x, model.n_in, lambda t: as_targets(t, None, model, loss), model.dtype, who)
     rows = rows_of(x, model.n_in, model.dtype, who)
     targets = as_targets(y, rows.shape[1], model, loss)
-    if len(targets) != len(rows):
-        raise ValueError(f"{who} expects as many targets as rows, got x {np.shape(rows)} and y {np.shape(targets)}.")
+    same_rows(rows, targets, who)
     return ArrayBatches(rows, targets, as_weights(sample_weight, len(rows), model.dtype, who), model.dtype)
 
 
 def as_targets(y: Any, columns: int | None, model: Sequential, loss: Loss) -> Array:
-    """Targets as the loss takes them, for a model that is given `columns` columns."""
+    """Targets as the loss takes them, for a model whose input has `columns` columns."""
     return loss.prepare(y, model.n_out or model.output_width(columns or 1), model.dtype)
 
 
@@ -295,7 +302,7 @@ def _is_multilabel(loss: Loss, y: Array) -> bool:
 
 
 def _class_weighted(data: ArrayBatches, class_weight: ClassWeight, model: Sequential, loss: Loss) -> Array:
-    """The weights of the rows times those of their classes."""
+    """The weights of the rows times the weights of their classes."""
     if loss.task == "regression" or _is_multilabel(loss, data.y):
         raise ValueError(f"fit: class_weight needs a loss for classes, got {loss!r}.")
     labels = loss.labels(data.y)

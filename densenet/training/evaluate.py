@@ -1,4 +1,4 @@
-"""What a model is worth on data: the error and the metrics, with running statistics and without noise."""
+"""Evaluation of a model: the error and the metrics, with running statistics and without noise."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def evaluate(
 
 
 def measure(metrics: Sequence[Metric], loss: Loss, y: Array, weight: Array | None) -> None:
-    """Hand a batch's prediction, as each metric wants it, to the metrics."""
+    """Update each metric with a batch's prediction, in the form that the metric takes."""
     for metric in metrics:
         metric.update(loss.last_probabilities() if metric.wants_probabilities else loss.last_prediction(), y, weight)

@@ -1,4 +1,4 @@
-"""What a full-batch solver is: it takes the optimizer's place in a `Trainer`, and leads.
+"""Full-batch solvers: they take the optimizer's place in a `Trainer`, and call the training loop's hooks themselves.
 
 An optimizer is handed one gradient after another. A solver needs more: the error at points of its own choice, the
 Jacobian, products with it. So it gets the model, the loss and all the data, and reports after every iteration; an
@@ -30,7 +30,7 @@ Report: TypeAlias = Callable[[dict[str, float], str], bool]
 class FullBatchSolver(Configured, ABC):
     """A solver that takes the optimizer's place: ``Trainer(model, loss, solver)``; `fit`'s epochs are its iterations.
 
-    One of one's own gives `solve`::
+    A solver of your own gives `solve`::
 
         class Newton(dn.FullBatchSolver):
             def solve(self, model, loss, x, y, weight, report):
@@ -84,7 +84,7 @@ def solve(
     data: ArrayBatches,
     validation: ArrayBatches | StreamBatches | None,
 ) -> None:
-    """All epochs of a solver, which leads and reports after every iteration.
+    """All epochs of a solver, which reports after every iteration.
 
     Raises
     ------
@@ -106,11 +106,7 @@ def solve(
             run.stop(ended)
         run.step, run.stepped, run.batch_error = run.step + 1, True, figures["loss"]
         hooks.call("on_batch_end", run)
-        measured = evaluate(model, loss, run.metrics, data) if run.metrics else {}
-        held_out = {} if validation is None else evaluate(model, loss, run.metrics, validation)
-        figures = figures | {**measured, "loss": figures["loss"]}
-        figures |= {f"val_{name}": value for name, value in held_out.items()}
-        run.end_epoch(figures | {"seconds": run.seconds})
+        run.end_epoch(figures | _measured(step, run, data, validation) | {"seconds": run.seconds})
         hooks.call("on_epoch_end", run)
         if run.stopped is not None or run.epoch >= run.epochs:
             return False
@@ -129,3 +125,13 @@ def solve(
         run.stop(ended)
     error_and_gradient(model, loss, x, y, weight, training=False)
     model.add_penalty_gradients()
+
+
+def _measured(
+    step: Step, run: Run, data: ArrayBatches, validation: ArrayBatches | StreamBatches | None
+) -> dict[str, float]:
+    """The metrics after an iteration, and all figures of the validation rows."""
+    figures = evaluate(step.model, step.loss, run.metrics, data) if run.metrics else {}
+    figures.pop("loss", None)  # the solver's own
+    held_out = {} if validation is None else evaluate(step.model, step.loss, run.metrics, validation)
+    return figures | {f"val_{name}": value for name, value in held_out.items()}

@@ -55,7 +55,7 @@ class Callback(Configured):
         """Between backward and update: ``run.model.grads`` holds dE/dw before clipping, and may be changed."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What has to survive in a checkpoint: numbers, strings, arrays."""
+        """What a checkpoint must keep: numbers, strings, arrays."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ HOOKS: tuple[str, ...] = (
 
 
 def as_callbacks(callbacks: Sequence[Callback] | Callback) -> list[Callback]:
-    """The callbacks as a list; one may stand by itself.
+    """The callbacks as a list; a single callback becomes a list of one.
 
     Raises
     ------
@@ -113,7 +113,7 @@ class Hooks:
         return self._by_name[name]
 
     def call(self, name: str, run: Run, only: list[Callback] | None = None) -> None:
-        """Call every callback's hook of that name, in order; or those of the callbacks in `only`."""
+        """Call every callback's hook of that name, in order; with `only`, no other callback's."""
         self.now = name
         for i, hook in enumerate(self._by_name[name]):
             self._at = i
@@ -123,11 +123,11 @@ class Hooks:
 
     @property
     def settled(self) -> bool:
-        """Whether the hook that is being called is one at a step boundary."""
+        """Whether the current hook runs at a step boundary."""
         return self.now in ("on_batch_end", "on_epoch_end")
 
     def state_dict(self) -> dict[str, Any]:
-        """The callbacks' states, and the hook whose calls are not all made."""
+        """The callbacks' states, and the hook that some of them still wait for."""
         waiting = list(self._owners[self.now][self._at + 1 :]) if self.settled else []
         return {
             "settled": self.settled,
@@ -144,7 +144,7 @@ class Hooks:
         }
 
     def load_state_dict(self, hook: str, entries: list[dict[str, Any]]) -> None:
-        """Find the callback of every entry; `take_up` hands the states out, once `on_fit_begin` has been called.
+        """Match every entry with a callback; `take_up` restores the states after `on_fit_begin`.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class Hooks:
         self._waiting_for = hook
 
     def take_up(self, run: Run) -> None:
-        """Give resumed callbacks their states, and call the hooks that were still to come at the checkpoint."""
+        """Restore the states of resumed callbacks, and call the hooks that the checkpoint interrupted."""
         for callback, entry in self._resumed:
             try:
                 callback.load_state_dict(entry["state"])
@@ -174,7 +174,7 @@ class Hooks:
         self._resumed, self._waiting_for = [], ""
 
     def end(self, run: Run) -> None:
-        """Call every `on_fit_end`, also after one of them has failed; then raise the first failure."""
+        """Call every `on_fit_end`, even after a failure; then raise the first failure."""
         failure: BaseException | None = None
         for hook in self._by_name["on_fit_end"]:
             try:

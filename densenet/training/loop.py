@@ -34,7 +34,7 @@ def train(
     validation: ArrayBatches | StreamBatches | None,
     batch_size: int,
 ) -> None:
-    """Epoch after epoch, until there are enough or something says stop."""
+    """Run epoch after epoch, until all are done or something asks to stop."""
     with _interrupts(run):
         hooks.call("on_fit_begin", run)
         hooks.take_up(run)
@@ -126,7 +126,7 @@ def _end_epoch(step: Step, run: Run, hooks: Hooks, validation: ArrayBatches | St
 
 
 def _batches(data: ArrayBatches | StreamBatches, run: Run, batch_size: int) -> Iterator[Batch]:
-    """The mini-batches of an epoch that are still to come."""
+    """The remaining mini-batches of an epoch."""
     if isinstance(data, StreamBatches):
         return data.epoch()
     return data.epoch(batch_size, run.order, run.batches * min(batch_size, len(data)))

@@ -1,4 +1,4 @@
-"""A line that tells how training goes: on a terminal through tqdm, in a notebook as updated text, elsewhere nothing."""
+"""The progress bar: tqdm on a terminal, updated text in a notebook, nothing elsewhere."""
 
 from __future__ import annotations
 

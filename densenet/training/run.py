@@ -1,4 +1,4 @@
-"""Where a fit stands: its position, the sums of its epoch, its record; what hooks see and checkpoints keep."""
+"""The state of a fit: its position, the sums of its epoch, its record. Hooks see it and checkpoints keep it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from densenet.training.history import History
 
 @dataclass(eq=False, repr=False)
 class Run:
-    """Where a `fit` stands; every hook gets it.
+    """The state of a `fit`; every hook gets it.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Run:
     history: History
     epochs: int
     metrics: Sequence[Metric] = ()
-    plan: dict[str, Any] = field(default_factory=dict)  # what has to be the same for a run to go on
+    plan: dict[str, Any] = field(default_factory=dict)  # what must be the same when a run resumes
     generator: np.random.Generator | None = None  # draws the order of the rows; None leaves it
     order: IntArray | None = None
 
@@ -124,7 +124,7 @@ class Run:
         return self.figures[name]
 
     def _hint(self, name: str) -> str:
-        """What may have been meant by a figure that there is not."""
+        """What the caller may have meant by a figure that does not exist."""
         held_out, plain = name.startswith("val_"), name.removeprefix("val_")
         if held_out and "val_loss" not in self.figures:
             return " Give fit validation_data or validation_split."
@@ -138,7 +138,7 @@ class Run:
     # -- epochs ------------------------------------------------------------------------------------------------
 
     def begin_epoch(self) -> None:
-        """Stand at the start of the next epoch."""
+        """Begin the next epoch."""
         self.epoch += 1
         self.figures = {}
         self.inside, self.batches = True, 0
@@ -153,7 +153,7 @@ class Run:
             self.generator.shuffle(self.order)
 
     def end_epoch(self, figures: dict[str, float]) -> None:
-        """Write the epoch's figures down."""
+        """Record the epoch's figures."""
         self.figures = figures
         self.history.append(figures)
         self.inside = False
@@ -164,17 +164,17 @@ class Run:
         return self.seconds_before + (0.0 if math.isnan(self.clock) else time.perf_counter() - self.clock)
 
     def start_clock(self) -> None:
-        """Count time from now on."""
+        """Start the clock of the training time."""
         self.clock = time.perf_counter()
 
     def stop_clock(self) -> None:
-        """Count no time from now on."""
+        """Stop the clock of the training time."""
         self.seconds_before, self.clock = self.seconds, math.nan
 
     # -- the position, for checkpoints -------------------------------------------------------------------------
 
     def state_dict(self, hooks: dict[str, Any], gathered: dict[str, Any] | None) -> dict[str, Any]:
-        """Where the run stands, at a step boundary; after a failure in the middle of a step, where its epoch began.
+        """The position at the last step boundary; after a failure inside a step, the start of its epoch.
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class Run:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Stand where `state` was taken.
+        """Return to the position that `state_dict` gave.
 
         Raises
         ------

@@ -38,7 +38,7 @@ REMEDY = "A smaller learning rate is the usual remedy; clip_norm and scaled inpu
 
 
 class Step:
-    """What is done for a mini-batch.
+    """One mini-batch: the gradient, then the update.
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ class Step:
         return error_and_gradient(self.model, self.loss, x, y, weight)
 
     def is_due(self, weight: float) -> bool:
-        """Whether an update is to follow: after every mini-batch that weighs anything, or after so many of them."""
+        """Whether an update follows: after each mini-batch of nonzero weight, or after `accumulate` of them."""
         return weight > 0 and (self.gathered is None or self.gathered.add(weight))
 
     def update(self, on_gradients: Callable[[], None] | None = None) -> None:
-        """w_new = w_old - alpha dE/dw, with the gradient that stands in `grads`."""
+        """w_new = w_old - alpha dE/dw, with the gradient in `grads`."""
         model = self.model
         model.add_penalty_gradients()  # dE/dw + d(penalty)/dw
         if on_gradients is not None:
@@ -95,7 +95,7 @@ class Step:
                 np.multiply(grads, self.clip_norm / (norm + 1e-6), out=grads)  # g <- g c / |g|
 
     def first_not_finite(self, x: Array | None = None) -> str:
-        """Where values first are not finite: a layer's weights or statistics, its output for x, or the loss."""
+        """The first values that are not finite: a layer's weights or statistics, its output for x, or the loss."""
         model = self.model
         if x is None:
             x = np.zeros((1, model.n_in or 1), model.dtype)
@@ -111,7 +111,7 @@ class Step:
         return f", first seen in {type(self.loss).__name__}"
 
     def snapshot(self) -> tuple[list[Array], dict[str, Any], list[tuple[np.random.Generator, Any]]]:
-        """Copies of all that a step changes: weights and statistics, the optimizer's state, the noise's generators."""
+        """Copies of all that a step changes: weights, statistics, the optimizer's state, the noise generators."""
         draws = [layer.generator for layer in self.model.every_layer if layer.generator is not None]
         return (
             [array.copy() for array in self.model.state_arrays()],
@@ -138,14 +138,14 @@ class Accumulator:
         self.seen, self.weight = 0, 0.0
 
     def add(self, weight: float) -> bool:
-        """Take the model's gradient in; True when it is time to step, with the mean in the model's `grads`."""
+        """Add the model's gradient; True when it is time to step, with the mean in the model's `grads`."""
         self.add_scaled(self.model.grads, self.sum, weight)
         self.seen += 1
         self.weight += weight
         return self.seen == self.count and self.finish()
 
     def finish(self) -> bool:
-        """Put the mean into the model's `grads`; False when there is nothing."""
+        """Put the mean into the model's `grads`; False when nothing was added."""
         if not self.seen:
             return False
         np.multiply(self.sum, 1 / self.weight, out=self.model.grads)
@@ -153,12 +153,12 @@ class Accumulator:
         return True
 
     def reset(self) -> None:
-        """Forget what has been taken in."""
+        """Start again from zero."""
         self.sum.fill(0)
         self.seen, self.weight = 0, 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been taken in."""
+        """The sums so far."""
         return {"seen": self.seen, "weight": self.weight, "sum": self.sum.copy() if self.seen else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from densenet._validation import (
     nonnegative_int,
     positive,
     positive_int,
+    same_rows,
 )
 from densenet.losses.base import Loss
 from densenet.metrics import Metric
@@ -164,8 +165,7 @@ class Trainer(Generic[Method]):
             raise TypeError(f"step is for optimizers; {self.optimizer!r} works on all the data, in fit.")
         x = as_matrix(x, self.model.n_in, self.model.dtype, "step")
         y = as_targets(y, x.shape[1], self.model, self.loss)
-        if len(y) != len(x):
-            raise ValueError(f"step expects as many targets as rows, got x {x.shape} and y {np.shape(y)}.")
+        same_rows(x, y, "step")
         weight = as_weights(sample_weight, len(x), self.model.dtype, "step")
         self.optimizer.attach(self.model)
         step = self._step()
@@ -218,7 +218,7 @@ class Trainer(Generic[Method]):
             With a `FullBatchSolver` its iterations at most, each on all the data.
         batch_size : int, default 32
             Rows of a mini-batch; more than n is one batch of n. An iterable brings its own, and a `FullBatchSolver`
-            takes all rows whatever it says.
+            ignores it and takes all rows.
         validation_data : (x, y), (x, y, sample_weight) or an iterable of batches, optional
         validation_split : float in [0, 1), default 0.0
             Share of rows, drawn at random from `seed` (in the classes' proportions), that is held out for validation.
@@ -234,8 +234,8 @@ class Trainer(Generic[Method]):
             Whether to show a progress bar; by default on a terminal and in a notebook.
         resume : path-like, optional
             A checkpoint of this fit (`ModelCheckpoint`, `save_checkpoint`) to go on from, in the middle of an epoch,
-            too: the run ends bit for bit where it would have ended unbroken. Data, arguments, callbacks and trainer are
-            to be the same; `epochs` counts the whole run. `seed` and the model's own weights do not matter then. An
+            too. It gives bit for bit the result of an uninterrupted run; data, arguments, callbacks and trainer must be
+            the same; `epochs` counts the whole run. `seed` and the model's own weights do not matter then. An
             iterable of batches is read again from the start of its epoch.
 
         Returns
@@ -310,7 +310,7 @@ class Trainer(Generic[Method]):
         return read_checkpoint(path, self.model, self.loss, self.optimizer)
 
     def _check_fit(self, data: FitData, epochs: int) -> None:
-        """What only the data can tell of the arguments."""
+        """Check the arguments against the data."""
         train = data.train
         if isinstance(train, StreamBatches) and epochs > 1 and train.once:
             raise ValueError(
@@ -338,7 +338,7 @@ class Trainer(Generic[Method]):
         return Run(self, history, epochs, self.metrics, plan, generator, order)
 
     def _train(self, step: Step, run: Run, hooks: Hooks, data: FitData, batch_size: int) -> None:
-        """Run the loop, keep what a checkpoint after the fit needs, call the end hooks."""
+        """Run the loop, keep what a later checkpoint needs, call the end hooks."""
         self._fit, self._position = (run, hooks, step), None
         try:
             train(step, run, hooks, data.train, data.validation, batch_size)
@@ -392,8 +392,8 @@ class Trainer(Generic[Method]):
         >>> first.save_checkpoint(path)
         >>> second = new_trainer()
         >>> history = second.fit(x, y, epochs=2, resume=path)
-        >>> unbroken = new_trainer()
-        >>> history["loss"] == unbroken.fit(x, y, epochs=2, seed=0)["loss"]
+        >>> uninterrupted = new_trainer()
+        >>> history["loss"] == uninterrupted.fit(x, y, epochs=2, seed=0)["loss"]
         True
         """
         from densenet.persistence.checkpoints import write_checkpoint
@@ -411,12 +411,12 @@ class Trainer(Generic[Method]):
             position = _position(run, hooks, step)
         write_checkpoint(path, self.model, self.loss, self.optimizer, position)
 
-    # -- what the model is worth -------------------------------------------------------------------------------
+    # -- evaluation and prediction -------------------------------------------------------------------------------
 
     def evaluate(
         self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
     ) -> dict[str, float]:
-        """Error and metrics of the model as it is: running statistics, no noise, nothing written.
+        """Error and metrics of the model, with running statistics and without noise; nothing changes.
 
         Parameters
         ----------
@@ -464,7 +464,7 @@ class Trainer(Generic[Method]):
         return self.loss.classes(self.model.predict(x))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but a fit that goes on, with its data."""
+        """Everything but a running fit and its data."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_fit", "_busy")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
