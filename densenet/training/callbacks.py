@@ -414,7 +414,8 @@ class ModelCheckpoint(Callback):
         if every_steps is not None and monitor is not None:
             raise ValueError(f"{who} can monitor a figure at an epoch's end only: give every_epochs, not every_steps.")
         self.every_steps = None if every_steps is None else positive_int(every_steps, who, "every_steps")
-        self.every_epochs = positive_int(1 if every_epochs is None else every_epochs, who, "every_epochs")
+        every_epochs = 1 if every_epochs is None and every_steps is None else every_epochs
+        self.every_epochs = None if every_epochs is None else positive_int(every_epochs, who, "every_epochs")
         self.monitor = monitor
         self._best = None if monitor is None else Best(who, monitor)
         self.keep = None if keep is None else positive_int(keep, who, "keep")
@@ -441,7 +442,7 @@ class ModelCheckpoint(Callback):
             self._write(run)
 
     def on_epoch_end(self, run: Run) -> None:
-        if self.every_steps is not None or run.epoch % self.every_epochs:
+        if self.every_epochs is None or run.epoch % self.every_epochs:
             return
         if self._best is not None:
             if not self._best.improves(run):
