@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import densenet as dn
+from densenet._files import replacing
 from densenet.persistence import checkpoints
-from densenet.persistence.atomic import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 ENDINGS = (".npz", ".safetensors")

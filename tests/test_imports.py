@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent / "densenet"
 
 RANKS = {
     "_types": 0,
+    "_files": 0,
     "_names": 0,
     "_memory": 0,
     "_blas": 0,
@@ -51,7 +52,6 @@ DELEGATIONS = {
     ("sequential", "plots"): "Sequential.plot draws the network",
     ("training.history", "plots"): "History.plot draws the curves",
     ("training.trainer", "persistence.checkpoints"): "Trainer.save_checkpoint writes one, fit(resume=) reads one",
-    ("training.callbacks", "persistence.atomic"): "ModelCheckpoint puts the file before aside",
     ("explain.route", "plots.route"): "Route.plot draws the route",
     ("explain.sensitivity", "plots.route"): "Sensitivity.plot draws the curve",
     ("health.rates", "plots.rates"): "LearningRates.plot draws the errors",

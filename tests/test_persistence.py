@@ -20,9 +20,10 @@ import pytest
 import safetensors.numpy
 
 import densenet as dn
+from densenet import _files as atomic
 from densenet import persistence
-from densenet.persistence import atomic, codec, files
-from densenet.persistence.atomic import replacing
+from densenet._files import replacing
+from densenet.persistence import codec, files
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(__file__).resolve().parent / "data"

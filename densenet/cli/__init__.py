@@ -41,8 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         text = " ".join(str(error).split())
+        if isinstance(error, MemoryError):
+            text = f"not enough memory. {text}".strip()
         print(f"densenet {args.command}: {text}", file=sys.stderr)
         return 2
     return 0

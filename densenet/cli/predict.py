@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from densenet import datasets, persistence
+from densenet._files import replacing_text
 from densenet.tables import Table
 
 
@@ -53,7 +54,7 @@ def run_predict(args: argparse.Namespace) -> None:
     if args.output is None:
         _write_csv(sys.stdout, columns)
         return
-    with open(args.output, "w", newline="", encoding="utf-8") as file:
+    with replacing_text(args.output) as file:
         _write_csv(file, columns)
     print(f"{len(x):,} predictions written to {args.output}")
 

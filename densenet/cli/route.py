@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from densenet import datasets, losses, persistence
+from densenet._files import replacing, replacing_text
 from densenet._types import Array
 from densenet.datasets.notes import notes_network
 from densenet.explain.route import Route, route
@@ -57,10 +58,14 @@ def run_route(args: argparse.Namespace) -> None:
     path = None if args.path is None else found.path(_neurons(args.path))
     print(found.to_text(args.paths, path))
     if args.plot is not None:
-        args.plot.write_bytes(_picture(found, args.plot.suffix[1:].lower() or "png", "network", path))
+        picture = _picture(found, args.plot.suffix[1:].lower() or "png", "network", path)
+        with replacing(args.plot) as file:
+            file.write(picture)
         print(f"\npicture written to {args.plot}")
     if args.html is not None:
-        args.html.write_text(_page(found, args.paths, path), encoding="utf-8")
+        page = _page(found, args.paths, path)
+        with replacing_text(args.html) as text:
+            text.write(page)
         print(f"\npage written to {args.html}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from densenet import datasets, losses, optimizers, persistence
 from densenet._display import text_table
+from densenet._files import replacing
 from densenet.layers import activation
 from densenet.metrics import MAE, R2, RMSE, Accuracy, Metric
 from densenet.sequential import Sequential, mlp
@@ -170,6 +171,7 @@ def _write(folder: Path, model: Sequential, loss: Any, preparation: TablePrepara
 
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         learning_curves(history, ax=figure.subplots())
-        figure.savefig(folder / "learning_curves.png", dpi=150)
+        with replacing(folder / "learning_curves.png") as file:
+            figure.savefig(file, format="png", dpi=150)
         written.append("learning_curves.png")
     print(f"written to {folder}: {', '.join(written)}")

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from densenet._files import replacing
 from densenet._types import Array
-from densenet.persistence.atomic import replacing
 
 FORMAT_VERSION = 1
 """Version of the layout; files of every older version keep loading."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from densenet import layers
+from densenet._files import replacing
 from densenet._types import Array
 from densenet.layers.base import Layer
-from densenet.persistence.atomic import replacing
 from densenet.sequential import Sequential
 
 _OPSET, _IR_VERSION = 20, 9

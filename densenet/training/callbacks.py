@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import math
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from densenet._files import append, check_place, naming, replacing
 from densenet._types import Array
 from densenet._validation import finite, fraction, nonnegative, nonnegative_int, positive, positive_int
 from densenet.optimizers.schedules import Schedule
@@ -324,19 +326,19 @@ class CSVLogger(Callback):
 
     def _cut(self) -> None:
         """Cut the file back to its content before the fit."""
-        with open(self.path, "ab") as file:
+        with naming(self.path), open(self.path, "ab") as file:
             file.truncate(self.start)
 
     def on_epoch_end(self, run: Run) -> None:
         self._write(run.epoch, run.figures)
 
     def _write(self, epoch: int, figures: dict[str, float]) -> None:
-        new = not os.path.exists(self.path) or os.path.getsize(self.path) == 0
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            if new:
-                table.writerow(["epoch", *figures])
-            table.writerow([epoch, *(repr(float(value)) for value in figures.values())])
+        text = io.StringIO(newline="")
+        table = csv.writer(text)
+        if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
+            table.writerow(["epoch", *figures])
+        table.writerow([epoch, *(repr(float(value)) for value in figures.values())])
+        append(self.path, text.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
         return {"start": self.start, "epochs": len(self._history)}
@@ -480,6 +482,8 @@ class ModelCheckpoint(Callback):
         """Keep the newest file as ``name-1``, too, and move older ones one place on; the newest never goes missing."""
         stem, ending = os.path.splitext(self.path)
         aside = [f"{stem}-{age}{ending}" for age in range(1, self.keep or 1)]
+        for place in (self.path, *aside):
+            check_place(place)
         for newer, older in zip(aside[-2::-1], aside[:0:-1], strict=True):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(newer, older)
@@ -490,8 +494,6 @@ class ModelCheckpoint(Callback):
                 os.unlink(aside[0])
             os.link(self.path, aside[0])
         except OSError:  # a file system without links
-            from densenet.persistence.atomic import replacing
-
             with open(self.path, "rb") as old, replacing(aside[0]) as file:
                 shutil.copyfileobj(old, file)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from densenet._files import replacing_text
+
 
 class History(dict[str, list[float]]):
     """What `fit` returns: a dict of figures by name, one an epoch; `len` counts the epochs.
@@ -95,9 +97,9 @@ class History(dict[str, list[float]]):
         Raises
         ------
         OSError
-            If the file cannot be written.
+            If the file cannot be written; it names the file, and an old one is as it was.
         """
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with replacing_text(path) as file:
             table = csv.writer(file)
             table.writerow(["epoch", *self])
             for i in range(self._length):

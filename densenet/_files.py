@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, whole, whatever happens while they are written.
+"""How every file of the package is written: at any moment the old one or the new one is there, whole.
 
 The new content goes to a temporary file in the same folder, is flushed to the disk, and takes the old one's place by a
 rename, which the file system does at once; then the folder is flushed too. A writer holds a lock on its temporary file:
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 try:
     import fcntl
@@ -44,16 +45,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     b'whole'
     """
     shown = os.fspath(path)
-    try:
+    with naming(shown):
         target = os.path.realpath(shown)
         mode = _mode_of_old(target)
         folder = os.path.dirname(target)
-        _remove_leftovers(folder)
+        with contextlib.suppress(OSError):  # a folder may be written and not read
+            _remove_leftovers(folder)
         temporary, file = _new_file(folder)
-    except OSError as error:
-        raise _named(error, shown) from None
     try:
-        with file:
+        with naming(shown), file:
             yield file
             if mode is not None:
                 os.chmod(temporary, mode)
@@ -63,16 +63,67 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 file.close()
             os.replace(temporary, target)  # under the lock, so that nobody takes the new file for a leftover
         _flush_folder(folder)
-    except BaseException as error:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise _named(error, shown) from None
         raise
 
 
-def _named(error: OSError, path: str) -> OSError:
-    return OSError(error.errno, error.strerror or str(error), path)  # the subclass follows from the number
+@contextlib.contextmanager
+def replacing_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """As `replacing`, for text: UTF-8, line ends as they are written."""
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        yield text
+        text.flush()
+        text.detach()
+
+
+def append(path: str | os.PathLike[str], text: str) -> None:
+    """Append text to a file in one piece; after a failure the file is as it was.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; it names `path`.
+    """
+    shown, data = os.fspath(path), text.encode("utf-8")
+    with naming(shown):
+        new = not os.path.lexists(shown)
+        descriptor = os.open(shown, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            size = os.fstat(descriptor).st_size
+            while data:
+                data = data[os.write(descriptor, data) :]
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, size)
+                if new:
+                    os.unlink(shown)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let an OSError that the block raises name this path, the one that the caller knows."""
+    try:
+        yield
+    except OSError as error:  # the subclass follows from the number
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from None
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Complain unless an ordinary file, or nothing, stands at `path`.
+
+    Raises
+    ------
+    OSError
+        Naming `path`.
+    """
+    with naming(path):
+        _mode_of_old(os.path.realpath(path))
 
 
 def _mode_of_old(target: str) -> int | None:
