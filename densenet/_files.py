@@ -126,6 +126,29 @@ def check_place(path: str | os.PathLike[str]) -> None:
         _mode_of_old(os.path.realpath(path))
 
 
+def too_sparse(file: BinaryIO) -> bool:
+    """Whether a file is nearly all holes. They read as zeros, and take memory without being on the disk.
+
+    The file's position stays. A file may have 64 MiB of holes, and 15 bytes of them to each byte that is there.
+    """
+    if not hasattr(os, "SEEK_DATA"):
+        return False
+    descriptor = file.fileno()
+    size, before = os.fstat(descriptor).st_size, os.lseek(descriptor, 0, os.SEEK_CUR)
+    stored = at = 0
+    try:
+        while at < size:
+            at = os.lseek(descriptor, at, os.SEEK_DATA)
+            end = os.lseek(descriptor, at, os.SEEK_HOLE)
+            stored, at = stored + end - at, end
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole to the end; else the file system knows no holes
+            stored = size
+    finally:
+        os.lseek(descriptor, before, os.SEEK_SET)
+    return size > (64 << 20) + 16 * stored
+
+
 def _mode_of_old(target: str) -> int | None:
     """Permissions of the file that stands at `target`; None where there is none."""
     try:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from densenet._files import too_sparse
 from densenet.tables import Table, listed, parse_numbers
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -223,7 +224,8 @@ def read_idx(path: PathLike) -> NDArray[Any]:
         If there is no such file.
     ValueError
         If it does not begin like an IDX file, an axis has length 0, it holds fewer or more bytes than its header
-        declares, or the compression is damaged. A header alone never makes it allocate memory.
+        declares, or the compression is damaged. A header alone never makes it allocate memory: a compressed file that
+        would unpack to more than 64 times its size and 64 MiB is refused, as is one that is nearly all holes.
 
     References
     ----------
@@ -243,17 +245,22 @@ def read_idx(path: PathLike) -> NDArray[Any]:
         compressed = plain.read(2) == b"\x1f\x8b"
         size = os.fstat(plain.fileno()).st_size
         plain.seek(0)
+        if too_sparse(plain):
+            raise ValueError(f"read_idx expects a file with data, but {path} is nearly all holes.")
         if not compressed:
             return _read_idx(plain, path, size)
         try:
             with gzip.GzipFile(fileobj=plain) as unpacked:
-                return _read_idx(cast("BinaryIO", unpacked), path, None)
+                return _read_idx(cast("BinaryIO", unpacked), path, None, (64 << 20) + 64 * size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"read_idx cannot unpack {path}: {error}") from None
 
 
-def _read_idx(file: BinaryIO, path: PathLike, size: int | None) -> NDArray[Any]:
-    """The array in an open file; `size` is what the file holds in bytes, None where only reading tells."""
+def _read_idx(file: BinaryIO, path: PathLike, size: int | None, most: int | None = None) -> NDArray[Any]:
+    """The array in an open file; `size` is what the file holds in bytes, None where only reading tells.
+
+    Of a compressed file no more than `most` bytes are read.
+    """
     start = file.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _IDX_TYPES or not 1 <= start[3] <= 32:
         raise ValueError(
@@ -273,6 +280,11 @@ def _read_idx(file: BinaryIO, path: PathLike, size: int | None) -> NDArray[Any]:
     if size is None or size - header == declared:
         while len(content) <= declared and (chunk := file.read(min(_CHUNK, declared + 1 - len(content)))):
             content += chunk
+            if most is not None and len(content) > most:
+                raise ValueError(
+                    f"read_idx unpacks at most 64 times a compressed file's size and 64 MiB, and {path} holds more: "
+                    "if you trust it, unpack it with gunzip first."
+                )
     held = len(content) if size is None else size - header
     if held != declared:
         more = "at least " if size is None and held > declared else ""

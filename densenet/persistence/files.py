@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from densenet._files import replacing
+from densenet._files import replacing, too_sparse
 from densenet._types import Array
 
 FORMAT_VERSION = 1
@@ -106,6 +106,8 @@ def read_file(path: str | os.PathLike[str]) -> Content:
 
 def _read(path: str, file: BufferedReader) -> Content:
     size = os.fstat(file.fileno()).st_size
+    if too_sparse(file):
+        raise CheckpointError("it is nearly all holes: densenet writes none.")
     start = file.read(4)
     file.seek(0)
     if start == _LOCAL[:4]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from densenet._types import Array
-from densenet.layers.base import Layer, every_layer
+from densenet._validation import positive_int
+from densenet.layers.base import Layer, chain_input, every_layer
 from densenet.losses.base import Loss
 from densenet.persistence.codec import Decoder, Encoder
 from densenet.persistence.files import CheckpointError, Content, read_file, write_file
@@ -61,12 +63,18 @@ def save_model(
     write_file(path, Content("model", tree, encoder.arrays))
 
 
-def load(path: str | os.PathLike[str]) -> Sequential:
+_MAX_WIDTH = 1 << 20
+
+
+def load(path: str | os.PathLike[str], *, max_width: int = _MAX_WIDTH) -> Sequential:
     """The model of a model file or of a checkpoint.
 
     Parameters
     ----------
     path : path-like
+    max_width : int, default 1,048,576
+        Columns that a layer without parameters may give: a few bytes can declare any number of them, which `predict`
+        would ask memory for. A file with more parameters than that may declare as many columns.
 
     Returns
     -------
@@ -93,11 +101,12 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     >>> (dn.load(path).predict([[1, 2]]) == model.predict([[1, 2]])).all()
     np.True_
     """
+    max_width = positive_int(max_width, "load", "max_width")
     content = read_file(path)
     try:
         tree = content.tree if content.kind == "model" else content.tree.get("model")
         decoder = Decoder(content.arrays)
-        model = decode_model(tree, decoder)
+        model = decode_model(tree, decoder, max_width)
         if content.kind == "model" and decoder.arrays:
             raise CheckpointError(f"array {next(iter(decoder.arrays))!r} belongs to nothing.")
     except CheckpointError as error:
@@ -127,7 +136,7 @@ def encode_model(
     return tree
 
 
-def decode_model(tree: Any, decoder: Decoder) -> Sequential:
+def decode_model(tree: Any, decoder: Decoder, max_width: int = _MAX_WIDTH) -> Sequential:
     """The model that has this plain form.
 
     Raises
@@ -151,7 +160,7 @@ def decode_model(tree: Any, decoder: Decoder) -> Sequential:
         loss, state = decoder.decode(kept_loss), decoder.decode(kept)
         if not all(isinstance(layer, Layer) for layer in layers) or not isinstance(loss, (Loss, type(None))):
             raise CheckpointError("its configuration is not one of a model.")
-        model = _assemble(layers, np.dtype(dtype), decoder)
+        model = _assemble(layers, np.dtype(dtype), decoder, max_width)
         model.loss = loss
         model.preparation = None if state is None else TablePreparation.from_state(state)
     except CheckpointError:
@@ -161,7 +170,7 @@ def decode_model(tree: Any, decoder: Decoder) -> Sequential:
     return model
 
 
-def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder) -> Sequential:
+def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder, max_width: int) -> Sequential:
     """Layers and their arrays as a model. Memory is taken only for what the file has been seen to hold."""
     every = every_layer(layers)
     wanted = [
@@ -177,6 +186,8 @@ def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder) -> Se
             raise CheckpointError(f"layer {i}, {layer!r}, is larger than what the file holds of it.")
         if layer.draws and layer.generator is None:
             raise CheckpointError(f"the generator of layer {i}, {layer!r}, is missing.")
+    held_in_all = sum(array.size for array in decoder.arrays.values())
+    _check_widths(layers, chain_input(layers) or 1, max(max_width, held_in_all))
     params = _joined([decoder.take(name) for name, _ in wanted], dtype)
     model = Sequential.__new__(Sequential)
     model.__setstate__({"layers": layers, "dtype": dtype, "params": params})
@@ -187,6 +198,20 @@ def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder) -> Se
             _check_fit(array, f"layers.{i}.{name}", fresh.dtype, fresh.shape)
             setattr(layer, name, array)
     return model
+
+
+def _check_widths(layers: Sequence[Layer], width: int | None, most: int) -> None:
+    """Complain if a layer of the chain, or inside it, takes or gives more columns than `most`."""
+    for layer in layers:
+        for branch in getattr(layer, "branches", None) or (layer.children,):
+            _check_widths(branch, width, most)
+        width = layer.output_width(width)
+        widest = max(width or 0, layer.n_in or 0)
+        if widest > most:
+            raise CheckpointError(
+                f"it declares {type(layer).__name__} with {widest:,} columns, more than {most:,}: "
+                f"if you trust the file, load(path, max_width={widest}) reads it."
+            )
 
 
 def _joined(parts: list[Array], dtype: np.dtype[Any]) -> Array:
