@@ -24,6 +24,22 @@ except ImportError:  # Windows: no such locks, but an open file cannot be remove
 _PREFIX, _SUFFIX = ".densenet-", ".tmp"
 
 
+class CheckpointError(ValueError):
+    """A file is not a whole and unaltered one of densenet, or needs something that is not there.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> path = getfixture("tmp_path") / "model.npz"
+    >>> dn.mlp([2, 1]).save(path)
+    >>> _ = path.write_bytes(path.read_bytes()[:-1])
+    >>> dn.load(path)
+    Traceback (most recent call last):
+        ...
+    densenet._files.CheckpointError: ...model.npz is no whole file of densenet: it has...
+    """
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A new file to write to, which takes the place of `path` when the block ends without an exception.

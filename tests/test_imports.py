@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent / "densenet"
 RANKS = {
     "_types": 0,
     "_files": 0,
+    "_schema": 0,
     "_names": 0,
     "_memory": 0,
     "_blas": 0,

@@ -512,7 +512,7 @@ def test_what_a_run_cannot_go_on_from_is_refused(field, tmp_path):
         left = json.dumps(lie.tree)
         lie.arrays = {name: a for name, a in lie.arrays.items() if name.startswith("layers") or f'"{name}"' in left}
         files.write_file(tmp_path / "lie.npz", lie)
-        with pytest.raises(ValueError, match=r"lie\.npz cannot be resumed|fit, to resume, expects rows"):
+        with pytest.raises(ValueError, match=r"lie\.npz cannot be resumed"):
             resume(tmp_path / "lie.npz")
 
 
@@ -520,7 +520,9 @@ def test_an_optimizer_state_that_does_not_fit(tmp_path):
     content = resumable(tmp_path)
     content.tree["optimizer_state"]["dict"].pop(0)
     files.write_file(tmp_path / "lie.npz", content)
-    with pytest.raises(dn.CheckpointError, match="the checkpoint's optimizer state does not fit: SGD expects"):
+    with pytest.raises(
+        dn.CheckpointError, match=r"lie\.npz cannot be resumed: its optimizer's state must be a record of steps"
+    ):
         resume(tmp_path / "lie.npz")
 
 
@@ -530,7 +532,9 @@ def test_a_callbacks_state_that_does_not_suit_it(tmp_path):
     dict(callback["dict"])["state"]["dict"][0][0] = "worst"
     files.write_file(tmp_path / "lie.npz", content)
     trainer = dn.Trainer(dn.Sequential([dn.Dense(2, 1)], seed=0), "mse", dn.SGD(0.1, momentum=0.9))
-    with pytest.raises(ValueError, match=r"the checkpoint's state does not suit EarlyStopping: KeyError\('best'\)"):
+    with pytest.raises(
+        ValueError, match=r"lie\.npz cannot be resumed: its state of EarlyStopping must be a record of best"
+    ):
         trainer.fit(X, X[:, 0], epochs=2, resume=tmp_path / "lie.npz", callbacks=[dn.EarlyStopping("loss")])
 
 

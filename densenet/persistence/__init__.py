@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from densenet._files import CheckpointError
 from densenet.persistence.codec import register
-from densenet.persistence.files import CheckpointError
 from densenet.persistence.models import load, save_model
 from densenet.persistence.onnx_graph import to_onnx
 from densenet.persistence.sklearn_mlp import from_sklearn

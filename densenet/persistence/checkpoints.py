@@ -12,12 +12,14 @@ import numpy as np
 import scipy
 
 from densenet._blas import blas_description
+from densenet._files import CheckpointError
+from densenet._schema import Check, anything, array, maybe, real, record, table, whole
 from densenet._types import Array
 from densenet.losses.base import Loss
 from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
 from densenet.persistence.codec import Decoder, Encoder
-from densenet.persistence.files import CheckpointError, Content, read_file, write_file
+from densenet.persistence.files import Content, read_file, write_file
 from densenet.persistence.models import decode_model, encode_model
 from densenet.sequential import Sequential
 from densenet.training.hooks import Hooks
@@ -49,21 +51,31 @@ def write_checkpoint(
 class Checkpoint:
     """What a checkpoint holds beside the file's form."""
 
+    path: str
     model: Sequential
     optimizer_state: dict[str, Any]
     progress: dict[str, Any]
     gradients: Array | None
 
     def resume(self, run: Run, hooks: Hooks, step: Step) -> None:
-        """Give the run its position, the callbacks their states, model and optimizer what the checkpoint has."""
-        run.load_state_dict(self.progress)
-        hooks.load_state_dict(self.progress["hook"], self.progress["callbacks"])
-        if run.inside and step.gathered is not None:
-            step.gathered.load_state_dict(self.progress["gathered"])
+        """Give the run its position, the callbacks their states, model and optimizer what the checkpoint has.
+
+        Raises
+        ------
+        CheckpointError
+            If a state does not fit; nothing has changed then.
+        """
         try:
+            run.check_state(self.progress, hooks.check_state)
+            if self.progress["inside"] and (step.gathered is None) != (self.progress["gathered"] is None):
+                raise CheckpointError("its gathered gradients do not suit `accumulate`.")
+            hooks.load_state_dict(self.progress["hook"], self.progress["callbacks"], run)
             step.optimizer.load_state_dict(self.optimizer_state)
         except (ValueError, TypeError, KeyError) as error:
-            raise CheckpointError(f"the checkpoint's optimizer state does not fit: {error}") from None
+            raise CheckpointError(f"{self.path} cannot be resumed: {error}") from None
+        run.load_state_dict(self.progress)
+        if run.inside and step.gathered is not None:
+            step.gathered.load_state_dict(self.progress["gathered"])
         model = step.model
         model.load_state_arrays(self.progress["arrays"] or self.model.state_arrays())
         for layer, kept_layer in zip(model.every_layer, self.model.every_layer, strict=True):
@@ -81,8 +93,7 @@ def read_checkpoint(path: str | os.PathLike[str], model: Sequential, loss: Loss,
     ------
     CheckpointError
         If the file is damaged or no checkpoint of a run.
-    ValueError
-        If model, loss or optimizer are others.
+        Also if model, loss or optimizer are others.
     OSError
         If it cannot be read.
     """
@@ -101,81 +112,38 @@ def read_checkpoint(path: str | os.PathLike[str], model: Sequential, loss: Loss,
         rule, state, progress = made["optimizer"], made["optimizer_state"], made["progress"]
         if progress is None:
             raise CheckpointError("it was written before any fit: there is no run to resume. densenet.load it.")
-        whole = isinstance(rule, Optimizer) and isinstance(state, dict) and _is_progress(progress, kept)
-        if decoder.arrays or not whole or not _is_vector(made["gradients"], kept):
+        if decoder.arrays or not isinstance(rule, Optimizer):
             raise CheckpointError("its configuration is not one of a checkpoint.")
+        vector = array(kept.params.shape, kept.dtype)
+        maybe(array(kept.params.shape, kept.dtype, finite=False))(made["gradients"], "its gradient")
+        _optimizer_state(rule, vector)(state, "its optimizer's state")
+        _HISTORY(progress.get("history") if isinstance(progress, dict) else None, "its history")
     except (CheckpointError, RecursionError) as error:
         raise CheckpointError(f"{shown} cannot be resumed: {error}") from None
     _check_same("model", repr(kept), repr(model))
     _check_same("loss", repr(kept.loss), repr(loss))
     _check_same("optimizer", *_comparable(rule, optimizer))
     _warn_of_other_place(made["environment"], model, optimizer)
-    return Checkpoint(kept, state, progress, made["gradients"])
+    return Checkpoint(shown, kept, state, progress, made["gradients"])
 
 
+_INDICES = maybe(array((None,), np.intp))
+_HISTORY = record(
+    {"figures": table(array((None,), finite=False)), "train_indices": _INDICES, "validation_indices": _INDICES}
+)
 _PARTS = {"optimizer", "optimizer_state", "progress", "gradients", "environment"}
-_HISTORY = {"figures": dict, "train_indices": np.ndarray | None, "validation_indices": np.ndarray | None}
-_CALLBACK = {"class": str, "state": dict, "observes": bool, "waiting": bool}
-_GATHERED = {"seen": int, "weight": float, "sum": np.ndarray | None}
-_PROGRESS = {
-    "plan": dict,
-    "epoch": int,
-    "inside": bool,
-    "batch": int,
-    "sums": tuple,
-    "step": int,
-    "stepped": bool,
-    "batch_error": float,
-    "stopped": str | None,
-    "seconds": float,
-    "metrics": list,
-    "gathered": dict | None,
-    "generator": np.random.Generator | None,
-    "gradients": bool,
-    "arrays": list | None,
-    "history": dict,
-    "hook": str,
-    "callbacks": list,
-}
 
 
-def _is_progress(progress: Any, model: Sequential) -> bool:
-    """Whether it is what a run's `state_dict` gives; a file may say anything."""
-    if not _has(progress, _PROGRESS) or not _has(progress["history"], _HISTORY):
-        return False
-    gathered, figures = progress["gathered"], progress["history"]["figures"]
-    drawn = [progress["history"][name] for name in ("train_indices", "validation_indices")]
-    arrays, wanted = progress["arrays"], [(array.shape, array.dtype) for array in model.state_arrays()]
-    return (
-        all(_has(callback, _CALLBACK) for callback in progress["callbacks"])
-        and all(isinstance(metric, dict) for metric in progress["metrics"])
-        and (gathered is None or (_has(gathered, _GATHERED) and _is_vector(gathered["sum"], model)))
-        and all(isinstance(column, np.ndarray) and column.ndim == 1 for column in figures.values())
-        and all(column.dtype == np.float64 for column in figures.values())
-        and all(rows is None or (rows.ndim == 1 and rows.dtype.kind == "i") for rows in drawn)
-        and len({len(column) for column in figures.values()}) < 2
-        and (arrays is None or [(getattr(a, "shape", None), getattr(a, "dtype", None)) for a in arrays] == wanted)
-        and len(progress["sums"]) == 3
-        and min(progress["epoch"], progress["batch"], progress["step"]) >= 0
-        and progress["hook"] in ("", "on_batch_end", "on_epoch_end")
-    )
-
-
-def _is_vector(value: Any, model: Sequential) -> bool:
-    """Whether it is None, or a vector like the model's parameters."""
-    kind = (getattr(value, "shape", None), getattr(value, "dtype", None))
-    return value is None or kind == (model.params.shape, model.dtype)
-
-
-def _has(value: Any, types: dict[str, Any]) -> bool:
-    if not isinstance(value, dict) or set(value) != set(types):
-        return False
-    return all(isinstance(value[name], kind) for name, kind in types.items())
+def _optimizer_state(rule: Optimizer, vector: Check) -> Check:
+    """What the state of such an optimizer must be."""
+    rate = anything if isinstance(rule.learning_rate, Schedule) else real(0)
+    fields: dict[str, Check] = {"steps": whole(), "learning_rate": rate, **{name: real() for name in rule.numbers}}
+    return record(fields, dict.fromkeys(rule.slots, vector))
 
 
 def _check_same(what: str, kept: str, given: str) -> None:
     if kept != given:
-        raise ValueError(f"fit, to resume, expects the checkpoint's {what}, {kept}, got {given}.")
+        raise CheckpointError(f"fit, to resume, expects the checkpoint's {what}, {kept}, got {given}.")
 
 
 def _comparable(kept: Optimizer, given: Any) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from densenet import initializers, layers, losses, metrics, optimizers
+from densenet._files import CheckpointError
 from densenet._types import Array
 from densenet.initializers import Initializer
 from densenet.layers.base import Layer, Mark
@@ -21,7 +22,6 @@ from densenet.metrics import Metric
 from densenet.optimizers import schedules
 from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
-from densenet.persistence.files import CheckpointError
 
 _KINDS: dict[str, type] = {
     "layer": Layer,

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from densenet._files import replacing, too_sparse
+from densenet._files import CheckpointError, replacing, too_sparse
 from densenet._types import Array
 
 FORMAT_VERSION = 1
@@ -34,22 +34,6 @@ _MOST_CONFIG = 4 << 20
 _MOST_NODES = 200_000
 _MOST_DIMENSIONS = 32
 _DTYPES = ("float32", "float64", "float16", "bool", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
-
-
-class CheckpointError(ValueError):
-    """A file is not a whole and unaltered one of densenet, or needs something that is not there.
-
-    Examples
-    --------
-    >>> import densenet as dn
-    >>> path = getfixture("tmp_path") / "model.npz"
-    >>> dn.mlp([2, 1]).save(path)
-    >>> _ = path.write_bytes(path.read_bytes()[:-1])
-    >>> dn.load(path)
-    Traceback (most recent call last):
-        ...
-    densenet.persistence.files.CheckpointError: ...model.npz is no whole file of densenet: it has...
-    """
 
 
 @dataclass

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from densenet._files import CheckpointError
 from densenet._types import Array
 from densenet._validation import positive_int
 from densenet.layers.base import Layer, chain_input, every_layer
 from densenet.losses.base import Loss
 from densenet.persistence.codec import Decoder, Encoder
-from densenet.persistence.files import CheckpointError, Content, read_file, write_file
+from densenet.persistence.files import Content, read_file, write_file
 from densenet.sequential import Sequential
 from densenet.tables import TablePreparation
 

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from densenet._files import append, check_place, naming, replacing
+from densenet._files import CheckpointError, append, check_place, naming, replacing
+from densenet._schema import Check, array, many, real, record, row, text, whole
 from densenet._types import Array
 from densenet._validation import finite, fraction, nonnegative, nonnegative_int, positive, positive_int
 from densenet.optimizers.schedules import Schedule
@@ -24,6 +25,11 @@ from densenet.training.hooks import HOOKS, Callback
 from densenet.training.run import Run
 
 Hook = Callable[[Run], Any]
+
+
+def _place(callback: Callback) -> str:
+    """Where a checkpoint keeps the callback's state, in a message."""
+    return f"its state of {type(callback).__name__}"
 
 
 class Best:
@@ -118,7 +124,6 @@ class EarlyStopping(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         self._best.begin(run)
-        self._arrays = run.model.state_arrays()
         self.best, self.best_epoch, self.waited, self._kept = math.nan, 0, 0, None
 
     def on_epoch_end(self, run: Run) -> None:
@@ -139,13 +144,18 @@ class EarlyStopping(Callback):
         state = {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited, "value": self._best.value}
         return state | {f"kept{i}": array for i, array in enumerate(self._kept or [])}
 
+    def check_state(self, state: Any, run: Run) -> None:
+        arrays = enumerate(run.model.state_arrays())
+        kept: dict[str, Check] = {f"kept{i}": array(a.shape, a.dtype) for i, a in arrays}
+        number = real(finite=False)
+        record({"best": number, "best_epoch": whole(), "waited": whole(), "value": number}, kept)(state, _place(self))
+        if sum(name.startswith("kept") for name in state) not in (0, len(kept)):
+            raise CheckpointError(f"{_place(self)} must hold all of the kept weights, or none.")
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         self.waited, self._best.value = int(state["waited"]), float(state["value"])
         kept = [np.array(state[f"kept{i}"]) for i in range(sum(name.startswith("kept") for name in state))]
-        wanted = [(array.shape, array.dtype) for array in self._arrays]
-        if kept and [(array.shape, array.dtype) for array in kept] != wanted:
-            raise ValueError("EarlyStopping expects kept weights like the model's, got others in the checkpoint.")
         self._kept = kept or None
 
 
@@ -230,6 +240,9 @@ class ReduceLROnPlateau(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return {"waited": self.waited, "resting": self.resting, "value": self._best.value}
+
+    def check_state(self, state: Any, run: Run) -> None:
+        record({"waited": whole(), "resting": whole(), "value": real(finite=False)})(state, _place(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.waited, self.resting = int(state["waited"]), int(state["resting"])
@@ -343,10 +356,12 @@ class CSVLogger(Callback):
     def state_dict(self) -> dict[str, Any]:
         return {"start": self.start, "epochs": len(self._history)}
 
+    def check_state(self, state: Any, run: Run) -> None:
+        record({"start": whole(), "epochs": whole(0, len(run.history))})(state, _place(self))
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the file as of the checkpoint: its content before the fit, and the epochs so far."""
-        start = nonnegative_int(state["start"], "CSVLogger", "start in the checkpoint")
-        self.start = min(start, os.path.getsize(self.path) if os.path.exists(self.path) else 0)
+        self.start = min(state["start"], os.path.getsize(self.path) if os.path.exists(self.path) else 0)
         self._cut()
         columns = self._history.to_dict()
         for i in range(int(state["epochs"])):
@@ -500,6 +515,12 @@ class ModelCheckpoint(Callback):
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "written": list(self._places)}
 
+    def check_state(self, state: Any, run: Run) -> None:
+        before = text()  # the paths of version 0.1
+        place = row(whole(), whole())  # epoch and step
+        written = many(lambda entry, where: (before if isinstance(entry, str) else place)(entry, where))
+        record({"best": real(finite=False), "written": written})(state, _place(self))
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the values of `state_dict`; names of files come from this callback's path, never from a checkpoint.
 
@@ -509,8 +530,6 @@ class ModelCheckpoint(Callback):
         columns = self._history.to_dict()
         files = {}
         for epoch, step in places:
-            epoch = nonnegative_int(epoch, "ModelCheckpoint", "an epoch in the checkpoint")
-            step = nonnegative_int(step, "ModelCheckpoint", "a step in the checkpoint")
             figures = {name: column[epoch - 1] for name, column in columns.items() if 1 <= epoch <= len(column)}
             with contextlib.suppress(KeyError, IndexError, ValueError):
                 files[self.path.format(epoch=epoch, step=step, **figures)] = epoch, step
@@ -581,6 +600,12 @@ class WeightAverage(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return {"count": self.count} | ({} if self.average is None else {"average": self.average})
+
+    def check_state(self, state: Any, run: Run) -> None:
+        average = array(run.model.params.shape, run.model.dtype)
+        record({"count": whole()}, {"average": average})(state, _place(self))
+        if bool(state["count"]) != ("average" in state):
+            raise CheckpointError(f"{_place(self)} must hold an average once it counts steps, and only then.")
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.count = int(state["count"])

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from densenet._files import CheckpointError
 from densenet._types import Array, IntArray
 from densenet._validation import (
     as_matrix,
@@ -287,11 +288,11 @@ def _split(
     labels = None if loss.task == "regression" or _is_multilabel(loss, data.y) else loss.labels(data.y)
     train, held_out = drawn or split(len(data), share, labels, rng)
     if len(train) + len(held_out) != len(data):
-        raise ValueError(
+        raise CheckpointError(
             f"fit, to resume, expects the {len(train) + len(held_out)} rows of the checkpoint's run, got {len(data)}."
         )
     if drawn is not None and not np.array_equal(np.sort(np.concatenate(drawn)), np.arange(len(data))):
-        raise ValueError(
+        raise CheckpointError(
             "fit, to resume, expects the checkpoint's split to name each row once, to train or to validate."
         )
     return FitData(data.subset(train), data.subset(held_out), train, held_out)

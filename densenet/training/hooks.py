@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from densenet._config import Configured
+from densenet._files import CheckpointError
+from densenet._schema import anything, flag, plain, record, table, text
 from densenet.training.run import Run
 
 
@@ -60,6 +62,16 @@ class Callback(Configured):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take `state_dict`'s values back."""
+
+    def check_state(self, state: Any, run: Run) -> None:
+        """Complain unless `state` is what `state_dict` gives: a checkpoint may say anything.
+
+        Raises
+        ------
+        CheckpointError
+            If it is not; by default if it holds anything but text, finite numbers and arrays.
+        """
+        table(plain)(state, f"its state of {type(self).__name__}")
 
 
 HOOKS: tuple[str, ...] = (
@@ -143,22 +155,27 @@ class Hooks:
             ],
         }
 
-    def load_state_dict(self, hook: str, entries: list[dict[str, Any]]) -> None:
-        """Match every entry with a callback; `take_up` restores the states after `on_fit_begin`.
+    def check_state(self, entry: Any, where: str) -> None:
+        """Complain unless an entry of `state_dict` has its form; `load_state_dict` checks the states."""
+        record({"class": text(), "state": anything, "observes": flag, "waiting": flag})(entry, where)
+
+    def load_state_dict(self, hook: str, entries: list[dict[str, Any]], run: Run) -> None:
+        """Match every entry with a callback and check its state; `take_up` restores the states after `on_fit_begin`.
 
         Raises
         ------
-        ValueError
-            If a callback that has a state is missing.
+        CheckpointError
+            If a callback that has a state is missing, or its state is not one.
         """
         left = list(self.callbacks)
         for entry in entries:
             found = next((callback for callback in left if type(callback).__name__ == entry["class"]), None)
             if found is not None:
                 left = [callback for callback in left if callback is not found]
+                found.check_state(entry["state"], run)
                 self._resumed.append((found, entry))
             elif entry["state"] and not entry["observes"]:
-                raise ValueError(f"fit, to resume, expects the checkpoint's {entry['class']} among its callbacks.")
+                raise CheckpointError(f"fit, to resume, expects the checkpoint's {entry['class']} among its callbacks.")
         self._waiting_for = hook
 
     def take_up(self, run: Run) -> None:
@@ -168,7 +185,7 @@ class Hooks:
                 callback.load_state_dict(entry["state"])
             except (LookupError, TypeError, ValueError, AttributeError) as error:
                 name = type(callback).__name__
-                raise ValueError(f"the checkpoint's state does not suit {name}: {error!r}") from error
+                raise CheckpointError(f"the checkpoint's state does not suit {name}: {error!r}") from error
         if self._waiting_for:
             self.call(self._waiting_for, run, [callback for callback, entry in self._resumed if entry["waiting"]])
         self._resumed, self._waiting_for = [], ""

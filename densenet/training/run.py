@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from densenet._files import CheckpointError
+from densenet._schema import Check, array, flag, like, many, maybe, plain, real, record, refuse, row, table, text, whole
 from densenet._types import IntArray
 from densenet.metrics import NAMES, Metric
 from densenet.sequential import Sequential
@@ -211,17 +213,54 @@ class Run:
             "callbacks": hooks["callbacks"],
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Return to the position that `state_dict` gave.
+    def check_state(self, state: Any, callback: Check) -> None:
+        """Complain unless `state` is what `state_dict` gives for a fit like this one; `callback` checks their entries.
 
         Raises
         ------
-        ValueError
-            If this fit is another one than the fit of `state`.
+        CheckpointError
+            Naming the field and what it must be.
         """
+        params, rows = self.model.params, self.plan["rows"]
+        vector = array(params.shape, params.dtype)
+        gathered = record({"seen": whole(), "weight": real(0), "sum": maybe(vector)})
+        figures = table(array((None,), finite=False))
+        indices = maybe(array((None,), np.intp))
+        fields: dict[str, Check] = {
+            "plan": table(plain),
+            "epoch": whole(),
+            "inside": flag,
+            "batch": whole(0, 2**53 if rows is None else math.ceil(rows / self.plan["batch_size"])),
+            "sums": row(real(), real(0), real()),
+            "step": whole(),
+            "stepped": flag,
+            "batch_error": real(finite=False),
+            "stopped": maybe(text()),
+            "seconds": real(0),
+            "metrics": many(table(plain)),
+            "gathered": maybe(gathered),
+            "generator": maybe(_generator),
+            "gradients": flag,
+            "arrays": maybe(row(*(array(a.shape, a.dtype) for a in self.model.state_arrays()), kind=list)),
+            "history": record({"figures": figures, "train_indices": indices, "validation_indices": indices}),
+            "hook": text("", "on_batch_end", "on_epoch_end"),
+            "callbacks": many(callback),
+        }
+        record(fields)(state, "its position")
         for name, value in self.plan.items():
             if value != (kept := state["plan"].get(name)):
-                raise ValueError(f"fit, to resume, expects {name} as in the checkpoint, {kept!r}, got {value!r}.")
+                raise CheckpointError(f"fit, to resume, expects {name} as in the checkpoint, {kept!r}, got {value!r}.")
+        done = state["epoch"] - state["inside"]
+        for name, column in state["history"]["figures"].items():
+            if len(column) != done:
+                raise CheckpointError(f"its history has {len(column)} epochs of {name}, and its position {done}.")
+        if state["inside"]:
+            _check_metrics(self.metrics, state["metrics"])
+        if (state["generator"] is None) != (self.generator is None):
+            raise CheckpointError("its position must have a generator where rows are shuffled, and only there.")
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Return to the position that `state_dict` gave, once `check_state` has passed it."""
         self.inside, self.batches = state["inside"], state["batch"]
         self.total, self.weights, self.penalties = state["sums"]
         self.seconds_before, self.generator = state["seconds"], state["generator"]
@@ -234,3 +273,23 @@ class Run:
             if self.generator is not None:
                 self.shuffled_from = self.generator.bit_generator.state
             self.shuffle()
+
+
+def _generator(value: Any, where: str) -> None:
+    if not isinstance(value, np.random.Generator):
+        raise refuse(where, "a random generator", value)
+
+
+def _check_metrics(metrics: Sequence[Metric], kept: list[dict[str, Any]]) -> None:
+    """Complain unless each metric can go on from its state; a copy of it tries."""
+    if len(kept) != len(metrics):
+        raise CheckpointError(f"its position has {len(kept)} metrics, and the fit {len(metrics)}.")
+    for i, (metric, state) in enumerate(zip(metrics, kept, strict=True)):
+        trial = copy.deepcopy(metric)
+        trial.reset()
+        like(trial.state_dict())(state, f"its state of {metric!r}")
+        try:
+            trial.load_state_dict(copy.deepcopy(state))
+            trial.result()
+        except Exception as error:
+            raise CheckpointError(f"its state of {metric!r}, metric {i}, is impossible: {error!r}") from None
