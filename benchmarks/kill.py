@@ -1,14 +1,18 @@
 """kill -9 at random moments of a run that writes a checkpoint at every step: what is on disk always loads and goes on.
 
+The run keeps three checkpoints, the best weights, an average of the weights, and a log of its epochs.
+
 A run in a child process is killed, what it left is loaded and compared with the run that nobody killed, and the next
 child resumes from it, until the run is complete; then it all begins anew. Counted as faults are a file that does not
 load, a state that is not exactly that of its step (a mixture), a step whose checkpoint had been written and is gone,
-an end that is not bit for bit the unbroken one's, and temporary files that stay.
+an end or a log that is not that of an uninterrupted run bit for bit, an older checkpoint that does not load, and
+temporary files that stay.
 """
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import os
 import random
@@ -56,19 +60,35 @@ def digest(model: dn.Sequential) -> str:
     return sha.hexdigest()
 
 
-def unbroken() -> tuple[dict[int, str], dn.Trainer, dn.History]:
+def callbacks(path: Path) -> list[dn.Callback]:
+    return [
+        dn.ModelCheckpoint(path, every_steps=1, keep=3),
+        dn.EarlyStopping("val_loss", patience=EPOCHS, restore_best_weights=True),
+        dn.CSVLogger(path.with_suffix(".csv")),
+        dn.WeightAverage(0.9),
+    ]
+
+
+def log(path: Path) -> list[list[str]]:
+    """The rows of the log, without the time that an epoch took."""
+    with open(path.with_suffix(".csv"), newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    return [head, *[row[: head.index("seconds")] for row in rows]]
+
+
+def unbroken(path: Path) -> tuple[dict[int, str], dn.Trainer, dn.History]:
     """The state after every step of the run that nobody kills, and its end."""
     states: dict[int, str] = {}
     teacher = trainer()
     record = dn.LambdaCallback(on_batch_end=lambda run: states.__setitem__(run.step, digest(run.model)))
-    history = fit(teacher, [record])
+    history = fit(teacher, [record, *callbacks(path)])
     return states, teacher, history
 
 
 def child(path: Path, pipe: int) -> None:
     """The run, or what is left of it; tells every step whose checkpoint is written."""
     tell = dn.LambdaCallback(on_batch_end=lambda run: os.write(pipe, struct.pack("<I", run.step)))
-    fit(trainer(), [dn.ModelCheckpoint(path, every_steps=1), tell], path if path.exists() else None)
+    fit(trainer(), [*callbacks(path), tell], path if path.exists() else None)
 
 
 @contextlib.contextmanager
@@ -100,16 +120,21 @@ def told(pipe: int) -> int:
     return struct.unpack("<I", last[whole - 4 : whole])[0] if whole else 0
 
 
+def clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
 def torture(kills: int, ending: str, folder: Path, seed: int) -> Counter[str]:
     """Kill so many runs that write files with this ending."""
     counts: Counter[str] = Counter(kills=0, completed=0)
-    states, reference, history = unbroken()
     draw = random.Random(seed)
     path = folder / f"run{ending}"
     began = time.perf_counter()
-    fit(trainer(), [dn.ModelCheckpoint(path, every_steps=1)])
+    states, reference, history = unbroken(path)
     whole_run = time.perf_counter() - began
-    path.unlink()
+    rows = log(path)
+    clear(folder)
     reached = 0
     while counts["kills"] < kills:
         common.progress(f"{ending}: {dict(counts)}")
@@ -131,9 +156,14 @@ def torture(kills: int, ending: str, folder: Path, seed: int) -> Counter[str]:
             progress = read_file(path).tree["progress"]
         except Exception as error:
             counts[f"FAULT: does not load: {error!r}"] += 1
-            path.unlink()
+            clear(folder)
             reached = 0
             continue
+        for older in folder.glob(f"run-*{ending}"):
+            try:
+                dn.load(older)
+            except Exception as error:
+                counts[f"FAULT: an older one does not load: {error!r}"] += 1
         step = dict(progress["dict"])["step"]
         counts["loaded"] += 1
         counts["FAULT: mixture"] += digest(model) != states[step]
@@ -141,14 +171,15 @@ def torture(kills: int, ending: str, folder: Path, seed: int) -> Counter[str]:
         reached = step
         if not os.WIFSIGNALED(status) or step == max(states):
             resumed = trainer()
-            again = fit(resumed, [dn.ModelCheckpoint(path, every_steps=1)], path)
+            again = fit(resumed, callbacks(path), path)
             same = digest(resumed.model) == digest(reference.model) and again["loss"] == history["loss"]
             same = same and again["val_accuracy"] == history["val_accuracy"]
             counts["FAULT: another end"] += not same
+            counts["FAULT: another log"] += log(path) != rows
             counts["completed"] += 1
             trainer().model.save(folder / f"other{ending}")  # the next writer cleans up
             counts["FAULT: leftovers"] += any(folder.glob(".densenet-*.tmp"))
-            path.unlink()
+            clear(folder)
             reached = 0
     common.progress("")
     return Counter({name: count for name, count in counts.items() if count or not name.startswith("FAULT")})
