@@ -54,9 +54,9 @@ class Checkpoint:
     progress: dict[str, Any]
     gradients: Array | None
 
-    def resume(self, run: Run, hooks: Hooks, step: Step) -> None:
+    def resume(self, run: Run, hooks: Hooks, step: Step, changed_data: bool) -> None:
         """Give the run its position, the callbacks their states, model and optimizer what the checkpoint has."""
-        run.load_state_dict(self.progress)
+        run.load_state_dict(self.progress, changed_data)
         hooks.load_state_dict(self.progress["hook"], self.progress["callbacks"])
         if run.inside and step.gathered is not None:
             step.gathered.load_state_dict(self.progress["gathered"])
@@ -101,6 +101,7 @@ def read_checkpoint(path: str | os.PathLike[str], model: Sequential, loss: Loss,
         rule, state, progress = made["optimizer"], made["optimizer_state"], made["progress"]
         if progress is None:
             raise CheckpointError("it was written before any fit: there is no run to resume. densenet.load it.")
+        _upgrade(progress)
         whole = isinstance(rule, Optimizer) and isinstance(state, dict) and _is_progress(progress, kept)
         if decoder.arrays or not whole or not _is_vector(made["gradients"], kept):
             raise CheckpointError("its configuration is not one of a checkpoint.")
@@ -115,10 +116,11 @@ def read_checkpoint(path: str | os.PathLike[str], model: Sequential, loss: Loss,
 
 _PARTS = {"optimizer", "optimizer_state", "progress", "gradients", "environment"}
 _HISTORY = {"figures": dict, "train_indices": np.ndarray | None, "validation_indices": np.ndarray | None}
-_CALLBACK = {"class": str, "state": dict, "observes": bool, "waiting": bool}
+_CALLBACK = {"class": str, "plan": dict | None, "state": dict, "observes": bool, "waiting": bool}
 _GATHERED = {"seen": int, "weight": float, "sum": np.ndarray | None}
 _PROGRESS = {
     "plan": dict,
+    "fingerprints": dict | None,
     "epoch": int,
     "inside": bool,
     "batch": int,
@@ -139,6 +141,16 @@ _PROGRESS = {
 }
 
 
+def _upgrade(progress: Any) -> None:
+    """Add what version 0.1 did not keep: fingerprints of the data, and the callbacks' arguments."""
+    if isinstance(progress, dict):
+        progress.setdefault("fingerprints", None)
+        callbacks = progress.get("callbacks")
+        for callback in callbacks if isinstance(callbacks, list) else []:
+            if isinstance(callback, dict):
+                callback.setdefault("plan", None)
+
+
 def _is_progress(progress: Any, model: Sequential) -> bool:
     """Whether it is what a run's `state_dict` gives; a file may say anything."""
     if not _has(progress, _PROGRESS) or not _has(progress["history"], _HISTORY):
@@ -149,6 +161,8 @@ def _is_progress(progress: Any, model: Sequential) -> bool:
     return (
         all(_has(callback, _CALLBACK) for callback in progress["callbacks"])
         and all(isinstance(metric, dict) for metric in progress["metrics"])
+        and all(isinstance(name, str) for name in progress["fingerprints"] or ())
+        and all(isinstance(mark, str | None) for mark in (progress["fingerprints"] or {}).values())
         and (gathered is None or (_has(gathered, _GATHERED) and _is_vector(gathered["sum"], model)))
         and all(isinstance(column, np.ndarray) and column.ndim == 1 for column in figures.values())
         and all(column.dtype == np.float64 for column in figures.values())

@@ -6,6 +6,7 @@ import copy
 import difflib
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from densenet.metrics import NAMES, Metric
 from densenet.sequential import Sequential
 from densenet.training.data import Batch
 from densenet.training.history import History
+
+OTHER_ARGUMENTS = "With other arguments densenet.load the checkpoint's model, and start a new fit."
 
 
 @dataclass(eq=False, repr=False)
@@ -73,9 +76,10 @@ class Run:
     history: History
     epochs: int
     metrics: Sequence[Metric] = ()
-    plan: dict[str, Any] = field(default_factory=dict)  # what must be the same when a run resumes
+    plan: dict[str, Any] = field(default_factory=dict)  # arguments that must be the same when a run resumes
     generator: np.random.Generator | None = None  # draws the order of the rows; None leaves it
     order: IntArray | None = None
+    fingerprints: dict[str, str | None] = field(default_factory=dict)  # of the arrays, by name
 
     epoch: int = 0
     step: int = 0
@@ -192,6 +196,7 @@ class Run:
         whole = rows is not None and self.batches * size >= rows
         return {
             "plan": self.plan,
+            "fingerprints": self.fingerprints,
             "epoch": self.epoch - (self.inside and not inside),
             "inside": inside,
             "batch": self.batches,
@@ -211,17 +216,26 @@ class Run:
             "callbacks": hooks["callbacks"],
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], changed_data: bool = False) -> None:
         """Return to the position that `state_dict` gave.
 
         Raises
         ------
         ValueError
-            If this fit is another one than the fit of `state`.
+            If this fit has other arguments, or, unless `changed_data`, other arrays.
+
+        Warns
+        -----
+        UserWarning
+            If `state` was written by version 0.1 and cannot tell.
         """
         for name, value in self.plan.items():
-            if value != (kept := state["plan"].get(name)):
-                raise ValueError(f"fit, to resume, expects {name} as in the checkpoint, {kept!r}, got {value!r}.")
+            if name in state["plan"] and value != (kept := state["plan"][name]):
+                raise ValueError(
+                    f"fit, to resume, expects {name} as in the checkpoint, {kept!r}, got {value!r}. {OTHER_ARGUMENTS}"
+                )
+        if not changed_data:
+            self._check_data(state["fingerprints"])
         self.inside, self.batches = state["inside"], state["batch"]
         self.total, self.weights, self.penalties = state["sums"]
         self.seconds_before, self.generator = state["seconds"], state["generator"]
@@ -234,3 +248,18 @@ class Run:
             if self.generator is not None:
                 self.shuffled_from = self.generator.bit_generator.state
             self.shuffle()
+
+    def _check_data(self, kept: dict[str, str | None] | None) -> None:
+        if kept is None:
+            warnings.warn(
+                "the checkpoint was written by version 0.1, without fingerprints of its data: whether x, y and "
+                "weights are the same is not checked. changed_data=True silences this.",
+                stacklevel=5,
+            )
+            return
+        other = [name for name in {**kept, **self.fingerprints} if kept.get(name) != self.fingerprints.get(name)]
+        if other:
+            raise ValueError(
+                f"fit, to resume, expects the arrays of the checkpoint's run, got another {', another '.join(other)}. "
+                "changed_data=True goes on with these all the same."
+            )
