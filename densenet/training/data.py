@@ -21,6 +21,7 @@ from densenet._validation import (
     cast,
     check_finite,
     check_matrix,
+    check_weights,
     nonnegative,
     same_rows,
 )
@@ -355,8 +356,10 @@ def _class_weighted(data: ArrayBatches, class_weight: ClassWeight, model: Sequen
     labels = loss.labels(data.y)
     classes = 2 if loss.task == "binary" else model.output_width(data.x.shape[1])
     table = class_table(class_weight, labels, classes, "fit")
-    weight = table[labels].astype(data.dtype)
-    return weight if data.weight is None else weight * data.weight
+    weight = table[labels] if data.weight is None else table[labels] * data.weight.astype(np.float64)
+    made = cast(weight, data.dtype)
+    check_weights(made, weight, "fit", "class_weight" + ("" if data.weight is None else " times sample_weight"))
+    return made
 
 
 def plain_class_weight(class_weight: ClassWeight | None) -> dict[int, float] | str | None:
