@@ -214,15 +214,21 @@ def as_weights(value: Any, rows: int, dtype: Any, who: str) -> Array | None:
         raise ValueError(f"{who} expects finite weights of at least 0, got sample_weight[{bad[0]}] = {array[bad[0]]}.")
     if not array.any():
         raise ValueError(f"{who} got a sample_weight of zeros only: there is nothing to learn from.")
+    check_weights(made, array, who, "sample_weight")
+    return made
+
+
+def check_weights(made: Array, source: NDArray[Any], who: str, name: str) -> None:
+    """ValueError unless weights, made from `source`, are of a size that leaves sum(w) and sum(w l) their digits."""
     limits = np.finfo(made.dtype)
-    largest, smallest = float(made.sum(dtype=np.longdouble)), float(made[made > 0].min(initial=1.0))
-    lost = bool(((array > 0) & (made == 0)).any())
-    if largest > 1e-3 * limits.max or smallest < limits.smallest_normal or lost:
+    total, most = float(made.sum(dtype=np.longdouble)), float(made.max(initial=0.0))
+    least = float(made[made > 0].min(initial=1.0))
+    faint = least < limits.smallest_normal or 0 < most < limits.smallest_normal / limits.eps
+    if total > 1e-3 * limits.max or faint or bool(((source > 0) & (made == 0)).any()):
         raise ValueError(
-            f"{who} got sample_weight whose sum is too large for {made.dtype}, or an entry of which is too small: only "
+            f"{who} got {name} whose sum is too large for {made.dtype}, or an entry of which is too small: only "
             "their ratios count, so divide them by their mean."
         )
-    return made
 
 
 def check_finite(array: NDArray[Any], who: str, name: str, first_row: int = 0, source: Any = None) -> None:

@@ -472,14 +472,15 @@ def resume(path):
     trainer = dn.Trainer(dn.Sequential([dn.Dense(2, 1)], seed=0), "mse", dn.SGD(0.1, momentum=0.9))
     before = trainer.model.params.copy()
     try:
-        trainer.fit(X, X[:, 0], epochs=2, resume=path, callbacks=[dn.EarlyStopping("loss")])
+        trainer.fit(X, X[:, 0], epochs=2, resume=path, callbacks=[dn.EarlyStopping("loss", restore_best_weights=True)])
     except ValueError:
         np.testing.assert_array_equal(trainer.model.params, before)
         raise
 
 
 LIES_OF_RUNS = {
-    "plan": [{"dict": []}, None],
+    "plan": [None, [1]],
+    "fingerprints": [{"dict": []}, 3, {"dict": [["x", 1]]}],
     "epoch": [-1, "1", 1.5],
     "inside": [1, None],
     "batch": [-1],
@@ -535,7 +536,13 @@ def test_a_callbacks_state_that_does_not_suit_it(tmp_path):
     with pytest.raises(
         ValueError, match=r"lie\.npz cannot be resumed: its state of EarlyStopping must be a record of best"
     ):
-        trainer.fit(X, X[:, 0], epochs=2, resume=tmp_path / "lie.npz", callbacks=[dn.EarlyStopping("loss")])
+        trainer.fit(
+            X,
+            X[:, 0],
+            epochs=2,
+            resume=tmp_path / "lie.npz",
+            callbacks=[dn.EarlyStopping("loss", restore_best_weights=True)],
+        )
 
 
 def test_an_environment_of_nonsense_is_another_environment(tmp_path):

@@ -57,16 +57,16 @@ class Checkpoint:
     progress: dict[str, Any]
     gradients: Array | None
 
-    def resume(self, run: Run, hooks: Hooks, step: Step) -> None:
+    def resume(self, run: Run, hooks: Hooks, step: Step, changed_data: bool) -> None:
         """Give the run its position, the callbacks their states, model and optimizer what the checkpoint has.
 
         Raises
         ------
         CheckpointError
-            If a state does not fit; nothing has changed then.
+            If a state does not fit, or it is the state of another fit; nothing has changed then.
         """
         try:
-            run.check_state(self.progress, hooks.check_state)
+            run.check_state(self.progress, hooks.check_state, changed_data)
             if self.progress["inside"] and (step.gathered is None) != (self.progress["gathered"] is None):
                 raise CheckpointError("its gathered gradients do not suit `accumulate`.")
             hooks.load_state_dict(self.progress["hook"], self.progress["callbacks"], run)
@@ -112,6 +112,7 @@ def read_checkpoint(path: str | os.PathLike[str], model: Sequential, loss: Loss,
         rule, state, progress = made["optimizer"], made["optimizer_state"], made["progress"]
         if progress is None:
             raise CheckpointError("it was written before any fit: there is no run to resume. densenet.load it.")
+        _upgrade(progress)
         if decoder.arrays or not isinstance(rule, Optimizer):
             raise CheckpointError("its configuration is not one of a checkpoint.")
         vector = array(kept.params.shape, kept.dtype)
@@ -132,6 +133,16 @@ _HISTORY = record(
     {"figures": table(array((None,), finite=False)), "train_indices": _INDICES, "validation_indices": _INDICES}
 )
 _PARTS = {"optimizer", "optimizer_state", "progress", "gradients", "environment"}
+
+
+def _upgrade(progress: Any) -> None:
+    """Add what version 0.1 did not keep: fingerprints of the data, and the callbacks' arguments."""
+    if isinstance(progress, dict):
+        progress.setdefault("fingerprints", None)
+        callbacks = progress.get("callbacks")
+        for callback in callbacks if isinstance(callbacks, list) else []:
+            if isinstance(callback, dict):
+                callback.setdefault("plan", None)
 
 
 def _optimizer_state(rule: Optimizer, vector: Check) -> Check:

@@ -12,10 +12,10 @@ from densenet import layers
 from densenet._files import replacing
 from densenet._types import Array
 from densenet.layers.base import Layer
+from densenet.persistence.answers import random_rows
 from densenet.sequential import Sequential
 
 _OPSET, _IR_VERSION = 20, 9
-_ROWS = 64
 
 
 def to_onnx(model: Sequential, path: str | os.PathLike[str]) -> None:
@@ -91,11 +91,11 @@ def to_onnx(model: Sequential, path: str | os.PathLike[str]) -> None:
 
 def _compare(model: Sequential, run: Callable[[Array], Array]) -> None:
     """ArithmeticError unless `run` gives the model's answers, as closely as float32 does."""
-    x = np.random.default_rng(0).standard_normal((_ROWS, model.n_in or 8)).astype(np.float32)
+    x = random_rows(model).astype(np.float32)
     exact = model.astype("float64").predict(x)
     rounding = float(np.abs(model.astype("float32").predict(x) - exact).max())
     allowed = max(10 * rounding, 1e-5 * float(np.abs(exact).max()), 1e-30)
-    for rows in (_ROWS, 1):
+    for rows in (len(x), 1):
         off = float(np.abs(run(x[:rows]) - exact[:rows]).max())
         if not off <= allowed:
             raise ArithmeticError(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from densenet import layers
+from densenet._types import Array
 from densenet.layers.base import Layer
+from densenet.persistence.answers import check_same_answers, replaced_methods
 from densenet.sequential import Sequential
 
 
@@ -22,6 +26,11 @@ def _torch(who: str) -> Any:
 
 def from_torch(module: Any) -> Sequential:
     """The model that computes what a PyTorch module does: weights, running statistics and settings are copied.
+
+    What the module does is what it does in evaluation mode. Only what is understood exactly is taken: layers of these
+    very types, without hooks or parametrizations, whose weights are plain parameters of their own. Then the model's
+    answers to random rows are compared with the module's; they agree within 1e-5 (float32) or 1e-12 (float64) of the
+    largest. Modes, gradients and PyTorch's random state stay as they are.
 
     Parameters
     ----------
@@ -38,9 +47,13 @@ def from_torch(module: Any) -> Sequential:
     Raises
     ------
     TypeError
-        If a layer, or a setting of it, has no counterpart.
+        If a layer, or a setting of it, has no counterpart; if it has hooks, parametrizations, replaced methods, or
+        weights that are no ``Parameter``.
     ValueError
-        If a layer stands twice, or dtypes are mixed.
+        If a layer or a parameter stands twice; if dtypes, devices or modes are mixed; if weights are not finite or of
+        other shapes than the layer's settings say.
+    ArithmeticError
+        If the answers differ all the same.
     ImportError
         Without PyTorch.
 
@@ -54,27 +67,23 @@ def from_torch(module: Any) -> Sequential:
     torch = _torch("from_torch")
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch expects a torch.nn.Module, got {module!r}.")
+    _check_global_hooks(torch)
+    leaves = _leaves(torch, module)
     readers = _readers(torch.nn)
-    made: list[tuple[Any, Layer]] = []
-    leaves = list(_leaves(module, torch.nn.Sequential))
-    if len(set(map(id, leaves))) < len(leaves):
-        raise ValueError("from_torch expects every layer to stand in one place, got one that stands twice.")
-    dtypes = {parameter.dtype for parameter in module.parameters()}
-    if len(dtypes) > 1 or dtypes - {torch.float32, torch.float64}:
-        raise ValueError(
-            f"from_torch expects parameters of one dtype, float32 or float64, got {sorted(map(str, dtypes))}."
-        )
-    for leaf in leaves:
-        reader = readers.get(type(leaf))
-        if reader is None:
-            raise TypeError(f"from_torch knows no counterpart of {leaf!r}.")
-        layer = reader(leaf)
-        if layer is not None:
-            made.append((leaf, layer))
+    made = [(leaf, layer) for leaf in leaves if (layer := readers[type(leaf)](leaf)) is not None]
+    device, dtype = _check_tensors(torch, made)
     chain = [layer for _, layer in made] or [layers.Identity()]
-    model = Sequential(chain, seed=0, dtype="float64" if torch.float64 in dtypes else "float32")
+    model = Sequential(chain, seed=0, dtype=dtype)
     for leaf, layer in made:
+        _check_softplus(leaf, layer, dtype)
         _copy_in(leaf, layer)
+
+    def answers(x: Array) -> Array:
+        with _evaluating(module), torch.no_grad(), torch.autocast(device.type, enabled=False):
+            return np.asarray(module(torch.from_numpy(x).to(device)).cpu().numpy())
+
+    with torch.random.fork_rng(devices=[]):
+        check_same_answers(model, answers, "from_torch", "the module")
     return model
 
 
@@ -124,13 +133,140 @@ def to_torch(model: Sequential) -> Any:
     return torch.nn.Sequential(*chain).eval()
 
 
-def _leaves(module: Any, container: Any) -> Iterator[Any]:
-    if type(module) is container:
-        for child in module:
-            yield from _leaves(child, container)
-    else:
-        yield module
+# -- what is understood exactly ------------------------------------------------------------------------------------
 
+
+def _leaves(torch: Any, module: Any) -> list[Any]:
+    """The layers of a module in order, each of a known type, and none that does more than its type says.
+
+    Raises
+    ------
+    TypeError
+        Naming the layer that is not understood.
+    ValueError
+        If one stands twice, or is in another mode than the module.
+    """
+    known = {*_readers(torch.nn), torch.nn.Sequential}
+    moody = (torch.nn.BatchNorm1d, torch.nn.Dropout, torch.nn.AlphaDropout)
+    found: list[Any] = []
+    seen: set[int] = set()
+
+    def walk(part: Any) -> None:
+        if id(part) in seen:
+            raise ValueError(
+                f"from_torch expects every layer to stand in one place, got one that stands twice, a "
+                f"{type(part).__name__}."
+            )
+        seen.add(id(part))
+        if type(part) not in known and not hasattr(part, "parametrizations"):
+            raise TypeError(f"from_torch knows no counterpart of {part!r}.")
+        _check_plain(torch, part)
+        if type(part) is torch.nn.Sequential:
+            _check_holds(part, [])
+            for child in part:
+                walk(child)
+        elif isinstance(part, moody) and part.training != module.training:
+            modes = ("evaluation", "training")
+            raise ValueError(
+                f"from_torch expects a module whose layers are all in its mode, got {part!r} in "
+                f"{modes[part.training]} mode, the module in {modes[module.training]} mode: call eval() or train()."
+            )
+        else:
+            found.append(part)
+
+    walk(module)
+    return found
+
+
+def _check_global_hooks(torch: Any) -> None:
+    """TypeError where hooks are registered for all modules; PyTorch has no public way to ask."""
+    for name, hooks in vars(torch.nn.modules.module).items():
+        if name.startswith("_global_") and name.endswith("_hooks") and "registration" not in name and hooks:
+            raise TypeError(f"from_torch expects no hooks for all modules, got some in {name}: remove them first.")
+
+
+def _check_plain(torch: Any, part: Any) -> None:
+    """TypeError where a module does more than its type, its settings and its parameters say."""
+    hooks = [
+        name for name, value in vars(part).items() if name.endswith("_hooks") and "state_dict" not in name and value
+    ]
+    parametrize = torch.nn.utils.parametrize
+    if parametrize.is_parametrized(part):
+        names = ", ".join(part.parametrizations)
+        what = (
+            f"with a parametrization of {names}: torch.nn.utils.parametrize.remove_parametrizations makes it a plain "
+            "parameter"
+        )
+    elif hooks:
+        what = (
+            f"with {', '.join(name.strip('_') for name in hooks)}: remove them (torch.nn.utils.remove_weight_norm, "
+            "remove_spectral_norm and prune.remove take back theirs)"
+        )
+    elif replaced := replaced_methods(part):
+        what = f"with methods of its own: {', '.join(replaced)}"
+    elif vars(part).get("_compiled_call_impl") is not None:
+        what = "compiled in place: pass copy.deepcopy(module), which is not"
+    else:
+        return
+    raise TypeError(f"from_torch expects layers that do what their type says, got {part!r} {what}.")
+
+
+def _check_tensors(torch: Any, made: list[tuple[Any, Layer]]) -> tuple[Any, str]:
+    """The device and dtype of all layers' tensors; TypeError or ValueError where they are not plain, or shared."""
+    tensors = []
+    for leaf, layer in made:
+        names = list(_NAMES.get(type(layer), {}).values())
+        _check_holds(leaf, [*names, "bias", "num_batches_tracked"] if names else [])
+        for name in names:
+            tensor = getattr(leaf, name)
+            if tensor is None:
+                continue
+            kind = torch.Tensor if name.startswith("running") else torch.nn.Parameter
+            if type(tensor) is not kind:
+                raise TypeError(
+                    f"from_torch expects {name} of {leaf!r} to be a {kind.__name__}, got a {type(tensor).__name__}: "
+                    "what it was computed from would be lost."
+                )
+            hooked = any(getattr(tensor, hooks, None) for hooks in ("_backward_hooks", "_post_accumulate_grad_hooks"))
+            if hooked or tensor.layout != torch.strided or tensor.device.type == "meta":
+                what = "hooks on its gradient" if hooked else f"{tensor.layout} on {tensor.device}"
+                raise TypeError(f"from_torch expects {name} of {leaf!r} to be plain numbers, got {what}.")
+            tensors.append(tensor)
+    dtypes, devices = {tensor.dtype for tensor in tensors}, {tensor.device for tensor in tensors}
+    if len(dtypes) > 1 or dtypes - {torch.float32, torch.float64}:
+        raise ValueError(
+            f"from_torch expects parameters of one dtype, float32 or float64, got {sorted(map(str, dtypes))}."
+        )
+    if len(devices) > 1:
+        raise ValueError(f"from_torch expects parameters on one device, got {sorted(map(str, devices))}.")
+    views = [tensor.numpy(force=True) for tensor in tensors if tensor.device.type == "cpu"]
+    if any(np.shares_memory(one, other) for one, other in combinations(views, 2)):
+        raise ValueError("from_torch expects every parameter to stand in one place, got two that share memory.")
+    return devices.pop() if devices else torch.device("cpu"), "float64" if torch.float64 in dtypes else "float32"
+
+
+def _check_holds(part: Any, names: list[str]) -> None:
+    """TypeError where a module holds tensors of other names, which its type would pass over."""
+    held = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
+    extra = [name for name, _ in held if name not in names]
+    if extra:
+        raise TypeError(f"from_torch knows no counterpart of {part!r} that holds {', '.join(extra)}, too.")
+
+
+@contextmanager
+def _evaluating(module: Any) -> Iterator[None]:
+    """The module in evaluation mode, and each part back in its own mode."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        for part, _ in modes:
+            part.training = False
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+# -- weights -------------------------------------------------------------------------------------------------------
 
 # names of a layer's arrays, and of the same in PyTorch
 _NAMES = {
@@ -142,16 +278,36 @@ _NAMES = {
 }
 
 
+def _check_softplus(leaf: Any, layer: Layer, dtype: str) -> None:
+    """TypeError where PyTorch takes log(1 + e^x) for x above a threshold at which the two still differ."""
+    if not isinstance(layer, layers.Softplus):
+        return
+    threshold = np.dtype(dtype).type(leaf.threshold)
+    if np.logaddexp(np.zeros_like(threshold), threshold) != threshold:
+        raise TypeError(
+            f"from_torch knows no counterpart of {leaf!r} in {dtype}: densenet's Softplus is exact everywhere; set its "
+            "threshold to 40."
+        )
+
+
 def _copy_in(leaf: Any, layer: Layer) -> None:
     for ours, theirs in _NAMES.get(type(layer), {}).items():
         if ours not in layer.parameter_shapes() and ours not in layer.state_names:
             continue
         given = getattr(leaf, theirs)
+        if given is None and ours in layer.state_names:
+            raise TypeError(f"from_torch knows no counterpart of {leaf!r} without {theirs}.")
         if given is None:  # without a learned scale or shift: they stay 1 and 0
             layer.freeze(ours)
             continue
-        values = given.detach().cpu().numpy()
-        getattr(layer, ours)[...] = values.T if ours == "W" else values
+        values, target = given.numpy(force=True), getattr(layer, ours)
+        values = values.T if ours == "W" else values
+        if values.shape != target.shape or not np.isfinite(values).all():
+            what = f"shape {values.shape}" if values.shape != target.shape else "NaN or infinity"
+            raise ValueError(
+                f"from_torch expects {theirs} of {leaf!r} to be finite numbers of shape {target.shape}, got {what}."
+            )
+        target[...] = values
         if ours in layer.parameter_shapes() and not given.requires_grad:
             layer.freeze(ours)
 
@@ -182,16 +338,14 @@ def _readers(nn: Any) -> dict[type, Callable[[Any], Layer | None]]:
                 )
         return layer
 
+    def flatten(leaf: Any) -> None:
+        checked(leaf, layers.Identity(), start_dim=1, end_dim=(1, -1))
+
     def width(leaf: Any) -> int:
         shape = tuple(leaf.normalized_shape)
         if len(shape) != 1:
             raise TypeError(f"from_torch knows no counterpart of {leaf!r}: densenet normalizes rows of one dimension.")
         return int(shape[0])
-
-    def softplus(leaf: Any) -> Layer:
-        if leaf.threshold < 20:
-            raise TypeError(f"from_torch knows no counterpart of {leaf!r}: densenet's Softplus is exact everywhere.")
-        return checked(leaf, layers.Softplus(), beta=(1, 1.0))
 
     def batch_norm(leaf: Any) -> Layer:
         if leaf.momentum is None:
@@ -204,7 +358,7 @@ def _readers(nn: Any) -> dict[type, Callable[[Any], Layer | None]]:
     return {
         nn.Linear: lambda leaf: layers.Dense(leaf.in_features, leaf.out_features, use_bias=leaf.bias is not None),
         nn.Identity: plain(layers.Identity),
-        nn.Flatten: lambda leaf: None,
+        nn.Flatten: flatten,
         nn.ReLU: plain(layers.ReLU),
         nn.LeakyReLU: lambda leaf: layers.LeakyReLU(leaf.negative_slope),
         nn.PReLU: lambda leaf: checked(leaf, layers.PReLU(), num_parameters=1),
@@ -214,7 +368,7 @@ def _readers(nn: Any) -> dict[type, Callable[[Any], Layer | None]]:
         nn.GELU: lambda leaf: checked(leaf, layers.GELU(), approximate="none"),
         nn.SiLU: plain(layers.SiLU),
         nn.Mish: plain(layers.Mish),
-        nn.Softplus: softplus,
+        nn.Softplus: lambda leaf: checked(leaf, layers.Softplus(), beta=(1, 1.0)),
         nn.Softsign: plain(layers.Softsign),
         nn.Sigmoid: plain(layers.Sigmoid),
         nn.Tanh: plain(layers.Tanh),

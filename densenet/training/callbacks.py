@@ -296,6 +296,10 @@ class TimeLimit(Callback):
         self.seconds = positive(seconds, "TimeLimit", "seconds")
         self._end = math.inf
 
+    def plan(self) -> dict[str, Any]:
+        """Nothing: a resumed run may have another limit."""
+        return {}
+
     def on_fit_begin(self, run: Run) -> None:
         self._end = time.perf_counter() + self.seconds
 
@@ -447,6 +451,10 @@ class ModelCheckpoint(Callback):
         self.written: list[str] = []
         self._places: list[tuple[int, int]] = []  # epoch and step of each; a file holds these, never a path
         self._history = History()
+
+    def plan(self) -> dict[str, Any]:
+        """The figure that it monitors: the best so far is a value of it."""
+        return {"monitor": self.monitor}
 
     def on_fit_begin(self, run: Run) -> None:
         self.best, self.written, self._places = float("nan"), [], []

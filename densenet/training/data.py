@@ -7,6 +7,7 @@ the one door for what people pass.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,6 +22,7 @@ from densenet._validation import (
     cast,
     check_finite,
     check_matrix,
+    check_weights,
     nonnegative,
     same_rows,
 )
@@ -29,6 +31,8 @@ from densenet.sequential import Sequential
 
 Batch: TypeAlias = tuple[Array, Array, Array | None]
 ClassWeight: TypeAlias = Mapping[int, float] | Sequence[float] | str
+
+_WHOLE, _SAMPLE, _CHUNK = 64 << 20, 4096, 1 << 20
 
 
 def is_mapped(array: Any) -> bool:
@@ -74,6 +78,14 @@ class ArrayBatches:
     def subset(self, rows: IntArray) -> ArrayBatches:
         """The same data with only these rows."""
         return ArrayBatches(self.x, self.y, self.weight, self.dtype, rows)
+
+    def fingerprints(self) -> dict[str, str | None]:
+        """What tells these x, y and weights from others: all their rows, in the model's dtype."""
+        return {
+            "x": fingerprint(self.x, self.dtype),
+            "y": fingerprint(self.y, self.y.dtype),
+            "sample_weight": None if self.weight is None else fingerprint(self.weight, self.dtype),
+        }
 
     def epoch(self, batch_size: int, order: IntArray | None = None, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from row `start` on: copies of the rows in `order`, or views without an order."""
@@ -123,12 +135,18 @@ class StreamBatches:
     ----------
     batches : iterable of (x, y) or (x, y, sample_weight)
     prepare : callable or None
-        Turns a batch's y into prepared targets. None says that the batches are ready: (x, y, weight or None), checked
-        and in the model's dtype; x may be sparse rows where the first layer is dense.
+        Turns a batch's y, and the number of columns of its x, into prepared targets. None says that the batches are
+        ready: (x, y, weight or None), checked and in the model's dtype; x may be sparse rows where the first layer is
+        dense.
     """
 
     def __init__(
-        self, batches: Iterable[Any], columns: int | None, prepare: Callable[[Any], Array] | None, dtype: Any, who: str
+        self,
+        batches: Iterable[Any],
+        columns: int | None,
+        prepare: Callable[[Any, int], Array] | None,
+        dtype: Any,
+        who: str,
     ) -> None:
         if not hasattr(batches, "__iter__"):
             raise TypeError(f"{who} expects x and y, or an iterable of (x, y) batches, got {type(batches).__name__}.")
@@ -151,12 +169,31 @@ class StreamBatches:
             x = as_matrix(batch[0], self.columns, self.dtype, where)
             check_finite(x, where, "x", source=batch[0])
             try:
-                y = self.prepare(batch[1])
+                y = self.prepare(batch[1], x.shape[1])
             except (ValueError, TypeError) as error:
                 raise type(error)(f"{where} {error}") from None
             same_rows(x, y, where)
             weight = as_weights(batch[2], len(x), self.dtype, where) if len(batch) == 3 else None
             yield x, y, weight
+
+
+def fingerprint(array: Array, dtype: Any) -> str:
+    """SHA-256 of an array's shape and numbers in that dtype; above 64 MB of 4,096 rows, spread over all.
+
+    Memory maps are read in chunks. The machine's byte order and width of integers do not matter.
+    """
+    dtype = np.dtype(dtype)
+    dtype = np.dtype("<i8") if dtype.kind in "iu" else dtype.newbyteorder("<")
+    n, width = len(array), int(np.prod(array.shape[1:])) * dtype.itemsize
+    count = n if n * width <= _WHOLE else min(n, _SAMPLE)
+    digest = hashlib.sha256(f"{array.shape} {dtype.str}".encode())
+    chunk = max(1, _CHUNK // max(1, width))
+    for start in range(0, count, chunk):
+        stop = min(count, start + chunk)
+        rows = slice(start, stop) if count == n else np.arange(start, stop) * (n - 1) // (count - 1)
+        with np.errstate(over="ignore"):
+            digest.update(np.ascontiguousarray(array[rows], dtype).reshape(-1).data)
+    return digest.hexdigest()
 
 
 def rows_of(x: Any, columns: int | None, dtype: Any, who: str) -> Array:
@@ -197,6 +234,17 @@ class FitData(NamedTuple):
     train_rows: IntArray | None = None
     validation_rows: IntArray | None = None
 
+    def fingerprints(self) -> dict[str, str | None]:
+        """What tells these arrays from others, by name; nothing of a stream, which may bring others in every epoch."""
+        held_out = self.validation if self.validation_rows is None else None  # else they are rows of the same arrays
+        named = (("", self.train), ("validation ", held_out))
+        return {
+            prefix + name: value
+            for prefix, data in named
+            if isinstance(data, ArrayBatches)
+            for name, value in data.fingerprints().items()
+        }
+
 
 def as_data(
     x: Any, y: Any, sample_weight: Any, *, model: Sequential, loss: Loss, who: str
@@ -215,16 +263,16 @@ def as_data(
             raise ValueError(f"{who} expects targets: y is None.")
         if sample_weight is not None:
             raise ValueError(f"{who} expects an iterable to bring its weights as (x, y, sample_weight) batches.")
-        return StreamBatches(x, model.n_in, lambda t: as_targets(t, None, model, loss), model.dtype, who)
+        return StreamBatches(x, model.n_in, lambda t, columns: as_targets(t, columns, model, loss), model.dtype, who)
     rows = rows_of(x, model.n_in, model.dtype, who)
     targets = as_targets(y, rows.shape[1], model, loss)
     same_rows(rows, targets, who)
     return ArrayBatches(rows, targets, as_weights(sample_weight, len(rows), model.dtype, who), model.dtype)
 
 
-def as_targets(y: Any, columns: int | None, model: Sequential, loss: Loss) -> Array:
+def as_targets(y: Any, columns: int, model: Sequential, loss: Loss) -> Array:
     """Targets as the loss takes them, for a model whose input has `columns` columns."""
-    return loss.prepare(y, model.n_out or model.output_width(columns or 1), model.dtype)
+    return loss.prepare(y, model.n_out or model.output_width(columns), model.dtype)
 
 
 def fit_data(
@@ -309,8 +357,18 @@ def _class_weighted(data: ArrayBatches, class_weight: ClassWeight, model: Sequen
     labels = loss.labels(data.y)
     classes = 2 if loss.task == "binary" else model.output_width(data.x.shape[1])
     table = class_table(class_weight, labels, classes, "fit")
-    weight = table[labels].astype(data.dtype)
-    return weight if data.weight is None else weight * data.weight
+    weight = table[labels] if data.weight is None else table[labels] * data.weight.astype(np.float64)
+    made = cast(weight, data.dtype)
+    check_weights(made, weight, "fit", "class_weight" + ("" if data.weight is None else " times sample_weight"))
+    return made
+
+
+def plain_class_weight(class_weight: ClassWeight | None) -> dict[int, float] | str | None:
+    """Class weights that `class_table` has taken, in one form for all that mean the same."""
+    if class_weight is None or isinstance(class_weight, str):
+        return class_weight
+    pairs = class_weight.items() if isinstance(class_weight, Mapping) else enumerate(class_weight)
+    return {int(label): float(weight) for label, weight in sorted(pairs) if weight != 1}
 
 
 def class_table(class_weight: ClassWeight, labels: IntArray, classes: int, who: str) -> Array:

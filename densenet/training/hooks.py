@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 
 from densenet._config import Configured
 from densenet._files import CheckpointError
-from densenet._schema import anything, flag, plain, record, table, text
-from densenet.training.run import Run
+from densenet._schema import anything, flag, maybe, plain, record, table, text
+from densenet.training.run import OTHER_ARGUMENTS, Run
+
+_PLAIN = (type(None), bool, int, float, str)
 
 
 class Callback(Configured):
@@ -34,6 +36,12 @@ class Callback(Configured):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, by name, as far as they are kept under their names."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if hasattr(self, name)}
+
+    def plan(self) -> dict[str, Any]:
+        """The arguments that must be the same when a run resumes: numbers and strings; none of what only observes."""
+        if self.observes:
+            return {}
+        return {name: value for name, value in self.config().items() if isinstance(value, _PLAIN)}
 
     def on_fit_begin(self, run: Run) -> None:
         """Before the first epoch."""
@@ -114,6 +122,7 @@ class Hooks:
         for callback in callbacks:
             _check_hooks(callback)
         self.callbacks = callbacks
+        self._plans = [callback.plan() for callback in callbacks]  # as they are before anything moves
         self.now = ""
         self._at = 0
         self._resumed: list[tuple[Callback, dict[str, Any]]] = []
@@ -147,17 +156,19 @@ class Hooks:
             "callbacks": [
                 {
                     "class": type(callback).__name__,
+                    "plan": plan,
                     "state": callback.state_dict(),
                     "observes": callback.observes,
                     "waiting": any(callback is other for other in waiting),
                 }
-                for callback in self.callbacks
+                for callback, plan in zip(self.callbacks, self._plans, strict=True)
             ],
         }
 
     def check_state(self, entry: Any, where: str) -> None:
         """Complain unless an entry of `state_dict` has its form; `load_state_dict` checks the states."""
-        record({"class": text(), "state": anything, "observes": flag, "waiting": flag})(entry, where)
+        fields = {"class": text(), "plan": maybe(table(plain)), "state": anything, "observes": flag, "waiting": flag}
+        record(fields)(entry, where)
 
     def load_state_dict(self, hook: str, entries: list[dict[str, Any]], run: Run) -> None:
         """Match every entry with a callback and check its state; `take_up` restores the states after `on_fit_begin`.
@@ -165,17 +176,20 @@ class Hooks:
         Raises
         ------
         CheckpointError
-            If a callback that has a state is missing, or its state is not one.
+            If a callback that has a state is missing or has other arguments, or its state is not one.
         """
-        left = list(self.callbacks)
+        left = list(zip(self.callbacks, self._plans, strict=True))
         for entry in entries:
-            found = next((callback for callback in left if type(callback).__name__ == entry["class"]), None)
+            name, kept = entry["class"], entry["plan"]
+            alike = [pair for pair in left if type(pair[0]).__name__ == name]
+            found = next((pair for pair in alike if pair[1] == kept), alike[0] if alike else None)
             if found is not None:
-                left = [callback for callback in left if callback is not found]
-                found.check_state(entry["state"], run)
-                self._resumed.append((found, entry))
+                _check_plan(name, kept, found[1])
+                left = [pair for pair in left if pair[0] is not found[0]]
+                found[0].check_state(entry["state"], run)
+                self._resumed.append((found[0], entry))
             elif entry["state"] and not entry["observes"]:
-                raise CheckpointError(f"fit, to resume, expects the checkpoint's {entry['class']} among its callbacks.")
+                raise CheckpointError(f"fit, to resume, expects the checkpoint's {name} among its callbacks.")
         self._waiting_for = hook
 
     def take_up(self, run: Run) -> None:
@@ -200,6 +214,16 @@ class Hooks:
                 failure = failure or error
         if failure is not None:
             raise failure
+
+
+def _check_plan(who: str, kept: dict[str, Any] | None, given: dict[str, Any]) -> None:
+    """CheckpointError where a callback has other arguments than in the checkpoint; version 0.1 kept none."""
+    for name, value in given.items():
+        if kept is not None and name in kept and kept[name] != value:
+            raise CheckpointError(
+                f"fit, to resume, expects {who}'s {name} as in the checkpoint, {kept[name]!r}, got {value!r}. "
+                f"{OTHER_ARGUMENTS}"
+            )
 
 
 def _check_hooks(callback: Callback) -> None:

@@ -6,6 +6,7 @@ import copy
 import difflib
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from densenet.metrics import NAMES, Metric
 from densenet.sequential import Sequential
 from densenet.training.data import Batch
 from densenet.training.history import History
+
+OTHER_ARGUMENTS = "With other arguments densenet.load the checkpoint's model, and start a new fit."
 
 
 @dataclass(eq=False, repr=False)
@@ -75,9 +78,10 @@ class Run:
     history: History
     epochs: int
     metrics: Sequence[Metric] = ()
-    plan: dict[str, Any] = field(default_factory=dict)  # what must be the same when a run resumes
+    plan: dict[str, Any] = field(default_factory=dict)  # arguments that must be the same when a run resumes
     generator: np.random.Generator | None = None  # draws the order of the rows; None leaves it
     order: IntArray | None = None
+    fingerprints: dict[str, str | None] = field(default_factory=dict)  # of the arrays, by name
 
     epoch: int = 0
     step: int = 0
@@ -194,6 +198,7 @@ class Run:
         whole = rows is not None and self.batches * size >= rows
         return {
             "plan": self.plan,
+            "fingerprints": self.fingerprints,
             "epoch": self.epoch - (self.inside and not inside),
             "inside": inside,
             "batch": self.batches,
@@ -213,13 +218,19 @@ class Run:
             "callbacks": hooks["callbacks"],
         }
 
-    def check_state(self, state: Any, callback: Check) -> None:
+    def check_state(self, state: Any, callback: Check, changed_data: bool = False) -> None:
         """Complain unless `state` is what `state_dict` gives for a fit like this one; `callback` checks their entries.
 
         Raises
         ------
         CheckpointError
-            Naming the field and what it must be.
+            Naming the field and what it must be; also if this fit has other arguments, or, unless `changed_data`, other
+            arrays.
+
+        Warns
+        -----
+        UserWarning
+            If `state` was written by version 0.1 and cannot tell.
         """
         params, rows = self.model.params, self.plan["rows"]
         vector = array(params.shape, params.dtype)
@@ -228,9 +239,10 @@ class Run:
         indices = maybe(array((None,), np.intp))
         fields: dict[str, Check] = {
             "plan": table(plain),
+            "fingerprints": maybe(table(maybe(text()))),
             "epoch": whole(),
             "inside": flag,
-            "batch": whole(0, 2**53 if rows is None else math.ceil(rows / self.plan["batch_size"])),
+            "batch": whole(),
             "sums": row(real(), real(0), real()),
             "step": whole(),
             "stepped": flag,
@@ -248,8 +260,12 @@ class Run:
         }
         record(fields)(state, "its position")
         for name, value in self.plan.items():
-            if value != (kept := state["plan"].get(name)):
-                raise CheckpointError(f"fit, to resume, expects {name} as in the checkpoint, {kept!r}, got {value!r}.")
+            if name in state["plan"] and value != (kept := state["plan"][name]):
+                raise CheckpointError(
+                    f"fit, to resume, expects {name} as in the checkpoint, {kept!r}, got {value!r}. {OTHER_ARGUMENTS}"
+                )
+        if rows is not None:
+            whole(0, math.ceil(rows / self.plan["batch_size"]))(state["batch"], "its position.batch")
         done = state["epoch"] - state["inside"]
         for name, column in state["history"]["figures"].items():
             if len(column) != done:
@@ -258,6 +274,8 @@ class Run:
             _check_metrics(self.metrics, state["metrics"])
         if (state["generator"] is None) != (self.generator is None):
             raise CheckpointError("its position must have a generator where rows are shuffled, and only there.")
+        if not changed_data:
+            self._check_data(state["fingerprints"])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Return to the position that `state_dict` gave, once `check_state` has passed it."""
@@ -273,6 +291,21 @@ class Run:
             if self.generator is not None:
                 self.shuffled_from = self.generator.bit_generator.state
             self.shuffle()
+
+    def _check_data(self, kept: dict[str, str | None] | None) -> None:
+        if kept is None:
+            warnings.warn(
+                "the checkpoint was written by version 0.1, without fingerprints of its data: whether x, y and "
+                "weights are the same is not checked. changed_data=True silences this.",
+                stacklevel=5,
+            )
+            return
+        other = [name for name in {**kept, **self.fingerprints} if kept.get(name) != self.fingerprints.get(name)]
+        if other:
+            raise CheckpointError(
+                f"fit, to resume, expects the arrays of the checkpoint's run, got another {', another '.join(other)}. "
+                "changed_data=True goes on with these all the same."
+            )
 
 
 def _generator(value: Any, where: str) -> None:

@@ -35,7 +35,15 @@ from densenet.metrics import Metric
 from densenet.optimizers.base import Optimizer
 from densenet.sequential import Sequential
 from densenet.training.callbacks import EarlyStopping
-from densenet.training.data import ArrayBatches, FitData, StreamBatches, as_data, as_targets, fit_data
+from densenet.training.data import (
+    ArrayBatches,
+    FitData,
+    StreamBatches,
+    as_data,
+    as_targets,
+    fit_data,
+    plain_class_weight,
+)
 from densenet.training.evaluate import evaluate
 from densenet.training.full_batch import FullBatchSolver
 from densenet.training.history import History
@@ -205,6 +213,7 @@ class Trainer(Generic[Method]):
         callbacks: Sequence[Callback] | Callback = (),
         progress: bool | None = None,
         resume: str | os.PathLike[str] | None = None,
+        changed_data: bool = False,
     ) -> History:
         """Train for a number of epochs.
 
@@ -237,6 +246,10 @@ class Trainer(Generic[Method]):
             too. It gives bit for bit the result of an uninterrupted run; data, arguments, callbacks and trainer must be
             the same; `epochs` counts the whole run. `seed` and the model's own weights do not matter then. An
             iterable of batches is read again from the start of its epoch.
+        changed_data : bool, default False
+            Whether `resume` may go on with other arrays of the same shapes. Without it x, y, weights and validation
+            data are compared with the checkpoint's fingerprints, taken in the model's dtype (of all rows up to 64 MB,
+            else of 4,096 rows spread over all). Iterables of batches have none.
 
         Returns
         -------
@@ -247,7 +260,8 @@ class Trainer(Generic[Method]):
         Raises
         ------
         ValueError, TypeError
-            If an argument is of the wrong kind, shape or range; nothing is trained then.
+            If an argument is of the wrong kind, shape or range, or another than that of the run to resume; nothing is
+            trained then.
         DivergenceError
             If the error turns NaN or infinite; weights, optimizer state and statistics return to the epoch's start.
         CheckpointError
@@ -258,7 +272,8 @@ class Trainer(Generic[Method]):
         Warns
         -----
         UserWarning
-            If the checkpoint was written with another BLAS or number of threads: last bits may differ then.
+            If the checkpoint was written with another BLAS or number of threads: last bits may differ then. If it has
+            no fingerprints, as those of version 0.1.
         """
         epochs = nonnegative_int(epochs, "fit", "epochs")
         batch_size = positive_int(batch_size, "fit", "batch_size")
@@ -280,9 +295,14 @@ class Trainer(Generic[Method]):
             else:
                 self.optimizer.attach(self.model)
             hooks, step = Hooks([*callbacks, bar] if bar else callbacks), self._step(self.accumulate)
-            run = self._run(data, history, epochs, batch_size, rng if shuffle else None)
+            plan = {
+                "validation_split": share,
+                "batch_size": batch_size,
+                "class_weight": plain_class_weight(class_weight),
+            }
+            run = self._run(data, history, epochs, rng if shuffle else None, plan)
             if checkpoint is not None:
-                checkpoint.resume(run, hooks, step)
+                checkpoint.resume(run, hooks, step, bool(changed_data))
             self._train(step, run, hooks, data, batch_size)
         history.stopped = run.stopped or "finished"
         return history
@@ -321,13 +341,13 @@ class Trainer(Generic[Method]):
             raise ValueError(f"fit: {self.optimizer!r} takes all the data at once: pass arrays.")
 
     def _run(
-        self, data: FitData, history: History, epochs: int, batch_size: int, generator: np.random.Generator | None
+        self, data: FitData, history: History, epochs: int, generator: np.random.Generator | None, plan: dict[str, Any]
     ) -> Run:
         rows = len(data.train) if isinstance(data.train, ArrayBatches) else None
         plan = {
             "rows": rows,
             "validation": data.validation is not None,
-            "batch_size": batch_size,
+            **plan,
             "shuffle": generator is not None,
             "accumulate": self.accumulate,
             "clip_norm": self.clip_norm,
@@ -335,7 +355,8 @@ class Trainer(Generic[Method]):
             "metrics": repr(self.metrics),
         }
         order = None if generator is None or rows is None else np.arange(rows)
-        return Run(self, history, epochs, self.metrics, plan, generator, order)
+        fingerprints = {} if isinstance(self.optimizer, FullBatchSolver) else data.fingerprints()
+        return Run(self, history, epochs, self.metrics, plan, generator, order, fingerprints)
 
     def _train(self, step: Step, run: Run, hooks: Hooks, data: FitData, batch_size: int) -> None:
         """Run the loop, keep what a later checkpoint needs, call the end hooks."""
