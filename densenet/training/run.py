@@ -230,6 +230,8 @@ class Run:
             If `state` was written by version 0.1 and cannot tell.
         """
         for name, value in self.plan.items():
+            if name == "learning_rate":  # the optimizer's state decides
+                continue
             if name in state["plan"] and value != (kept := state["plan"][name]):
                 raise ValueError(
                     f"fit, to resume, expects {name} as in the checkpoint, {kept!r}, got {value!r}. {OTHER_ARGUMENTS}"
