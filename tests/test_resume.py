@@ -181,6 +181,30 @@ def test_class_weights_may_be_written_in_another_way(tmp_path):
         np.testing.assert_array_equal(resume(path, class_weight=same), expected)
 
 
+def test_another_learning_rate_is_named_for_the_checkpoints_holds(tmp_path):
+    def trainer(rate):
+        return dn.Trainer(dn.mlp([3, 4, 2], seed=0), "softmax_cross_entropy", dn.SGD(rate))
+
+    def plateau():
+        return dn.ReduceLROnPlateau("loss", patience=0, factor=0.5, min_delta=1e6)
+
+    first = trainer(0.5)
+    first.fit(X, Y, epochs=3, seed=0, callbacks=[plateau()])
+    first.save_checkpoint(tmp_path / "run.npz")
+    assert first.optimizer.rate < 0.5
+    for rate in (0.5, first.optimizer.rate):  # as in the script, and as the run had come to
+        trainer(rate).fit(X, Y, epochs=4, resume=tmp_path / "run.npz", callbacks=[plateau()])
+    other = trainer(0.01)
+    with pytest.warns(UserWarning, match=r"goes on at the checkpoint's learning rate, 0\.\d+, not at 0\.01") as caught:
+        other.fit(X, Y, epochs=3, resume=tmp_path / "run.npz", callbacks=[plateau()])
+    assert caught[0].filename == __file__
+    assert other.optimizer.rate == first.optimizer.rate
+    set_rate = dn.LambdaCallback(on_epoch_begin=lambda run: setattr(run.trainer.optimizer, "learning_rate", 0.01))
+    again = trainer(0.5)
+    again.fit(X, Y, epochs=4, resume=tmp_path / "run.npz", callbacks=[set_rate, plateau()])
+    assert again.optimizer.rate <= 0.01
+
+
 # -- callbacks -----------------------------------------------------------------------------------------------------
 
 

@@ -73,6 +73,7 @@ class Checkpoint:
             step.optimizer.load_state_dict(self.optimizer_state)
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(f"{self.path} cannot be resumed: {error}") from None
+        _warn_of_other_rate(self.progress["plan"], self.optimizer_state, run.plan["learning_rate"])
         run.load_state_dict(self.progress)
         if run.inside and step.gathered is not None:
             step.gathered.load_state_dict(self.progress["gathered"])
@@ -192,6 +193,17 @@ def _warn_of_other_place(kept: Any, model: Sequential, optimizer: Optimizer) -> 
             f"the checkpoint was written with {there}; this process has {here}: the last bits may differ from those of "
             "an unbroken run. densenet.threads(n) sets the number of threads, the extra [fast] brings the kernel.",
             stacklevel=5,
+        )
+
+
+def _warn_of_other_rate(plan: dict[str, Any], state: dict[str, Any], given: float | None) -> None:
+    """Warn where a plain rate is neither the rate that the run began with nor the one that it had come to."""
+    kept = state.get("learning_rate")
+    if isinstance(kept, float) and "learning_rate" in plan and given not in (plan["learning_rate"], kept):
+        warnings.warn(
+            f"fit goes on at the checkpoint's learning rate, {kept:g}, not at {given:g}: it belongs to the optimizer's "
+            "state. A callback's on_fit_begin is too early to set it; its on_epoch_begin is not.",
+            stacklevel=4,
         )
 
 

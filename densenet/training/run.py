@@ -260,6 +260,8 @@ class Run:
         }
         record(fields)(state, "its position")
         for name, value in self.plan.items():
+            if name == "learning_rate":  # the optimizer's state decides
+                continue
             if name in state["plan"] and value != (kept := state["plan"][name]):
                 raise CheckpointError(
                     f"fit, to resume, expects {name} as in the checkpoint, {kept!r}, got {value!r}. {OTHER_ARGUMENTS}"

@@ -33,6 +33,7 @@ from densenet._validation import (
 from densenet.losses.base import Loss
 from densenet.metrics import Metric
 from densenet.optimizers.base import Optimizer
+from densenet.optimizers.schedules import Schedule
 from densenet.sequential import Sequential
 from densenet.training.callbacks import EarlyStopping
 from densenet.training.data import (
@@ -273,7 +274,8 @@ class Trainer(Generic[Method]):
         -----
         UserWarning
             If the checkpoint was written with another BLAS or number of threads: last bits may differ then. If it has
-            no fingerprints, as those of version 0.1.
+            no fingerprints, as those of version 0.1. If the optimizer was given another learning rate: the checkpoint's
+            holds.
         """
         epochs = nonnegative_int(epochs, "fit", "epochs")
         batch_size = positive_int(batch_size, "fit", "batch_size")
@@ -344,6 +346,7 @@ class Trainer(Generic[Method]):
         self, data: FitData, history: History, epochs: int, generator: np.random.Generator | None, plan: dict[str, Any]
     ) -> Run:
         rows = len(data.train) if isinstance(data.train, ArrayBatches) else None
+        rate = getattr(self.optimizer, "learning_rate", None)
         plan = {
             "rows": rows,
             "validation": data.validation is not None,
@@ -353,6 +356,7 @@ class Trainer(Generic[Method]):
             "clip_norm": self.clip_norm,
             "clip_value": self.clip_value,
             "metrics": repr(self.metrics),
+            "learning_rate": None if isinstance(rate, Schedule) else rate,  # before callbacks reduce it
         }
         order = None if generator is None or rows is None else np.arange(rows)
         fingerprints = {} if isinstance(self.optimizer, FullBatchSolver) else data.fingerprints()
