@@ -29,10 +29,11 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((60, 3), dtype=np.float32), RNG.integers(0, 2, 60)
 
 VALUES: list[Any] = [
-    None, True, False, 0, 1, -1, 7, 2**31, 2**53 + 1, -(2**63), 10**30, 0.5, -0.5, 1e308, -1e308, 1e-320,
+    None, True, False, 0, 1, -1, 7, 2**31, 2**53 + 1, -(2**63), 10**30, 10**400, 0.5, -0.5, 1e308, -1e308, 1e-320,
     {"float": "nan"}, {"float": "inf"}, {"float": "-inf"}, {"float": "x"}, "", "text", "../victim.txt", "/etc/hostname",
     "on_epoch_end", "x" * 10_000, [], [0], [[0, 0]], ["../victim.txt"], [1, 2, 3], {}, {"tuple": []},
-    {"tuple": [1, 1, 1]}, {"dict": []}, {"dict": [["a", 1]]}, {"dict": [["start", -1]]}, {"array": "none"},
+    {"tuple": [1, 1, 1]}, {"dict": []}, {"dict": [["a", 1]]},
+    {"dict": [[{"tuple": [[1]]}, 1]]}, {"dict": [["start", -1]]}, {"array": "none"},
     {"scalar": "none"}, {"layer": "Dense", "config": {"n_in": 10**9, "n_out": 10**9}},
     {"layer": "Identity", "config": {}},
     {"optimizer": "SGD", "config": {}}, {"generator": {"dict": []}}, {"loss": "Huber", "config": {"delta": 1.0}},

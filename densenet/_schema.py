@@ -6,6 +6,7 @@ Each function makes a check, ``check(value, where)``, which raises a `Checkpoint
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -14,6 +15,8 @@ import numpy as np
 from densenet._files import CheckpointError
 
 Check: TypeAlias = Callable[[Any, str], None]
+
+_LARGEST = sys.float_info.max
 
 
 def refuse(where: str, expected: str, value: Any) -> CheckpointError:
@@ -47,7 +50,9 @@ def real(low: float = -math.inf, *, finite: bool = True) -> Check:
 
     def check(value: Any, where: str) -> None:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or (finite and not math.isfinite(value)) or value < low:
+        # compared, because a whole number may be too large for a float; of NaN and infinity only floats are allowed
+        fits = number and (-_LARGEST <= value <= _LARGEST or (not finite and isinstance(value, float)))
+        if not fits or value < low:
             raise refuse(where, f"a {'finite ' * finite}number" + f" of at least {low}" * math.isfinite(low), value)
 
     return check

@@ -71,7 +71,7 @@ class Checkpoint:
                 raise CheckpointError("its gathered gradients do not suit `accumulate`.")
             hooks.load_state_dict(self.progress["hook"], self.progress["callbacks"], run)
             step.optimizer.load_state_dict(self.optimizer_state)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise CheckpointError(f"{self.path} cannot be resumed: {error}") from None
         _warn_of_other_rate(self.progress["plan"], self.optimizer_state, run.plan["learning_rate"])
         run.load_state_dict(self.progress)
@@ -211,4 +211,5 @@ def _shown(blas: Any, compiled: bool) -> str:
     if not isinstance(blas, dict):
         return "an unknown BLAS"
     name = f"{blas.get('blas')} {blas.get('version')} ({blas.get('architecture')}), {blas.get('threads')} threads"
+    name = "".join(sign if sign.isprintable() else "?" for sign in name[:200])  # a file may hold a terminal's commands
     return name + (", a compiled update" if compiled else "")

@@ -14,6 +14,7 @@ import numpy as np
 
 from densenet import initializers, layers, losses, metrics, optimizers
 from densenet._files import CheckpointError
+from densenet._schema import array, record, text, whole
 from densenet._types import Array
 from densenet.initializers import Initializer
 from densenet.layers.base import Layer, Mark
@@ -41,6 +42,27 @@ _NAMES = {
 _BIT_GENERATORS = {
     kind.__name__: kind
     for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+}
+_WORD = whole(0, 2**128 - 1)
+_HALF = {"has_uint32": whole(0, 1), "uinteger": whole(0, 2**32 - 1)}  # the half of a 64-bit draw that is left over
+_PERMUTED = record({"bit_generator": text(), "state": record({"state": _WORD, "inc": _WORD}), **_HALF})
+# NumPy takes any position, and reads outside its memory for one beyond the block of numbers
+_GENERATOR_STATES = {
+    "PCG64": _PERMUTED,
+    "PCG64DXSM": _PERMUTED,
+    "MT19937": record(
+        {"bit_generator": text(), "state": record({"key": array((624,), np.uint32), "pos": whole(0, 624)})}
+    ),
+    "Philox": record(
+        {
+            "bit_generator": text(),
+            "state": record({"counter": array((4,), np.uint64), "key": array((2,), np.uint64)}),
+            "buffer": array((4,), np.uint64),
+            "buffer_pos": whole(0, 4),
+            **_HALF,
+        }
+    ),
+    "SFC64": record({"bit_generator": text(), "state": record({"state": array((4,), np.uint64)}), **_HALF}),
 }
 _registry: dict[tuple[str, str], type] = {}
 _Class = TypeVar("_Class", bound=type)
@@ -118,6 +140,13 @@ def register(cls: _Class) -> _Class:
         names.add(cls)
     _registry[kind, cls.__name__] = cls
     return cls
+
+
+def _is_plain_tuple(value: Any) -> bool:
+    """Whether a value is a tuple that a dict takes as a key."""
+    return isinstance(value, tuple) and all(
+        isinstance(item, (str, int, float, type(None))) or _is_plain_tuple(item) for item in value
+    )
 
 
 class Encoder:
@@ -239,7 +268,7 @@ class Decoder:
         match pair:
             case [key, _]:
                 made = self.decode(key)
-                if isinstance(made, (str, int, float, tuple, type(None))):
+                if isinstance(made, (str, int, float, type(None))) or _is_plain_tuple(made):
                     return made
         raise CheckpointError("its configuration holds a value that densenet does not write.")
 
@@ -250,6 +279,7 @@ class Decoder:
             raise CheckpointError("it holds a random generator that densenet does not know.")
         made = kind(0)
         try:
+            _GENERATOR_STATES[kind.__name__](state, "the state of its random generator")
             made.state = state
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise CheckpointError(f"it holds a random generator in an impossible state ({error}).") from None

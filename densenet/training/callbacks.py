@@ -332,11 +332,11 @@ class CSVLogger(Callback):
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
         self.path, self.append = os.fspath(path), bool(append)
-        self.start = 0
+        self.start = self._written = 0
         self._history = History()
 
     def on_fit_begin(self, run: Run) -> None:
-        self._history = run.history
+        self._history, self._written = run.history, 0
         self.start = os.path.getsize(self.path) if self.append and os.path.exists(self.path) else 0
         if not run.resumed:
             self._cut()
@@ -347,29 +347,66 @@ class CSVLogger(Callback):
             file.truncate(self.start)
 
     def on_epoch_end(self, run: Run) -> None:
-        self._write(run.epoch, run.figures)
+        append(self.path, _csv_rows({run.epoch: run.figures}, header=not self._size()))
+        self._written = run.epoch
 
-    def _write(self, epoch: int, figures: dict[str, float]) -> None:
-        text = io.StringIO(newline="")
-        table = csv.writer(text)
-        if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
-            table.writerow(["epoch", *figures])
-        table.writerow([epoch, *(repr(float(value)) for value in figures.values())])
-        append(self.path, text.getvalue())
+    def _size(self) -> int:
+        return os.path.getsize(self.path) if os.path.exists(self.path) else 0
+
+    def _rows(self, history: History, epochs: int, start: int) -> bytes:
+        """The file's content from `start` on, as it was after so many epochs."""
+        columns = history.to_dict()
+        rows = {i + 1: {name: column[i] for name, column in columns.items()} for i in range(epochs)}
+        return _csv_rows(rows, header=not start).encode("utf-8") if rows else b""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"start": self.start, "epochs": len(self._history)}
+        return {"start": self.start, "epochs": self._written}  # a checkpoint may be written before the epoch's row
 
     def check_state(self, state: Any, run: Run) -> None:
         record({"start": whole(), "epochs": whole(0, len(run.history))})(state, _place(self))
+        start, epochs = min(state["start"], self._size()), state["epochs"]
+        if self.append and os.path.exists(self.path):
+            with open(self.path, "rb") as file:
+                file.seek(start)
+                tail = file.read()
+            if not _continues(tail, self._rows(run.history, epochs, start), epochs):
+                raise CheckpointError(
+                    f"{_place(self)} begins at byte {start} of {self.path}, where other rows stand than this run's: "
+                    "resuming would remove them. Move the file away, or give CSVLogger another path."
+                )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the file as of the checkpoint: its content before the fit, and the epochs so far."""
-        self.start = min(state["start"], os.path.getsize(self.path) if os.path.exists(self.path) else 0)
-        self._cut()
-        columns = self._history.to_dict()
-        for i in range(int(state["epochs"])):
-            self._write(i + 1, {name: column[i] for name, column in columns.items()})
+        self.start, self._written = min(state["start"], self._size()), state["epochs"]
+        before = b""
+        if self.start:
+            with open(self.path, "rb") as old:
+                before = old.read(self.start)
+        with replacing(self.path) as file:
+            file.write(before + self._rows(self._history, state["epochs"], self.start))
+
+
+def _csv_rows(rows: dict[int, dict[str, float]], *, header: bool) -> str:
+    """The lines of a log for figures by epoch."""
+    lines = io.StringIO(newline="")
+    table = csv.writer(lines)
+    for epoch, figures in rows.items():
+        if header:
+            table.writerow(["epoch", *figures])
+            header = False
+        table.writerow([epoch, *(repr(float(value)) for value in figures.values())])
+    return lines.getvalue()
+
+
+def _continues(tail: bytes, own: bytes, epochs: int) -> bool:
+    """Whether a log's end is its own rows of so many epochs, or part of them, and then those of the next epochs."""
+    if not tail.startswith(own):
+        return own.startswith(tail)
+    lines = tail[len(own) :].splitlines()
+    if not own and lines and lines[0].startswith(b"epoch,"):
+        del lines[0]
+    places = [line.partition(b",")[0] for line in lines]
+    return all(place == str(epochs + i).encode() for i, place in enumerate(places, start=1))
 
 
 class ModelCheckpoint(Callback):
@@ -481,7 +518,7 @@ class ModelCheckpoint(Callback):
             run.trainer.save_checkpoint(self.path)
             return
         try:
-            path = self.path.format(epoch=run.epoch, step=run.step, **run.figures)
+            path = self._fill_in(run.epoch, run.step, run.figures)
         except (KeyError, IndexError, ValueError) as error:
             known = ", ".join(["epoch", "step", *run.figures])
             raise ValueError(f"ModelCheckpoint cannot fill in {self.path!r}: {error!r}; it knows {known}.") from None
@@ -500,6 +537,10 @@ class ModelCheckpoint(Callback):
         for old in surplus:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(old)
+
+    def _fill_in(self, epoch: int, step: int, figures: dict[str, float]) -> str:
+        """The path of a checkpoint; a figure that is called epoch or step does not count."""
+        return self.path.format_map({**figures, "epoch": epoch, "step": step})
 
     def _put_aside(self) -> None:
         """Keep the newest file as ``name-1``, too, and move older ones one place on; the newest never goes missing."""
@@ -540,7 +581,7 @@ class ModelCheckpoint(Callback):
         for epoch, step in places:
             figures = {name: column[epoch - 1] for name, column in columns.items() if 1 <= epoch <= len(column)}
             with contextlib.suppress(KeyError, IndexError, ValueError):
-                files[self.path.format(epoch=epoch, step=step, **figures)] = epoch, step
+                files[self._fill_in(epoch, step, figures)] = epoch, step
         self.written, self._places = list(files), list(files.values())
         self.best = float(state["best"])
         if self._best is not None and not math.isnan(self.best):

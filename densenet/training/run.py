@@ -269,6 +269,13 @@ class Run:
         if rows is not None:
             whole(0, math.ceil(rows / self.plan["batch_size"]))(state["batch"], "its position.batch")
         done = state["epoch"] - state["inside"]
+        if state["hook"] and state["inside"] != (state["hook"] == "on_batch_end"):
+            raise CheckpointError(
+                f"its position must not be in {state['hook']} {'inside' if state['inside'] else 'between'} epochs."
+            )
+        missing = self._always() - set(state["history"]["figures"]) if done else set()
+        if missing:
+            raise CheckpointError(f"its history must have the figures {', '.join(sorted(missing))}.")
         for name, column in state["history"]["figures"].items():
             if len(column) != done:
                 raise CheckpointError(f"its history has {len(column)} epochs of {name}, and its position {done}.")
@@ -278,6 +285,12 @@ class Run:
             raise CheckpointError("its position must have a generator where rows are shuffled, and only there.")
         if not changed_data:
             self._check_data(state["fingerprints"])
+
+    def _always(self) -> set[str]:
+        """Names of the figures that every epoch of this run has."""
+        names = {"loss", *(metric.name for metric in self.metrics)}
+        held_out = {f"val_{name}" for name in names} if self.plan["validation"] else set()
+        return names | held_out | {"learning_rate", "seconds"}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Return to the position that `state_dict` gave, once `check_state` has passed it."""
