@@ -132,8 +132,10 @@ from densenet.training.step import DivergenceError
 from densenet.training.trainer import Trainer
 
 if typing.TYPE_CHECKING:
-    from densenet import checks, datasets, explain, health, persistence, plots, second_order, tables, training
+    from densenet import checks, course, datasets, explain, health, persistence, plots, second_order, tables, training
     from densenet.checks import GradCheck, gradcheck
+    from densenet.course.exercise import exercise
+    from densenet.course.grade import grade
     from densenet.estimators import DenseClassifier as DenseClassifier
     from densenet.estimators import DenseRegressor as DenseRegressor
     from densenet.explain.diagnose import diagnose_gradients
@@ -287,9 +289,11 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Warmup",
     "WeightAverage",
     "checks",
+    "course",
     "datasets",
     "diagnose_gradients",
     "examine",
+    "exercise",
     "explain",
     "explain_step",
     "find_learning_rate",
@@ -297,6 +301,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "from_torch",
     "gauss_newton_product",
     "gradcheck",
+    "grade",
     "health",
     "hessian_product",
     "initializers",
@@ -329,6 +334,7 @@ _LATER = {
     "datasets": [],
     "training": [],
     "checks": ["GradCheck", "gradcheck"],
+    "course": ["exercise", "grade"],
     "explain": "diagnose_gradients explain_step route sensitivity".split(),
     "health": "Examination Finding GradientDoctor LearningRates examine find_learning_rate".split(),
     "persistence": "CheckpointError from_sklearn from_torch load register to_onnx to_torch".split(),

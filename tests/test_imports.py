@@ -37,6 +37,7 @@ RANKS = {
     "second_order": 5,
     "explain": 6,
     "health": 6,
+    "course": 6,
     "estimators": 6,
     "plots": 7,
     "cli": 8,
@@ -75,7 +76,7 @@ HEAVY = (
     "scipy.special",
 )
 
-LOADED_WHEN_USED = "checks datasets explain health persistence plots second_order tables".split()
+LOADED_WHEN_USED = "checks course datasets explain health persistence plots second_order tables".split()
 
 
 def unit(name: str) -> str:

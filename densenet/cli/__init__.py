@@ -1,4 +1,4 @@
-"""The command: train on shipped digits or on your own table, predict with a saved model, explain a weight.
+"""The command: train on shipped digits or on your own table, predict with a saved model, explain a weight, grade.
 
 `densenet train` with nothing else trains on the handwritten digits; `densenet train data.csv --target price` on a
 table. Bad arguments and bad files end with one line on stderr and exit code 2.
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from densenet.cli.grade import add_grade_command
 from densenet.cli.predict import add_predict_command
 from densenet.cli.route import add_route_command
 from densenet.cli.train import add_train_command
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(arguments)
     try:
-        args.run(args)
+        code = args.run(args)
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = f"not enough memory. {text}".strip()
         print(f"densenet {args.command}: {text}", file=sys.stderr)
         return 2
-    return 0
+    return int(code or 0)
 
 
 def _parser() -> _Parser:
@@ -57,6 +58,7 @@ def _parser() -> _Parser:
     add_train_command(commands)
     add_predict_command(commands)
     add_route_command(commands)
+    add_grade_command(commands)
     return parser
 
 

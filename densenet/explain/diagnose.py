@@ -1,28 +1,53 @@
 """Where is the mistake in a backward pass that someone wrote themselves?
 
-A wrong gradient is seldom wrong at random: nearly always it is one of a dozen usual mistakes. Each of them is run here
-on purpose, and the one that gives exactly the user's numbers is named, with the layer where it starts.
+A wrong gradient is seldom wrong at random: nearly always it is one of the usual mistakes, or two of them. Each is made
+here on purpose, and the one that gives exactly the given numbers is named, with the layer where it starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, Literal
 
 import numpy as np
 
 from densenet._display import html_table, text_table
 from densenet._types import Array
-from densenet._validation import as_numbers, check_finite, positive
-from densenet.explain.graph import trace
-from densenet.explain.mistakes import EXPLAINED, Gradients, Mistake, WrongBackward
+from densenet._validation import as_matrix, check_finite, positive
+from densenet.explain.chain import Chain, Gradients
+from densenet.explain.diagnose_search import Known, Part, Search, State
+from densenet.explain.given import Given
+from densenet.explain.mistakes import (
+    AGAIN,
+    BACKWARD,
+    BIASES,
+    EXPLAINED,
+    FACTOR,
+    FORGOTTEN,
+    LOSSES,
+    PASSES,
+    RATES,
+    SIGN,
+    SLOPES,
+    STEP,
+    SUM,
+    TWO,
+    WEIGHTS,
+    ZERO,
+    Mistake,
+)
 from densenet.explain.notation import html_text
 from densenet.explain.subject import Subject
-from densenet.layers.base import Layer
-from densenet.layers.dense import Dense
+from densenet.layers.noise import Dropout
+from densenet.layers.normalization import BatchNorm
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
+
+_WHO = "diagnose_gradients"
+_PHASES = ((1, False, False), (2, False, False), (1, True, False), (2, False, True), (2, True, False))
+"""How many kinds of mistakes are looked for; by factors that are no known number; with wrong deltas in wrong arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +57,11 @@ class Diagnosis:
     Attributes
     ----------
     correct : bool
-    mistakes : tuple of str
-        Names of the mistakes that give exactly these numbers: several where they coincide on this network; none where
-        the gradients are right, or wrong in no usual way.
     found : tuple of Mistake
-        The same with details.
+        What gives exactly these numbers: one mistake, or two together; none where the gradients are right, or wrong in
+        no usual way. Where several explanations give the same numbers it is the narrowest, in the fewest layers.
+    also : tuple of Mistake
+        Other names that give the same numbers on this network.
     layer : int or None
         The dense layer, from 1, where it starts: the wrong one nearest the output. None where all is right.
     max_error : float
@@ -47,23 +72,32 @@ class Diagnosis:
         For weights updated before the delta passed on: the rate, by least squares.
     errors : tuple of (str, float)
         Name and relative error of every array.
-    together : bool
-        Whether it takes two mistakes at once: the first of `mistakes`, which is a factor, and one of the others.
+    wrong : tuple of str
+        Names of the arrays that are not right.
+    penalty : bool or None
+        Whether the given dW hold the derivatives of the layers' penalties; None for a model without any.
     """
 
     correct: bool
     found: tuple[Mistake, ...]
+    also: tuple[Mistake, ...]
     layer: int | None
     max_error: float
     layout: str
     learning_rate: float | None
     errors: tuple[tuple[str, float], ...]
-    together: bool
+    wrong: tuple[str, ...]
+    penalty: bool | None
 
     @property
     def mistakes(self) -> tuple[str, ...]:
-        """The names of the mistakes found."""
-        return tuple(mistake.name for mistake in self.found)
+        """The names of `found` and `also`, each once."""
+        return tuple(dict.fromkeys(mistake.name for mistake in (*self.found, *self.also)))
+
+    @property
+    def together(self) -> bool:
+        """Whether it takes two mistakes at once."""
+        return len(self.found) > 1
 
     def __bool__(self) -> bool:
         return self.correct
@@ -74,23 +108,28 @@ class Diagnosis:
             if "out, in" in self.layout
             else ""
         )
+        held = {
+            True: " The penalties' derivatives are in them.",
+            False: " They are without the penalties' derivatives.",
+        }
+        penalty = "" if self.penalty is None else held[self.penalty]
         if self.correct:
-            return [f"correct: every gradient within {self.max_error:.1e} of the right one.{layout}"]
+            return [f"correct: every gradient within {self.max_error:.1e} of the right one.{layout}{penalty}"]
         lines = [
             f"wrong: the largest error is {self.max_error:.1e} of its array; going backward it starts in dense layer "
             f"{self.layer} (layers count from 1).{layout}"
         ]
+        if len(self.wrong) == 1 < len(self.errors):
+            lines.append(f"Only {self.wrong[0]} is wrong; every other array is right.")
         if not self.found:
-            lines.append("none of these: no usual mistake gives exactly these numbers.")
+            lines.append("none of these: no usual mistake gives exactly these numbers, nor do two of them.")
             lines.append("Tried: " + "; ".join(EXPLAINED) + ".")
         elif self.together:
-            others = "one of the others" if len(self.found) > 2 else "the second"
-            lines.append(f"Two mistakes at once give exactly your numbers, the first and {others}:")
-        elif len(self.found) > 1:
-            lines.append("Each of these gives exactly your numbers on this network:")
-        for mistake in self.found:
-            detail = f" ({mistake.detail})" if mistake.detail else ""
-            lines.append(f"{mistake.name}{detail}. {mistake.explanation}")
+            lines.append("Two mistakes at once give exactly your numbers:")
+        lines += [_told(mistake) for mistake in self.found]
+        if self.also:
+            lines.append("On this network the same numbers come from:")
+            lines += [_told(mistake) for mistake in self.also]
         return lines
 
     def __str__(self) -> str:
@@ -107,13 +146,28 @@ class Diagnosis:
         return [(name, f"{error:.1e}") for name, error in self.errors]
 
 
+def _told(mistake: Mistake) -> str:
+    detail = f" ({mistake.detail})" if mistake.detail else ""
+    return f"{mistake.name}{detail}. {mistake.explanation}"
+
+
 def diagnose_gradients(
-    model: Sequential, loss: Loss | str, x: Any, y: Any, gradients: Any, *, tolerance: float | None = None
+    model: Sequential,
+    loss: Loss | str,
+    x: Any,
+    y: Any,
+    gradients: Any,
+    *,
+    tolerance: float | None = None,
+    penalty: bool | Literal["either"] = "either",
+    masks: Sequence[Any] = (),
+    learning_rate: float | None = None,
 ) -> Diagnosis:
     """Compare gradients from someone's own backward pass with the right ones, and name the mistake.
 
-    Usual mistakes are run on purpose, and those that give exactly the user's numbers are named. The model behaves as in
-    prediction (running statistics, no noise); nothing of it changes.
+    Usual mistakes are made on purpose, alone and in pairs, and those that give exactly the given numbers are named. The
+    model behaves as in prediction (running statistics, no noise), batch normalization also as in training. The model
+    does not change.
 
     Parameters
     ----------
@@ -127,7 +181,15 @@ def diagnose_gradients(
         By dense layer, the first entry belonging to layer 1; db is None or left out for layers without a bias. Or the
         flat vector in the order of ``model.params``. dW may be laid out (out, in) in all layers; that is named.
     tolerance : float, optional
-        Allowed error relative to an array's largest entry: by default 1e-6, and 1e-4 for float32 gradients.
+        Allowed error relative to an array's largest entry: by default 1e-6; for numbers that are all float32, 1e-4 and
+        what float32 rounds off where terms cancel.
+    penalty : {"either", True, False}, default "either"
+        Whether dW is to hold the derivatives of the layers' penalties (`kernel_l1`, `kernel_l2`).
+    masks : sequence of array_like (n, columns), optional
+        For every Dropout the mask that was drawn, of 0 and 1, or of 0 and 1 / (1 - rate). Without masks,
+        dropout does nothing.
+    learning_rate : float, optional
+        Named where the step was given in place of the gradient.
 
     Returns
     -------
@@ -150,224 +212,286 @@ def diagnose_gradients(
     >>> dn.diagnose_gradients(model, loss, x, y, -model.grads).mistakes
     ('sign or prediction and target swapped',)
     """
-    subject = Subject("diagnose_gradients", model, loss, x, y)
+    subject = _subject(model, loss, x, y)
+    given = Given(subject.model, gradients)
+    if tolerance is None:
+        tolerance = 1e-4 if given.single else 1e-6
+    else:
+        tolerance, given.single = positive(tolerance, _WHO, "tolerance"), False
+    if penalty not in (True, False, "either"):
+        raise ValueError(f'{_WHO} expects penalty to be True, False or "either", got {penalty!r}.')
+    rate = None if learning_rate is None else positive(learning_rate, _WHO, "learning_rate")
+    batch = [False, True] if any(isinstance(layer, BatchNorm) for layer in subject.model.every_layer) else [False]
+    chains = [Chain(subject, masks=_masks(subject, masks), batch=b) for b in batch]
+    penalties = (1.0, 0.0) if penalty == "either" else (float(penalty),)
+    with np.errstate(all="ignore"):  # what is wrong on purpose may overflow
+        readings = [
+            _Reading(chain, g, layout, tolerance, penalties, rate, given.single)
+            for chain in chains
+            for layout, g in (("(in, out)", given.as_is), ("(out, in)", given.transposed))
+        ]
+        return _diagnosis(readings)
+
+
+def _subject(model: Sequential, loss: Loss | str, x: Any, y: Any) -> Subject:
+    subject = Subject(_WHO, model, loss, x, y)
     if not subject.model.dense_layers:
-        raise ValueError("diagnose_gradients compares the gradients of dense layers, and the model has none.")
+        raise ValueError(f"{_WHO} compares the gradients of dense layers, and the model has none.")
     for layer in subject.model.layers:
         if layer.children:
-            raise ValueError(
-                f"diagnose_gradients knows the mistakes of plain chains of layers, and {layer!r} is a container."
-            )
-    candidates, single = _read(subject.model, gradients)
-    tolerance = (
-        (1e-4 if single else 1e-6) if tolerance is None else positive(tolerance, "diagnose_gradients", "tolerance")
-    )
-    _, delta = subject.gradients()
-    right = _right(subject.model)
-    backward = WrongBackward(subject, trace(subject, subject.rows, delta))
-    with np.errstate(over="ignore", invalid="ignore"):  # what is wrong on purpose may overflow
-        judged = [_judge(backward, right, given, tolerance) for given in candidates]
-    # the layout that is right, else the one that a mistake explains, else the one that has the right shapes
-    chosen = min(range(2), key=lambda c: (not judged[c].correct, not judged[c].found, bool(judged[c].misfit), c))
-    best = judged[chosen]
-    if best.misfit and not best.found:
-        raise ValueError(judged[0].misfit)
-    errors = _errors(candidates[chosen], right)
-    wrong = [number for number, (name, error) in _numbered(errors) if not error <= tolerance]
-    return Diagnosis(
-        best.correct,
-        tuple(best.found),
-        max(wrong) if wrong else None,
-        max(error for _, error in errors),
-        ("(in, out)", "(out, in)")[chosen],
-        best.learning_rate,
-        tuple(errors),
-        best.together,
-    )
+            raise ValueError(f"{_WHO} knows the mistakes of plain chains of layers, and {layer!r} is a container.")
+    subject.gradients()  # an error that is not finite has no derivative
+    return subject
 
 
-# -- reading and comparing -----------------------------------------------------------------------------------------
-
-
-def _read(model: Sequential, gradients: Any) -> tuple[tuple[Gradients, Gradients], bool]:
-    """The user's arrays in float64, taken as (in, out) and as (out, in); and whether they are float32."""
-    dense = model.dense_layers
-    who = "diagnose_gradients"
-    if isinstance(gradients, np.ndarray) and gradients.ndim == 1 and gradients.dtype.kind in "fiu":
-        return _split(model, gradients), gradients.dtype == np.float32
-    if not isinstance(gradients, (list, tuple)) or len(gradients) != len(dense):
-        got = f"{len(gradients)} entries" if isinstance(gradients, (list, tuple)) else f"{type(gradients).__name__}"
-        raise ValueError(
-            f"{who} expects a list of {len(dense)} pairs (dW, db), one a dense layer, or the flat vector; got {got}."
-        )
-    read: Gradients = []
-    single = False
-    for number, (layer, entry) in enumerate(zip(dense, gradients, strict=True), start=1):
-        pair = entry if isinstance(entry, (list, tuple)) and len(entry) == 2 else (entry, None)
-        arrays = []
-        for name, value in zip(("dW", "db"), pair, strict=True):
-            array = None if value is None else as_numbers(value, who, f"{name} of layer {number}")
-            if array is not None:
-                check_finite(array, who, f"{name} of layer {number}")
-                single = single or array.dtype == np.float32
-                array = array.astype(np.float64)
-            arrays.append(array)
-        dW, db = arrays
-        if dW is None or dW.ndim != 2:
-            got = "none" if dW is None else f"shape {dW.shape}"
-            raise ValueError(f"{who} expects dW of layer {number} of shape {(layer.n_in, layer.n_out)}, got {got}.")
-        if layer.use_bias != (db is not None):
-            expects = f"db of shape ({layer.n_out},)" if layer.use_bias else "no db, as the layer has no bias,"
-            raise ValueError(
-                f"{who} expects {expects} for layer {number}, got {'none' if db is None else f'shape {db.shape}'}."
-            )
-        if db is not None and db.shape in ((1, layer.n_out), (layer.n_out, 1)):
-            db = db.reshape(layer.n_out)
-        read.append((dW, db))
-    return (read, [(dW.T, db) for dW, db in read]), single
-
-
-def _split(model: Sequential, flat: Array) -> tuple[Gradients, Gradients]:
-    dense = model.dense_layers
-    sizes = sum(layer.n_params for layer in dense)
-    if flat.size not in (sizes, model.params.size):
-        raise ValueError(
-            f"diagnose_gradients expects a flat vector of {model.params.size} entries, like params, got {flat.size}."
-        )
-    check_finite(flat, "diagnose_gradients", "gradients")
-    every: Sequence[Layer] = model.every_layer
-    as_is: Gradients = []
-    transposed: Gradients = []
-    at = 0
-    for layer in dense if flat.size == sizes else every:
-        if isinstance(layer, Dense):
-            split = at + layer.n_in * layer.n_out
-            W = flat[at:split].astype(np.float64)
-            db = flat[split : split + layer.n_out].astype(np.float64) if layer.use_bias else None
-            as_is.append((W.reshape(layer.n_in, layer.n_out), db))
-            transposed.append((W.reshape(layer.n_out, layer.n_in).T, db))
-        at += layer.n_params
-    return as_is, transposed
-
-
-def _right(model: Sequential) -> Gradients:
-    return [(layer.dW.copy(), layer.db.copy() if layer.use_bias else None) for layer in model.dense_layers]
-
-
-def _errors(given: Gradients, right: Gradients) -> list[tuple[str, float]]:
-    """Largest difference of every array, relative to the right one's largest entry; infinite for another shape."""
-    largest = max(float(np.abs(a).max()) for pair in right for a in pair if a is not None)
+def _masks(subject: Subject, masks: Sequence[Any]) -> list[Array]:
+    """The masks, one for every Dropout, checked."""
+    layers = [layer for layer in subject.model.layers if isinstance(layer, Dropout)]
+    if not len(masks):
+        return []
+    if len(masks) != len(layers):
+        raise ValueError(f"{_WHO} expects one mask for every Dropout, {len(layers)}, got {len(masks)}.")
     found = []
-    for number, (mine, wanted) in enumerate(zip(given, right, strict=True), start=1):
-        for name, a, b in zip((f"dW({number})", f"db({number})"), mine, wanted, strict=True):
-            if a is None or b is None:
-                continue
-            error = np.inf
-            if a.shape == b.shape:
-                scale = max(float(np.abs(b).max()), 1e-9 * largest) or 1.0
-                error = float(np.abs(a - b).max()) / scale
-            found.append((name, error))
+    widths = []
+    width = subject.x.shape[1]
+    for layer in subject.model.layers:
+        if isinstance(layer, Dropout):
+            widths.append(width)
+        width = layer.n_out or width
+    for number, (mask, width) in enumerate(zip(masks, widths, strict=True)):
+        array = as_matrix(mask, width, np.float64, f"{_WHO}: mask {number}", copy=True)
+        check_finite(array, _WHO, f"mask {number}")
+        if len(array) != len(subject.x):
+            raise ValueError(f"{_WHO} expects mask {number} of {len(subject.x)} rows, got {len(array)}.")
+        found.append(array)
     return found
 
 
-def _numbered(errors: list[tuple[str, float]]) -> list[tuple[int, tuple[str, float]]]:
-    return [(int(name[3:-1]), (name, error)) for name, error in errors]
+# -- one way in which the numbers may be meant ---------------------------------------------------------------------
 
 
-def _same(given: Gradients, wanted: Gradients, tolerance: float) -> bool:
-    return all(error <= tolerance for _, error in _errors(given, wanted))
+class _Reading:
+    """Given arrays in one layout, beside the right ones of one chain."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        given: Gradients,
+        layout: str,
+        tolerance: float,
+        penalties: tuple[float, ...],
+        rate: float | None,
+        single: bool,
+    ) -> None:
+        self.chain, self.given, self.layout, self.tolerance = chain, given, layout, tolerance
+        self.search = Search(chain, given, tolerance, penalties, rate, single)
+        ways = {penalty: self.compared(given, penalty) for penalty in penalties}
+        self.penalty = min(ways, key=lambda p: (sum(not ok for _, _, ok in ways[p]), max(e for _, e, _ in ways[p])))
+        self.errors = ways[self.penalty]
+        self.correct = all(ok for _, _, ok in self.errors)
+        self.misfit = Given.misfit(chain, given)
+
+    def compared(self, given: Gradients, penalty: float) -> list[tuple[str, float, bool]]:
+        """Name, relative error and whether it is right, of every array; the error is infinite for another shape."""
+        right = self.chain.gradients(bool(penalty))
+        largest = max(float(np.abs(a).max(initial=0.0)) for pair in right for a in pair if a is not None)
+        found = []
+        for number, (mine, wanted) in enumerate(zip(given, right, strict=True), start=1):
+            names = (f"dW({number})", f"db({number})")
+            for name, a, b, room in zip(names, mine, wanted, self.search.rounding[number - 1], strict=True):
+                if a is None or b is None:
+                    continue
+                if a.shape != b.shape:
+                    found.append((name, np.inf, False))
+                    continue
+                scale = max(float(np.abs(b).max(initial=0.0)), 1e-9 * largest) or 1.0
+                error = float(np.abs(a - b).max(initial=0.0)) / scale
+                found.append((name, error, bool((np.abs(a - b) <= self.tolerance * scale + room).all())))
+        return found
+
+    @property
+    def misfits(self) -> int:
+        """Arrays of another shape."""
+        return sum(error == np.inf for _, error, _ in self.errors)
+
+    def backward(self) -> bool:
+        """Whether the list turned round is right."""
+        turned = self.given[::-1]
+        if len(turned) < 2 or any((a[1] is None) != (b[1] is None) for a, b in zip(self.given, turned, strict=True)):
+            return False
+        return all(ok for _, _, ok in self.compared(turned, self.penalty))
 
 
-# -- the mistakes --------------------------------------------------------------------------------------------------
+def _diagnosis(readings: list[_Reading]) -> Diagnosis:
+    for reading in readings:
+        if reading.correct:
+            return _made(reading, (), (), None)
+    for reading in readings:
+        if reading.backward():
+            layers = tuple(range(1, len(reading.chain) + 1))
+            return _made(reading, (Mistake(BACKWARD, "", layers),), (), None)
+    fewest = min(reading.misfits for reading in readings)
+    likely = [reading for reading in readings if reading.misfits == fewest]
+    likely += [reading for reading in readings if reading.layout == "(in, out)" and reading not in likely]
+    for budget, free, thorough in _PHASES:
+        for reading in likely:
+            states = reading.search.run(budget, free=free, thorough=thorough)
+            if states:
+                return _made(reading, *_named(reading.chain, reading.search.known, states, reading.search.near))
+    if likely[0].misfit:
+        raise ValueError(readings[0].misfit)
+    return _made(likely[0], (), (), None)
 
 
-@dataclass(frozen=True)
-class _Judgement:
-    correct: bool
-    found: list[Mistake]
-    misfit: str
-    learning_rate: float | None = None
-    together: bool = False
+def _made(reading: _Reading, found: tuple[Mistake, ...], also: tuple[Mistake, ...], rate: float | None) -> Diagnosis:
+    wrong = tuple(name for name, _, ok in reading.errors if not ok)
+    layers = [int(name[3:-1]) for name in wrong]
+    penalised = any(P is not None for P in reading.chain.penalties)
+    return Diagnosis(
+        reading.correct,
+        found,
+        also,
+        max(layers, default=None),
+        max(error for _, error, _ in reading.errors),
+        reading.layout,
+        rate,
+        tuple((name, error) for name, error, _ in reading.errors),
+        wrong,
+        bool(reading.penalty) if penalised else None,
+    )
 
 
-def _judge(backward: WrongBackward, right: Gradients, given: Gradients, tolerance: float) -> _Judgement:
-    misfit = ""
-    for number, (mine, wanted) in enumerate(zip(given, right, strict=True), start=1):
-        for name, a, b in zip(("dW", "db"), mine, wanted, strict=True):
-            if a is not None and b is not None and a.shape != b.shape and not misfit:
-                misfit = f"diagnose_gradients expects {name} of layer {number} of shape {b.shape}, got {a.shape}."
-    if _same(given, right, tolerance):
-        return _Judgement(True, [], misfit)
-    found, rate = _single(backward, right, given, tolerance)
-    if found:
-        return _Judgement(False, found, misfit, rate)
-    for factor, scale, _ in backward.factors():
-        more, rate = _single(backward, right, _scaled(given, 1 / scale, 1 / scale), tolerance)
-        if more:
-            return _Judgement(False, [factor, *more], misfit, rate, together=True)
-    return _Judgement(False, [], misfit)
+# -- names ---------------------------------------------------------------------------------------------------------
+
+_TABLES = (LOSSES, SLOPES, PASSES, RATES, BIASES, WEIGHTS)
+_ORDER = {entry.name: (table, order) for table, entries in enumerate(_TABLES) for order, entry in enumerate(entries)}
 
 
-def _scaled(gradients: Gradients, weights: float, biases: float) -> Gradients:
-    return [(dW * weights, None if db is None else db * biases) for dW, db in gradients]
+def _named(
+    chain: Chain, known: Known, states: list[State], near: float
+) -> tuple[tuple[Mistake, ...], tuple[Mistake, ...], float | None]:
+    """What the narrowest explanation is called, what else gives the same numbers, and a fitted rate."""
+
+    def rank(state: State) -> tuple[Any, ...]:
+        layers = {part.place for part in state.parts}
+        factors = sum(part.name == "factor" and part.array != "delta" for part in state.parts)
+        order = sorted(_ORDER.get(part.name, (-1, 0)) for part in state.parts)
+        filled = any(part.name != ZERO for part in state.parts)  # of arrays of zeros that is the first thing to say
+        return filled, len(layers), len(state.parts), factors, order
+
+    states = sorted(states, key=rank)
+    found: list[Mistake] = []
+    also: list[Mistake] = []
+    for number, state in enumerate(states):
+        parts = sorted(state.parts, key=lambda part: part.kind)
+        for _, group in groupby(parts, key=lambda part: part.kind):
+            names = _names(chain, known, list(group), near, state.rate)
+            if number == 0:
+                found.append(names[0])
+                also += names[1:]
+            else:
+                also += names
+    taken = {(mistake.name, mistake.detail) for mistake in found}
+    others = {(m.name, m.detail): m for m in also if (m.name, m.detail) not in taken}
+    found.sort(key=lambda mistake: mistake.name not in (SIGN, TWO, SUM, AGAIN, FACTOR, STEP))
+    return tuple(found), tuple(others.values()), states[0].rate
 
 
-def _single(
-    backward: WrongBackward, right: Gradients, given: Gradients, tolerance: float
-) -> tuple[list[Mistake], float | None]:
-    """The mistakes that alone give these numbers, and the rate where weights were updated too early."""
-    factors = [*backward.factors(), *backward.partial_factors()]
-    found = [mistake for mistake, *scales in factors if _same(given, _scaled(right, *scales), tolerance)]
-    found += [mistake for mistake, wrong in backward.wrong() if _same(given, wrong, tolerance)]
-    found += _activations(backward, right, given, tolerance)
-    found += _biases(backward, right, given, tolerance)
-    alpha, early = backward.updated_too_early(given)
-    rate = alpha if early is not None and _same(given, early, tolerance) else None
-    if rate is not None:
-        found.append(Mistake("weights updated before the delta passed on", f"learning rate {rate:.6g}"))
-    once = {mistake.name: mistake for mistake in reversed(found)}
-    return [once[name] for name in EXPLAINED if name in once], rate
+def _names(chain: Chain, known: Known, parts: list[Part], near: float, rate: float | None) -> list[Mistake]:
+    """One kind of mistake as it is called, the narrowest name first."""
+    part, layers = parts[0], tuple(sorted({part.place + 1 for part in parts}))
+    count = len(chain)
+    where = _where(layers, count)
+    if part.name == "factor":
+        return _factor_names(known, part, layers, near, chain)
+    if part.name == FORGOTTEN.name:
+        return _forgotten_names(chain, layers, where)
+    absolute = {_absolute(chain, p.way, p.place + 1) for p in parts}
+    way = "; ".join(sorted(absolute))
+    if part.array:
+        arrays = ", ".join(sorted({f"{p.array}({p.place + 1})" for p in parts}))
+        return [Mistake(part.name, f"{arrays}: {way}" if way else arrays, layers)]
+    if part.name.startswith("transposed weights"):
+        return [Mistake(part.name, ", ".join(f"w({layer + 1})" for layer in layers), layers)]
+    if rate is not None and part.way in ("delta", "error"):
+        return [Mistake(part.name, f"learning rate {rate:.6g}", layers)]
+    return [Mistake(part.name, f"{way}, {where}" if way else where, layers)]
 
 
-def _activations(backward: WrongBackward, right: Gradients, given: Gradients, tolerance: float) -> list[Mistake]:
-    """a of the wrong layer: every dW is right, or made with another activation; every db is right."""
-    taken = []
-    for number, ((dW, db), (right_dW, right_db)) in enumerate(zip(given, right, strict=True), start=1):
-        if not _same([(right_dW, db)], [(right_dW, right_db)], tolerance):
-            return []
-        if _same([(dW, None)], [(right_dW, None)], tolerance):
-            continue
-        names = [
-            name
-            for name, values in backward.activations.items()
-            if _same([(dW, None)], [(values.T @ backward.deltas[number - 1], None)], tolerance)
-        ]
-        if not names:
-            return []
-        taken.append(f"dW({number}) was made with {' or '.join(names)}")
-    return [Mistake("a of the wrong layer", "; ".join(taken))] if taken else []
+def _where(layers: tuple[int, ...], count: int) -> str:
+    if len(layers) == 1:
+        return f"in dense layer {layers[0]}"
+    if len(layers) == count:
+        return "in every layer"
+    if layers == tuple(range(1, count)):
+        return "in the hidden layers"
+    return f"in dense layers {', '.join(map(str, layers))}"
 
 
-def _biases(backward: WrongBackward, right: Gradients, given: Gradients, tolerance: float) -> list[Mistake]:
-    """db not summed: every dW is right, and every db is right or one sample's, or the samples' mean, or all of them."""
-    n = len(backward.deltas[0])
-    if any(
-        not _same([(dW, None)], [(wanted, None)], tolerance) for (dW, _), (wanted, _) in zip(given, right, strict=True)
-    ):
-        return []
-    details = []
-    for number, ((_, db), (_, wanted)) in enumerate(zip(given, right, strict=True), start=1):
-        dz = backward.deltas[number - 1]
-        if db is None or wanted is None or _bias_same(db, wanted, tolerance):
-            continue
-        ways = {"the mean over rows was taken": wanted / n, "dE/dz itself, unsummed": dz}
-        ways |= {"only the first row counts": dz[0], "only the last row counts": dz[-1]}
-        way = next((name for name, values in ways.items() if _bias_same(db, values, tolerance)), None)
-        if way is None:
-            return []
-        details.append(f"db({number}): {way}")
-    return [Mistake("db not summed", "; ".join(details))] if details else []
+def _absolute(chain: Chain, way: str, layer: int) -> str:
+    """Layers written relative to l, as numbers; a(0) is the input."""
+    for by in range(-len(chain), len(chain) + 1):
+        way = way.replace(f"(l{by:+d})", f"({layer + by})").replace(f" l{by:+d}", f" {layer + by}")
+    return way.replace("(l)", f"({layer})").replace("a(0)", "the input")
 
 
-def _bias_same(given: Array, wanted: Array, tolerance: float) -> bool:
-    return _same([(given, None)], [(wanted, None)], tolerance)
+def _forgotten_names(chain: Chain, layers: tuple[int, ...], where: str) -> list[Mistake]:
+    count = len(chain)
+    bare = {
+        number + 1
+        for number in range(count)
+        if all(
+            stage.slope is not None and np.ptp(stage.slope) == 0 and stage.slope.flat[0] == 1
+            for stage in chain.stages[number]
+        )
+    }
+    reach, hidden = bare | set(layers), set(range(1, count))
+    names = []
+    if layers == (count,):
+        names.append("slope forgotten at the output only")
+    elif len(layers) == 1 and len(hidden) > 1:
+        names.append("slope forgotten in one layer")
+    if hidden and hidden <= reach and count not in layers:
+        names.append("slope forgotten in the hidden layers")
+    if reach == set(range(1, count + 1)):
+        names.append("slope forgotten everywhere")
+    if not names:
+        names.append("slope forgotten in several layers")
+    return [Mistake(name, where if "layer" in name and "hidden" not in name else "", layers) for name in names]
+
+
+def _factor_names(known: Known, part: Part, layers: tuple[int, ...], near: float, chain: Chain) -> list[Mistake]:
+    """A factor by what it is a product of."""
+    n, k, c = known.rows, known.outputs, part.factor
+    alone = {"delta": "", "both": "", "dW": "in dW alone", "db": "in db alone"}[part.array]
+    if part.array == "delta" and layers != (len(chain),):
+        alone = f"from dense layer {max(layers)} down" if max(layers) > 1 else "in dense layer 1"
+    elif layers != tuple(range(1, len(chain) + 1)) and part.array != "delta":
+        arrays = {"both": "dW({0}) and db({0})", "dW": "dW({0})", "db": "db({0})"}[part.array]
+        alone = "in " + ", ".join(arrays.format(layer) for layer in layers)
+    plain = {
+        "-1": (SIGN, ""),
+        "2^1": (TWO, "twice the right gradient"),
+        "2^-1": (TWO, "half the right gradient"),
+        "n^1": (SUM, f"over the {n} samples"),
+        "k^1": (SUM, f"over the {k} outputs"),
+        "n^1*k^1": (SUM, f"over {n} samples and {k} outputs"),
+        "n^-1": (AGAIN, f"n = {n} samples"),
+        "k^-1": (AGAIN, f"over the {k} outputs"),
+        "n^-1*k^-1": (AGAIN, f"over {n} samples and {k} outputs"),
+    }
+    found = []
+    for name in known.names(c, near) or [""]:
+        if "alpha" in name:
+            entry, detail = STEP, f"{c:.6g} times the right gradient, learning rate {known.rate:g}"
+        elif name in plain:
+            entry, detail = plain[name]
+        else:
+            values = {"n": f"n = {n}", "k": f"k = {k}", "2": "2"}
+            bases = [factor.partition("^")[0] for factor in name.split("*") if factor not in ("", "-1")]
+            made = f", made of {', '.join(['-1'] * ('-1' in name.split('*')) + [values[base] for base in bases])}"
+            entry, detail = FACTOR, f"{c:.6g} times the right one{made if name else ''}"
+        found.append(
+            Mistake(entry, "; ".join(filter(None, (detail if not (alone and entry == SIGN) else "", alone))), layers)
+        )
+    return found

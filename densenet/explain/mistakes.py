@@ -1,256 +1,647 @@
-"""The usual mistakes of a backward pass, made on purpose.
+"""The usual mistakes of a backward pass: a table.
 
-Each is a small change of the right one: a factor left out or taken twice, a slope or an activation from the wrong
-place. What they give is what people's gradients are compared with.
+With E(l) = dE/dA(l), D(l) = dE/dZ(l) and s = f'(Z(l)), a backward pass repeats three lines, and every mistake changes
+one of them::
+
+    D(l) = E(l) * s             LOSSES at the output, SLOPES everywhere
+    dW(l) = A(l-1)^T D(l)       WEIGHTS
+    db(l) = D(l)^T 1            BIASES
+    E(l-1) = D(l) W(l)^T        PASSES, and RATES where weights were updated too early
+
+A new mistake is one `Entry`: its name, what is right instead, and a function that makes the wrong array from what is
+right up to there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from densenet._types import Array
-from densenet.explain.graph import Graph, Link, jacobians
-from densenet.explain.subject import Subject
-from densenet.layers.base import Layer
-from densenet.layers.dense import Dense
-from densenet.layers.elementwise import Activation
-from densenet.layers.softmax import LogSoftmax, Softmax
-from densenet.losses.base import ElementwiseLoss
-from densenet.losses.binary import SigmoidCrossEntropy
+from densenet.explain.chain import Chain, Stage
+from densenet.layers.normalization import BatchNorm
+from densenet.layers.rectifiers import LeakyReLU, ReLU
+from densenet.layers.softmax import Softmax
+from densenet.losses.binary import BinaryCrossEntropy, SigmoidCrossEntropy
 from densenet.losses.crossentropy import SoftmaxCrossEntropy
-from densenet.losses.regression import MeanSquaredError
+from densenet.losses.regression import HalfSquaredError, MeanSquaredError
 
-Gradients = list[tuple[Array, Array | None]]
-"""(dW, db) by dense layer."""
 
-EXPLAINED = {
+@dataclass(frozen=True, eq=False)
+class Here:
+    """Where a mistake is made: a dense layer, and what came down to it.
+
+    Attributes
+    ----------
+    chain : Chain
+    place : int
+        The dense layer, from 0.
+    error, delta : ndarray (n, n_out)
+        E and D of this layer; for PASSES and RATES E and D of the layer above.
+    stage : Stage or None
+        For SLOPES: the layer passed through; None where nothing follows the dense layer.
+    """
+
+    chain: Chain
+    place: int
+    error: Array
+    delta: Array
+    stage: Stage | None = None
+
+
+Variants = Iterator[tuple[str, Array]]
+"""How it was made wrong (empty where there is one way), and the wrong array."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One usual mistake.
+
+    Attributes
+    ----------
+    name : str
+    explanation : str
+        What is right instead.
+    make : callable
+        From `Here` the wrong arrays.
+    """
+
+    name: str
+    explanation: str
+    make: Callable[[Here], Variants]
+
+
+# -- the error at the output ---------------------------------------------------------------------------------------
+
+
+def _classes(here: Here) -> tuple[Array, Array, Array] | None:
+    """Logits, probabilities and one-hot rows, for a softmax at the output."""
+    chain = here.chain
+    last = chain.stages[-1][-1] if chain.stages[-1] else None
+    if isinstance(chain.loss, SoftmaxCrossEntropy):
+        z, p = chain.out[-1], chain.loss.probabilities(chain.out[-1])
+    elif last is not None and isinstance(last.layer, Softmax):
+        z, p = last.x, last.y
+    else:
+        return None
+    target = chain.target
+    t = np.eye(p.shape[1])[target.astype(int)] if target.ndim == 1 else target
+    return (z, p, t.astype(np.float64)) if t.shape == p.shape else None
+
+
+def _softmax_twice(here: Here) -> Variants:
+    found, last = _classes(here), here.delta
+    if found is not None:
+        p = found[1]
+        yield "the whole matrix", p * (last - (last * p).sum(axis=1, keepdims=True))
+        yield "p (1 - p) alone", last * p * (1 - p)
+
+
+def _sigmoid_twice(here: Here) -> Variants:
+    if isinstance(here.chain.loss, SigmoidCrossEntropy):
+        p = here.chain.loss.probabilities(here.chain.out[-1])
+        yield "", here.delta * p * (1 - p)
+
+
+def _by_log(here: Here) -> Variants:
+    found = _classes(here)
+    if found is not None:
+        _, p, t = found
+        yield "-y/p", -t / np.maximum(p, 1e-300) / len(p)
+
+
+def _without_labels(here: Here) -> Variants:
+    found = _classes(here)
+    if found is not None:
+        _, p, t = found
+        yield "p alone", p / len(p)
+        yield "p - y at the true class alone", (p - t) * t / len(p)
+        yield "-y", -t / len(p)
+
+
+def _shifted(here: Here) -> Variants:
+    found = _classes(here)
+    if found is None:
+        return
+    _, p, t = found
+    for by in (1, -1):
+        rolled = np.roll(t, by, axis=1)
+        yield f"by {by:+d}", (p - rolled) / len(p)
+        cut = rolled.copy()
+        cut[:, 0 if by > 0 else -1] = 0
+        yield f"by {by:+d}, the one at the end lost", (p - cut) / len(p)
+
+
+def _wrong_axis(here: Here) -> Variants:
+    found = _classes(here)
+    if found is not None:
+        z, _, t = found
+        e = np.exp(z - z.max(axis=0))
+        yield "over the samples", (e / e.sum(axis=0) - t) / len(z)
+        e = np.exp(z - z.max())
+        yield "over all entries", (e / e.sum() - t) / len(z)
+
+
+def _label_column(here: Here) -> Variants:
+    found = _classes(here)
+    if found is not None:
+        _, p, t = found
+        yield "", (p - t.argmax(axis=1)[:, None]) / len(p)
+
+
+def _binary_terms(here: Here) -> Variants:
+    chain, loss = here.chain, here.chain.loss
+    if not isinstance(loss, (BinaryCrossEntropy, SigmoidCrossEntropy)) or chain.target.shape != chain.out[-1].shape:
+        return
+    y, out = chain.target, chain.out[-1]
+    p = out if isinstance(loss, BinaryCrossEntropy) else loss.probabilities(out)
+    first, second = -y / np.maximum(p, 1e-12) / p.size, (1 - y) / np.maximum(1 - p, 1e-12) / p.size
+    ways = {"left out": first, "with the wrong sign": first - second, "alone, the first left out": second}
+    for way, error in ways.items():
+        slope = p * (1 - p) if isinstance(loss, SigmoidCrossEntropy) else 1.0
+        yield way, chain.back(here.place, error * slope)
+
+
+def _by_broadcasting(here: Here) -> Variants:
+    chain, loss, rows = here.chain, here.chain.loss, here.chain.rows
+    out = chain.out[-1]
+    slopes = [stage.slope for stage in chain.stages[-1] if stage.slope is not None]
+    if rows == 1 or out.shape != (rows, 1) or chain.target.size != rows or len(slopes) < len(chain.stages[-1]):
+        return
+    if isinstance(loss, (MeanSquaredError, HalfSquaredError)):
+        scale = (2 if isinstance(loss, MeanSquaredError) else 1) / rows
+        every = scale * (out - chain.target.reshape(1, rows))
+    elif isinstance(loss, SigmoidCrossEntropy):
+        every = (loss.probabilities(out) - chain.target.reshape(1, rows)) / rows
+    else:
+        return
+    for slope in slopes:
+        every = every * slope
+    yield "all of it", every
+    yield "summed over its columns", every.sum(axis=1, keepdims=True)
+    yield "its mean over columns", every.mean(axis=1, keepdims=True)
+    yield "its mean over rows", every.mean(axis=0)[:, None]
+
+
+LOSSES = (
+    Entry(
+        "softmax's derivative applied twice", "p - y is dE/dz already: softmax's derivative is in it.", _softmax_twice
+    ),
+    Entry(
+        "sigmoid's derivative applied twice",
+        "p - y is dE/dz already: the sigmoid's derivative is in it.",
+        _sigmoid_twice,
+    ),
+    Entry("dE/dp taken as dE/dz", "-y/p is dE/dp; through softmax it becomes dE/dz = p - y.", _by_log),
+    Entry(
+        "p - y incomplete", "dE/dz = p - y in every class: p at the wrong ones, p - 1 at the true one.", _without_labels
+    ),
+    Entry("labels shifted by one", "The 1 of a one-hot row stands at its class, counted from 0.", _shifted),
+    Entry("softmax over the wrong axis", "Softmax normalises every row: its sum runs over the classes.", _wrong_axis),
+    Entry(
+        "class numbers in place of one-hot rows",
+        "y in p - y is one-hot: a row of 0 with a 1 at its class.",
+        _label_column,
+    ),
+    Entry(
+        "binary cross-entropy's second term",
+        "dE/dp = -y/p + (1 - y)/(1 - p): both terms, with these signs; through the sigmoid p - y.",
+        _binary_terms,
+    ),
+    Entry(
+        "(n, 1) against (n,) broadcast to (n, n)",
+        "(n, 1) minus (n,) is an (n, n) matrix of every pair: reshape y to (n, 1).",
+        _by_broadcasting,
+    ),
+)
+
+# -- slopes --------------------------------------------------------------------------------------------------------
+
+
+def _sigmoid_slope(z: Array) -> Array:
+    a = 1 / (1 + np.exp(-z))
+    return a * (1 - a)
+
+
+FORMULAS: tuple[tuple[str, Callable[[Array, Array], Array]], ...] = (
+    ("1 - a", lambda z, a: 1 - a),
+    ("a", lambda z, a: a),
+    ("a (1 - a)", lambda z, a: a * (1 - a)),
+    ("1 - a^2", lambda z, a: 1 - a**2),
+    ("-a^2", lambda z, a: -(a**2)),
+    ("1 + a^2", lambda z, a: 1 + a**2),
+    ("1 + a", lambda z, a: 1 + a),
+    ("a^2", lambda z, a: a**2),
+    ("z (1 - z)", lambda z, a: z * (1 - z)),
+    ("1 - z^2", lambda z, a: 1 - z**2),
+    ("1 - z", lambda z, a: 1 - z),
+    ("z", lambda z, a: z),
+)
+"""Slopes that people write from memory, of z and of a = f(z)."""
+
+OTHERS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("the sigmoid's", _sigmoid_slope),
+    ("tanh's", lambda z: 1 - np.tanh(z) ** 2),
+    ("ReLU's", lambda z: (z > 0) * 1.0),
+    ("LeakyReLU's (0.01)", lambda z: np.where(z > 0, 1.0, 0.01)),
+)
+
+
+def _forgotten(here: Here) -> Variants:
+    if here.stage is not None and (here.stage.activation is not None or isinstance(here.stage.layer, Softmax)):
+        yield "", here.error.copy()
+
+
+def _at_activation(here: Here) -> Variants:
+    stage = here.stage
+    if stage is None:
+        return
+    if stage.activation is not None:
+        yield "", here.error * stage.slope_at(stage.y)
+    elif isinstance(stage.layer, Softmax):
+        q = stage.layer.infer(stage.y)
+        yield "", q * (here.error - (here.error * q).sum(axis=1, keepdims=True))
+
+
+def _formulas(here: Here) -> Variants:
+    stage = here.stage
+    if stage is not None and stage.activation is None:
+        return
+    z = here.chain.z[here.place] if stage is None else stage.x
+    a = z if stage is None else stage.y
+    for text, formula in FORMULAS:
+        yield text, here.error * formula(z, a)
+
+
+def _others(here: Here) -> Variants:
+    stage = here.stage
+    if stage is not None and stage.activation is None:
+        return
+    z = here.chain.z[here.place] if stage is None else stage.x
+    for text, slope in OTHERS[stage is None and isinstance(here.chain.loss, SigmoidCrossEntropy) :]:
+        yield text, here.error * slope(z)
+    if stage is not None and isinstance(stage.layer, LeakyReLU):
+        yield "the constant slope of its negative side", here.error * stage.layer.negative_slope
+
+
+def _by_delta(here: Here) -> Variants:
+    stage = here.stage
+    if stage is not None and isinstance(stage.layer, (ReLU, LeakyReLU)):
+        yield "", here.error * stage.slope_at(here.error)
+
+
+def _elsewhere(here: Here) -> Variants:
+    stage, chain = here.stage, here.chain
+    if stage is None or stage.activation is None:
+        return
+    width = stage.x.shape[1]
+    for other, z in enumerate(chain.z):
+        by = other - here.place
+        if by and z.shape[1] == width:
+            yield f"f' at z(l{by:+d})", here.error * stage.slope_at(z)
+            f = chain.stages[other][0] if chain.stages[other] else None
+            if f is not None and f.slope is not None and type(f.layer) is not type(stage.layer):
+                yield f"the slope of layer l{by:+d}", here.error * f.slope
+    if chain.into[here.place].shape[1] == width:
+        yield "f' at a(l-1)", here.error * stage.slope_at(chain.into[here.place])
+    if here.place + 1 < len(chain) and chain.out[here.place + 1].shape[1] == width:
+        yield "f' at a(l+1)", here.error * stage.slope_at(chain.out[here.place + 1])
+
+
+def _twice(here: Here) -> Variants:
+    if here.stage is None:
+        return
+    if here.stage.activation is not None and here.stage.slope is not None:
+        yield "", here.error * here.stage.slope**2
+    elif isinstance(here.stage.layer, Softmax) and here.place + 1 < len(here.chain):
+        yield "", here.stage.back(here.stage.back(here.error))
+
+
+def _diagonal(here: Here) -> Variants:
+    if here.stage is not None and isinstance(here.stage.layer, Softmax):
+        p = here.stage.y
+        yield "", here.error * p * (1 - p)
+
+
+def _mask(here: Here) -> Variants:
+    if here.stage is not None and here.stage.factor is not None:
+        F = here.stage.factor
+        scale = float(F.max())
+        yield "the mask left out", here.error * scale
+        yield "its 1 / (1 - rate) left out", here.error * (F > 0)
+        yield "mask and scale left out", here.error
+
+
+def _normalization(here: Here) -> Variants:
+    if here.stage is None or not isinstance(here.stage.layer, BatchNorm):
+        return
+    layer, x, d = here.stage.layer, here.stage.x, here.error
+    root = np.sqrt(x.var(axis=0) + layer.eps)
+    xhat = (x - x.mean(axis=0)) / root
+    mean, variance = d.mean(axis=0), xhat * (d * xhat).mean(axis=0)
+    yield "the mean's and the variance's terms left out", layer.gamma / root * d
+    yield "the mean's term left out", layer.gamma / root * (d - variance)
+    yield "the variance's term left out", layer.gamma / root * (d - mean)
+
+
+FORGOTTEN = Entry("slope forgotten", "dE/dz = dE/da f'(z): the factor f'(z) is missing.", _forgotten)
+
+SLOPES = (
+    FORGOTTEN,
+    Entry(
+        "slope taken at a instead of z",
+        "The slope is f' at the weighted sum z; it was taken at the activation a = f(z).",
+        _at_activation,
+    ),
+    Entry("slope taken twice", "dE/dz = dE/da f'(z): f'(z) once.", _twice),
+    Entry(
+        "slope by a wrong formula",
+        "In a = f(z), the sigmoid's slope is a (1 - a), tanh's 1 - a^2, ReLU's 1 where z > 0 and else 0.",
+        _formulas,
+    ),
+    Entry("slope of another activation", "Every layer takes the slope of its own activation.", _others),
+    Entry(
+        "slope by the delta's sign",
+        "ReLU's slope is 1 where z > 0; the sign of what comes back is no matter.",
+        _by_delta,
+    ),
+    Entry("slope of another layer", "dE/dz(l) = dE/da(l) f'(z(l)): the slope at this layer's own z.", _elsewhere),
+    Entry("softmax's diagonal alone", "dE/dz_j = sum_k dE/dp_k dp_k/dz_j: k other than j counts too.", _diagonal),
+    Entry(
+        "dropout in the backward pass", "The delta goes through the same mask, times the same 1 / (1 - rate).", _mask
+    ),
+    Entry(
+        "batch normalization's own statistics",
+        "Mean and variance depend on x: dE/dx = gamma/sigma (D - mean D - x^ mean(D x^)), means over the batch.",
+        _normalization,
+    ),
+)
+
+# -- on the way back -----------------------------------------------------------------------------------------------
+
+
+def _undifferentiated(here: Here) -> Variants:
+    W = here.chain.weights[here.place + 1]
+    if here.error.shape[1] == W.shape[1]:
+        yield "", here.error @ W.T
+
+
+def _transposed(here: Here) -> Variants:
+    W = here.chain.weights[here.place + 1]
+    if W.shape[0] == W.shape[1]:
+        yield "", here.delta @ W
+
+
+def _without_weights(here: Here) -> Variants:
+    W, D = here.chain.weights[here.place + 1], here.delta
+    total = D.sum(axis=1, keepdims=True)
+    yield "the deltas' sum", np.repeat(total, W.shape[0], axis=1)
+    if D.shape[1] == W.shape[0]:
+        yield "the delta itself", D
+    if D.shape[1] > 1:
+        yield "the deltas' mean", np.repeat(total / D.shape[1], W.shape[0], axis=1)
+
+
+def _other_weights(here: Here) -> Variants:
+    chain, D = here.chain, here.delta
+    own = chain.weights[here.place + 1]
+    for place, W in enumerate(chain.weights):
+        if place != here.place + 1 and W.shape == own.shape:
+            yield f"w(l{place - here.place:+d})", D @ W.T
+        if place != here.place + 1 and W.shape == own.shape[::-1] and own.shape[0] != own.shape[1]:
+            yield f"w(l{place - here.place:+d}), not transposed", D @ W
+
+
+PASSES = (
+    Entry(
+        "error passed on without its slope",
+        "What passes on is dE/da(l-1) = dE/dz(l) W(l)^T; dE/da(l) W(l)^T was passed on, before its slope.",
+        _undifferentiated,
+    ),
+    Entry(
+        "transposed weights in the backward pass",
+        "dE/da of the layer before is dE/dz W^T, with W (in, out); W was taken.",
+        _transposed,
+    ),
+    Entry(
+        "weights left out on the way back", "dE/da(l-1) = dE/dz(l) W(l)^T: every delta by its weight.", _without_weights
+    ),
+    Entry("weights of another layer", "dE/da(l-1) = dE/dz(l) W(l)^T takes the weights of layer l.", _other_weights),
+)
+
+_LATE = "The delta has to pass through the old weights: update afterwards."
+
+
+def _delta_lost(here: Here) -> Variants:
+    yield "delta", here.delta
+
+
+def _error_lost(here: Here) -> Variants:
+    if here.error.shape == here.delta.shape:
+        yield "error", here.error
+
+
+RATES = (
+    Entry("weights updated before the delta passed on", _LATE, _delta_lost),
+    Entry(
+        "error passed on without its slope, through updated weights",
+        "What passes on is dE/da(l-1) = dE/dz(l) W(l)^T, with the slope in dE/dz and W as it was before the update.",
+        _error_lost,
+    ),
+)
+"""What is passed on through W - alpha dW in place of D W^T."""
+
+# -- arrays --------------------------------------------------------------------------------------------------------
+
+
+def _wrong_input(here: Here) -> Variants:
+    chain = here.chain
+    for place in range(len(chain)):
+        by = place - here.place
+        if by:
+            yield f"a(l{by - 1:+d})" if by != 1 else "a(l)", chain.into[place].T @ here.delta
+        yield f"z(l{by:+d})" if by else "z(l)", chain.z[place].T @ here.delta
+    by = len(chain) - 1 - here.place
+    yield f"a(l{by:+d})" if by else "a(l)", chain.out[-1].T @ here.delta
+    if chain.loss.task != "regression" and chain.loss.expects == "logits":
+        yield "the probabilities", chain.loss.probabilities(chain.out[-1]).T @ here.delta
+
+
+def _one_row(here: Here) -> Variants:
+    n = here.chain.rows
+    if n > 1:
+        for text, row in (("last", slice(n - 1, n)), ("first", slice(0, 1))):
+            made = here.chain.into[here.place][row].T @ here.delta[row]
+            yield f"the {text} row's part of the mean", made
+            yield f"the {text} row's own gradient", n * made
+
+
+def _turned(here: Here) -> Variants:
+    yield "", (here.chain.into[here.place].T @ here.delta).T
+
+
+def _bare(here: Here) -> Variants:
+    if here.error.shape == here.delta.shape:
+        yield "", here.chain.into[here.place].T @ here.error
+
+
+def _input_left_out(here: Here) -> Variants:
+    A, D = here.chain.into[here.place], here.delta
+    yield "the delta's sum in every row", np.repeat(D.sum(axis=0)[None, :], A.shape[1], axis=0)
+
+
+def _no_weights(here: Here) -> Variants:
+    yield "", np.zeros((here.chain.into[here.place].shape[1], here.delta.shape[1]))
+
+
+_ONE_ROW = "only one row counts"
+BARE = "slope missing in one array alone"
+ZERO = "left at zero"
+
+WEIGHTS = (
+    Entry(
+        "a of the wrong layer",
+        "dE/dw(l) takes the activation that enters layer l: a(l-1), transposed, times dE/dz(l).",
+        _wrong_input,
+    ),
+    Entry(_ONE_ROW, "A batch's gradient sums over its rows: add up, do not overwrite.", _one_row),
+    Entry("dW transposed", "dE/dW = A^T D has the shape of W, (in, out); D^T A was taken.", _turned),
+    Entry(BARE, "dE/dW = A^T dE/dz and dE/db = sum of dE/dz; dE/da was taken.", _bare),
+    Entry(
+        "the input left out of dW",
+        "dE/dw_{i,j} = a_i dE/dz_j: the activation a_i that enters is a factor.",
+        _input_left_out,
+    ),
+    Entry(ZERO, "The array holds nothing but 0: was it filled?", _no_weights),
+)
+
+
+def _summed_inputs(here: Here) -> Variants:
+    dW = here.chain.into[here.place].T @ here.delta
+    yield "its sum over inputs", dW.sum(axis=0)
+    yield "its mean over inputs", dW.mean(axis=0)
+
+
+def _one_number(here: Here) -> Variants:
+    for text, value in (("the sum", here.delta.sum()), ("the mean", here.delta.mean())):
+        for shape in ((), (1,), (1, 1), (here.delta.shape[1],)):
+            yield f"{text} of all", np.full(shape, value)
+
+
+def _unsummed(here: Here) -> Variants:
+    D = here.delta
+    if len(D) > 1:
+        yield "the mean over rows was taken", D.mean(axis=0)
+    yield "dE/dz itself, unsummed", D
+    yield "dE/dz itself, unsummed", D.T
+    yield "summed over the wrong axis", D.sum(axis=1)
+    if len(D) > 1:
+        yield "only the first row counts", D[0]
+        yield "only the last row counts", D[-1]
+
+
+def _one_row_bias(here: Here) -> Variants:
+    n = here.chain.rows
+    if n > 1:
+        for text, row in (("last", -1), ("first", 0)):
+            yield f"the {text} row's part of the mean", here.delta[row]
+            yield f"the {text} row's own gradient", n * here.delta[row]
+
+
+def _bare_bias(here: Here) -> Variants:
+    if here.error.shape == here.delta.shape:
+        yield "", here.error.sum(axis=0)
+
+
+def _no_bias(here: Here) -> Variants:
+    yield "", np.zeros(here.delta.shape[1])
+
+
+def _decayed(here: Here) -> Variants:
+    b, decay = here.chain.biases[here.place], here.chain.decays[here.place]
+    if b is not None and decay:
+        db = here.delta.sum(axis=0)
+        yield "2 lambda b added", db + 2 * decay * b
+        yield "lambda b added", db + decay * b
+
+
+BIASES = (
+    Entry("db not summed", "dE/db is the sum of dE/dz over the rows: every sample adds its part.", _unsummed),
+    Entry("db made from dW", "dE/db_j is the sum of dE/dz_j over the rows; no input is a factor.", _summed_inputs),
+    Entry(
+        "one number for every bias",
+        "dE/db_j = sum over rows of dE/dz_j: one number a neuron; sum over axis 0.",
+        _one_number,
+    ),
+    Entry(_ONE_ROW, "A batch's gradient sums over its rows: add up, do not overwrite.", _one_row_bias),
+    Entry(BARE, "dE/dW = A^T dE/dz and dE/db = sum of dE/dz; dE/da was taken.", _bare_bias),
+    Entry(ZERO, "The array holds nothing but 0: was it filled?", _no_bias),
+    Entry("penalty on the biases", "The penalty is lambda times the sum of w^2: it takes weights alone.", _decayed),
+)
+
+# -- factors, penalties, order -------------------------------------------------------------------------------------
+
+SIGN, TWO, SUM, AGAIN = (
+    "sign or prediction and target swapped",
+    "2/n beside 1/n",
+    "sum in place of mean",
+    "1/n twice",
+)
+FACTOR, STEP, PENALTY, BACKWARD = (
+    "a constant factor",
+    "the step in place of the gradient",
+    "the penalty's derivative",
+    "the list in backward order",
+)
+
+PENALTIES = {"left out": 0.0, "without its 2": 0.5, "twice too large": 2.0, "with the wrong sign": -1.0}
+"""What the penalty's derivative was multiplied by."""
+
+SCOPES = {
     "slope forgotten everywhere": "dE/dz = dE/da f'(z): no layer multiplied by f'(z).",
     "slope forgotten at the output only": "At the output, dE/dz = dE/dy^ f'(z): the factor f'(z) is missing there.",
     "slope forgotten in the hidden layers": "Below the output, dE/dz = dE/da f'(z): the factor f'(z) is missing there.",
     "slope forgotten in one layer": "dE/dz = dE/da f'(z): the factor f'(z) is missing in this layer.",
-    "slope taken at a instead of z": "The slope is f' at the weighted sum z; it was taken at the activation a = f(z).",
-    "sign or prediction and target swapped": "The sign is wrong: y - y^ in place of y^ - y, or the step's minus.",
-    "2/n beside 1/n": "A factor of 2 too much or too little: the 2 of a square's derivative, or the 1/2 before it.",
-    "sum in place of mean": "E is a mean, and the gradient of the sum was taken: divide by the number it is a mean of.",
-    "1/n twice": "The mean's 1/n was taken twice, in the loss and in the layers: it belongs into the loss, once.",
-    "a of the wrong layer": "dE/dw(l) takes the activation that enters layer l: a(l-1), transposed, times dE/dz(l).",
-    "db not summed": "dE/db is the sum of dE/dz over the rows: every sample adds its part.",
-    "transposed weights in the backward pass": "dE/da of the layer before is dE/dz W^T, with W (in, out); W was taken.",
-    "softmax's derivative applied twice": "p - y is dE/dz already: softmax's derivative is in it.",
-    "sigmoid's derivative applied twice": "p - y is dE/dz already: the sigmoid's derivative is in it.",
-    "weights updated before the delta passed on": "The delta has to pass through the old weights: update afterwards.",
+    "slope forgotten in several layers": "dE/dz = dE/da f'(z): the factor f'(z) is missing in these layers.",
+}
+
+EXPLAINED = SCOPES | {
+    entry.name: entry.explanation
+    for entry in (*LOSSES, *SLOPES, *PASSES, *RATES, *WEIGHTS, *BIASES)
+    if entry is not FORGOTTEN
+}
+EXPLAINED |= {
+    SIGN: "The sign is wrong: y - y^ in place of y^ - y, or the step's minus.",
+    TWO: "A factor of 2 too much or too little: the 2 of a square's derivative, or the 1/2 before it.",
+    SUM: "E is a mean, and the gradient of the sum was taken: divide by the number it is a mean of.",
+    AGAIN: "The mean's 1/n was taken twice, in the loss and in the layers: it belongs into the loss, once.",
+    FACTOR: "Every entry is the same number times the right one: look for a factor too much or too little.",
+    STEP: "dE/dw was multiplied by the learning rate: that belongs into the update, w - alpha dE/dw.",
+    PENALTY: "E = loss + lambda sum w^2 adds 2 lambda w to dE/dw.",
+    BACKWARD: "The first pair belongs to layer 1: a backward pass finds the last layer's first, turn the list round.",
 }
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake that gives exactly the user's numbers: its name, what it is, and details for this network."""
+    """A mistake that gives exactly the given numbers.
+
+    Attributes
+    ----------
+    name : str
+    detail : str
+        Where and how on this network.
+    layers : tuple of int
+        The dense layers, from 1, where it is made.
+    """
 
     name: str
     detail: str = ""
+    layers: tuple[int, ...] = ()
 
     @property
     def explanation(self) -> str:
         """What the mistake is, and what would be right."""
         return EXPLAINED[self.name]
-
-
-class WrongBackward:
-    """The backward pass of a plain chain, right and wrong in the usual ways."""
-
-    def __init__(self, subject: Subject, graph: Graph) -> None:
-        self.subject, self.graph = subject, graph
-        dense = [graph.dense[number] for number in sorted(graph.dense)]
-        columns = graph.columns
-        self.into = [columns[link.start].values for link in dense]
-        self.weights = [layer.W.copy() for layer in subject.model.dense_layers]
-        self.use_bias = [layer.use_bias for layer in subject.model.dense_layers]
-        ends = [*(link.start for link in dense[1:]), graph.output]
-        self.links = [
-            [link for link in graph.links if d.end <= link.start < end] for d, end in zip(dense, ends, strict=True)
-        ]
-        self.layers = self._layers_between()
-        deltas = graph.backward()
-        self.deltas = [deltas[link.end] for link in dense]
-        self.activations: dict[str, Array] = {}
-        for number, (link, z) in enumerate(zip(dense, (columns[link.end].values for link in dense), strict=True)):
-            self.activations[f"a({number})" if number else "the input"] = columns[link.start].values
-            self.activations[f"z({number + 1})"] = z
-        self.activations[f"a({len(dense)})"] = columns[graph.output].values
-
-    def _layers_between(self) -> list[list[Layer]]:
-        found: list[list[Layer]] = []
-        for layer in self.subject.model.layers:
-            if isinstance(layer, Dense):
-                found.append([])
-            elif found:
-                found[-1].append(layer)
-        return found
-
-    # -- a backward pass with one thing wrong ------------------------------------------------------------------
-
-    def run(
-        self,
-        *,
-        links: Sequence[Sequence[Link]] | None = None,
-        back: Callable[[int, Array], Array] | None = None,
-        last: Array | None = None,
-    ) -> Gradients:
-        """The gradients with other slopes (`links`), other weights on the way back (`back`), or another last delta."""
-        links = self.links if links is None else links
-        count = len(self.weights)
-        delta = self.graph.delta
-        made: list[tuple[Array, Array | None]] = []
-        for place in range(count - 1, -1, -1):
-            delta = last if place == count - 1 and last is not None else self._through(links[place], delta)
-            made.append(self._gradients(place, delta))
-            if place:
-                delta = delta @ self.weights[place].T if back is None else back(place, delta)
-        return made[::-1]
-
-    def _through(self, links: Sequence[Link], delta: Array) -> Array:
-        for link in reversed(links):
-            before = np.zeros(self.graph.columns[link.start].values.shape)
-            link.backward(delta, before)
-            delta = before
-        return delta
-
-    def _gradients(self, place: int, delta: Array) -> tuple[Array, Array | None]:
-        db = delta.sum(axis=0) if self.use_bias[place] else None
-        return self.into[place].T @ delta, db  # dE/dW = X^T D, dE/db = D^T 1
-
-    def factors(self) -> Iterator[tuple[Mistake, float, float]]:
-        """Mistakes that multiply the whole gradient: the factors of dW and of db."""
-        n, k, loss = len(self.deltas[0]), self.graph.delta.shape[1], self.subject.loss
-        every: list[tuple[str, str, float]] = [
-            ("sign or prediction and target swapped", "", -1.0),
-            ("2/n beside 1/n", "twice the right gradient", 2.0),
-            ("2/n beside 1/n", "half the right gradient", 0.5),
-        ]
-        if n > 1:
-            every.append(("sum in place of mean", f"over the {n} samples", float(n)))
-            every.append(("1/n twice", f"n = {n} samples", 1 / n))
-        averages = isinstance(loss, MeanSquaredError) or (isinstance(loss, ElementwiseLoss) and not loss.sums_outputs)
-        if k > 1 and averages:
-            every.append(("sum in place of mean", f"over the {k} outputs", float(k)))
-            if n > 1:
-                every.append(("sum in place of mean", f"over {n} samples and {k} outputs", float(n * k)))
-        for name, detail, factor in every:
-            yield Mistake(name, detail), factor, factor
-
-    def partial_factors(self) -> Iterator[tuple[Mistake, float, float]]:
-        """Mistakes that multiply dW alone or db alone."""
-        n = len(self.deltas[0])
-        if n > 1:
-            yield Mistake("sum in place of mean", "in dW alone"), float(n), 1.0
-            yield Mistake("sum in place of mean", "in db alone"), 1.0, float(n)
-            yield Mistake("1/n twice", "in dW alone"), 1 / n, 1.0
-            yield Mistake("1/n twice", "in db alone"), 1.0, 1 / n
-
-    def wrong(self) -> Iterator[tuple[Mistake, Gradients]]:
-        """Mistakes on the way back, with the gradients they give."""
-        yield from self._slopes()
-        yield from self._transposed()
-        yield from self._twice()
-
-    def _slopes(self) -> Iterator[tuple[Mistake, Gradients]]:
-        count = len(self.weights)
-        forgotten = [self._without_slopes(place) for place in range(count)]
-        at_a = [self._at_activation(place) for place in range(count)]
-        hidden = set(range(count - 1))
-        yield Mistake("slope forgotten everywhere"), self.run(links=forgotten)
-        yield Mistake("slope forgotten at the output only"), self.run(links=self._replaced(forgotten, {count - 1}))
-        yield Mistake("slope taken at a instead of z", "in every layer"), self.run(links=at_a)
-        if hidden:
-            yield Mistake("slope forgotten in the hidden layers"), self.run(links=self._replaced(forgotten, hidden))
-            at_hidden = self.run(links=self._replaced(at_a, hidden))
-            yield Mistake("slope taken at a instead of z", "in the hidden layers"), at_hidden
-        for place in range(count):
-            detail = f"in dense layer {place + 1}"
-            if place in hidden and len(hidden) > 1:
-                one = self.run(links=self._replaced(forgotten, {place}))
-                yield Mistake("slope forgotten in one layer", detail), one
-            yield Mistake("slope taken at a instead of z", detail), self.run(links=self._replaced(at_a, {place}))
-
-    def _replaced(self, links: list[list[Link]], places: set[int]) -> list[list[Link]]:
-        return [links[p] if p in places else self.links[p] for p in range(len(self.links))]
-
-    def _without_slopes(self, place: int) -> list[Link]:
-        pairs = zip(self.layers[place], self.links[place], strict=True)
-        return [link for layer, link in pairs if not isinstance(layer, (Activation, Softmax, LogSoftmax))]
-
-    def _at_activation(self, place: int) -> list[Link]:
-        """The links after a dense layer, activations' derivatives taken at what they give, not at what they take."""
-        made = []
-        for layer, link in zip(self.layers[place], self.links[place], strict=True):
-            y = self.graph.columns[link.end].values
-            if isinstance(layer, Activation):
-                values = layer.backward(np.ones_like(layer.forward(y, False))).copy()
-            elif isinstance(layer, (Softmax, LogSoftmax)):
-                values = jacobians(layer, y, y.shape[1], False)
-            else:
-                made.append(link)
-                continue
-            made.append(replace(link, values=values))
-        return made
-
-    def _transposed(self) -> Iterator[tuple[Mistake, Gradients]]:
-        square = {place for place, W in enumerate(self.weights) if place and W.shape[0] == W.shape[1]}
-        for places in (square, *({place} for place in square if len(square) > 1)):
-            if places:
-
-                def back(place: int, delta: Array, places: set[int] = places) -> Array:
-                    W = self.weights[place]
-                    return delta @ W if place in places else delta @ W.T
-
-                numbers = ", ".join(f"w({place + 1})" for place in sorted(places))
-                yield Mistake("transposed weights in the backward pass", numbers), self.run(back=back)
-
-    def _twice(self) -> Iterator[tuple[Mistake, Gradients]]:
-        loss, last = self.subject.loss, self.deltas[-1]
-        out = self.graph.columns[self.graph.output].values
-        if isinstance(loss, SigmoidCrossEntropy):
-            p = loss.probabilities(out)
-            yield Mistake("sigmoid's derivative applied twice"), self.run(last=last * p * (1 - p))
-            return
-        softmax = self.links[-1][-1].symbol.startswith("Softmax'") if self.links[-1] else False
-        if not isinstance(loss, SoftmaxCrossEntropy) and not softmax:
-            return
-        p = out if softmax else loss.probabilities(out)
-        again = p * (last - (last * p).sum(axis=1, keepdims=True))  # dE/dx_j = p_j (d_j - sum_k d_k p_k)
-        name = "softmax's derivative applied twice"
-        if last.shape == p.shape:
-            yield Mistake(name, "the whole matrix"), self.run(last=again)
-            yield Mistake(name, "p (1 - p) alone"), self.run(last=last * p * (1 - p))
-
-    def updated_too_early(self, given: Gradients) -> tuple[float, Gradients | None]:
-        """The gradients when each layer's weights are updated before its delta passes on, with the rate that fits best.
-
-        The layer before the last is linear in the rate alpha: D (W - alpha dW)^T f' = D W^T f' - alpha D dW^T f'.
-        """
-        count = len(self.weights)
-        if count < 2:
-            return 0.0, None
-        dW = self.into[-1].T @ self.deltas[-1]
-        right, lost = (
-            self._gradients(count - 2, self._through(self.links[count - 2], self.deltas[-1] @ W.T))
-            for W in (self.weights[-1], dW)
-        )
-        wrong = given[count - 2]
-        if any(a is not None and b is not None and a.shape != b.shape for a, b in zip(right, wrong, strict=True)):
-            return 0.0, None
-        short = np.concatenate(
-            [(r - g).ravel() for r, g in zip(right, wrong, strict=True) if r is not None and g is not None]
-        )
-        slope = np.concatenate([a.ravel() for a in lost if a is not None])  # -d(gradient)/d(alpha)
-        alpha = float(slope @ short) / float(slope @ slope) if slope.any() else 0.0  # least squares
-        if not 0 < alpha < np.inf:
-            return 0.0, None
-
-        def back(place: int, delta: Array) -> Array:
-            return delta @ (self.weights[place] - alpha * (self.into[place].T @ delta)).T
-
-        return alpha, self.run(back=back)

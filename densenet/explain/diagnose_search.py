@@ -1,0 +1,443 @@
+"""The search for a mistake: from the output down, array by array, given the upper delta of whoever wrote the gradient.
+
+At every dense layer the table's wrong deltas are made from the E(l) that came down, and only those stay whose dW and db
+are the given ones. What stays goes on to the layer below. So a mistake at the output is found at the output, and below
+it the search goes on with the numbers that it led to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from densenet._types import Array
+from densenet.explain.chain import Chain, Gradients, Stage
+from densenet.explain.mistakes import (
+    BARE,
+    BIASES,
+    LOSSES,
+    PASSES,
+    PENALTIES,
+    PENALTY,
+    RATES,
+    SLOPES,
+    WEIGHTS,
+    Entry,
+    Here,
+)
+
+MOST_STATES = 200
+"""As many explanations as are followed at once."""
+
+FACTOR_TOLERANCE = 1e-6
+"""How far a factor may lie from a product of known numbers."""
+
+
+class Part(NamedTuple):
+    """One mistake in one layer; those of the same kind, in whatever layers, are one mistake."""
+
+    name: str
+    way: str
+    place: int
+    array: str
+    order: int = 0
+    factor: float = 1.0
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        return self.name, self.way, self.array if self.name == "factor" else ""
+
+
+Parts = tuple[Part, ...]
+
+
+def kinds(parts: Parts) -> frozenset[tuple[str, str, str]]:
+    """The different mistakes among them."""
+    return frozenset(part.kind for part in parts)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """An explanation of all arrays from the output down to some layer.
+
+    Attributes
+    ----------
+    error, delta : ndarray (n, n_out)
+        E and D of the lowest layer explained.
+    penalty : float
+        1 where dW is taken to hold the penalties' derivatives, else 0.
+    parts : tuple of Part
+    rate : float or None
+        alpha, once fitted.
+    """
+
+    error: Array
+    delta: Array
+    penalty: float
+    parts: Parts = ()
+    rate: float | None = None
+
+
+class Candidate(NamedTuple):
+    """A delta that may stand in this layer."""
+
+    error: Array
+    delta: Array
+    parts: Parts
+    rate: float | None
+
+
+class Option(NamedTuple):
+    """How one given array comes from a delta: times `factor`, None where any will do, and what is wrong beside."""
+
+    factor: float | None
+    parts: Parts
+
+
+@dataclass(frozen=True)
+class Known:
+    """Numbers by which a gradient is multiplied by mistake: products of -1, 2, n, k and the learning rate."""
+
+    rows: int
+    outputs: int
+    rate: float | None
+
+    @cached_property
+    def table(self) -> list[tuple[float, int, str]]:
+        """Value, how many factors it takes, and what it is."""
+        powers: list[list[tuple[float, int, str]]] = [[(2.0**p, abs(p), f"2^{p}") for p in (-2, -1, 0, 1, 2)]]
+        for value, name in ((float(self.rows), "n"), (float(self.outputs), "k")):
+            powers.append([(value**p, abs(p), f"{name}^{p}") for p in ((-1, 0, 1) if value > 1 else (0,))])
+        powers.append([(1.0, 0, "")] + ([(self.rate, 1, "alpha^1")] if self.rate else []))
+        found = []
+        for chosen in product(*powers):
+            product_of = float(np.prod([c[0] for c in chosen]))
+            names = [c[2] for c in chosen if c[1]]
+            cost = sum(c[1] for c in chosen)
+            found += [(product_of, cost, "*".join(names)), (-product_of, cost + 1, "*".join(["-1", *names]))]
+        return sorted(found, key=lambda entry: entry[1:])
+
+    def names(self, factor: float, tolerance: float) -> list[str]:
+        """The simplest products equal to a factor; empty where there is none."""
+        near = [(cost, name) for value, cost, name in self.table if abs(factor / value - 1) <= tolerance]
+        return [name for cost, name in near if cost == near[0][0]]
+
+
+class Search:
+    """Explanations of given gradients by at most one or two kinds of mistakes.
+
+    Parameters
+    ----------
+    chain : Chain
+    given : list of (dW, db)
+    tolerance : float
+        Relative to an array's largest entry.
+    penalties : tuple of float
+        1 and 0: gradients with the penalties' derivatives, or without, are right.
+    rate : float or None
+        The learning rate, where it is known.
+    rounded : bool
+        Whether the numbers are float32.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        given: Gradients,
+        tolerance: float,
+        penalties: tuple[float, ...],
+        rate: float | None,
+        rounded: bool,
+    ) -> None:
+        self.chain, self.given, self.tolerance, self.penalties = chain, given, tolerance, penalties
+        self.known = Known(chain.rows, chain.out[-1].shape[1], rate)
+        self.rounding = chain.rounding if rounded else [(np.zeros(()), np.zeros(()))] * len(chain)
+        sizes = [float(np.abs(a).max(initial=0.0)) for pair in chain.gradients(True) for a in pair if a is not None]
+        self.floor = 1e-9 * max(sizes)
+        self.budget, self.free, self.thorough = 1, False, False
+        rng = np.random.default_rng(0)
+        self.probes = [rng.normal(size=W.shape[1]) for W in chain.weights]
+
+    # -- going down ------------------------------------------------------------------------------------------------
+
+    def run(self, budget: int, *, free: bool, thorough: bool) -> list[State]:
+        """All explanations with as many kinds of mistakes.
+
+        `free` takes factors that are no known number; `thorough` wrong deltas whose dW and db are both made wrongly.
+        """
+        self.budget, self.free, self.thorough = budget, free, thorough
+        states = [State(self.chain.error_out, np.zeros(0), penalty) for penalty in self.penalties]
+        for place in range(len(self.chain) - 1, -1, -1):
+            states = [after for state in states for after in self.expand(state, place)]
+            states.sort(key=lambda state: (len(kinds(state.parts)), len(state.parts)))
+            del states[MOST_STATES:]
+        return [state for state in states if len(kinds(state.parts)) == budget]
+
+    def allows(self, *parts: Part) -> bool:
+        """Whether mistakes of these kinds are few enough."""
+        return len(kinds(parts)) <= self.budget
+
+    def expand(self, state: State, place: int) -> Iterator[State]:
+        """The explanations that reach one layer further down."""
+        candidates = list(self.candidates(state, place))
+        for candidate, fits in zip(candidates, self.filtered(candidates, state, place), strict=True):
+            if fits:
+                yield from self.matched(candidate, state, place)
+
+    def candidates(self, state: State, place: int) -> Iterator[Candidate]:
+        """The right delta and the table's wrong ones, from what came down."""
+        top = place == len(self.chain) - 1
+        error = state.error if top else self._down(state, place)
+        if error is None:
+            return
+        yield from self.through_slopes(error, state, (), place)
+        if top:
+            here = Here(self.chain, place, error, self.chain.back(place, error))
+            for order, entry in enumerate(LOSSES):
+                for way, delta in entry.make(here):
+                    yield Candidate(delta, delta, (Part(entry.name, way, place, "", order),), state.rate)
+            return
+        above = Here(self.chain, place, state.error, state.delta)
+        for part, wrong in self._made(PASSES, above, state.parts):
+            yield from self.through_slopes(wrong, state, (part,), place)
+        yield from self.updated(error, above, state)
+
+    def _down(self, state: State, place: int) -> Array | None:
+        W = self.chain.weights[place + 1]
+        return state.delta @ W.T if state.delta.shape[1] == W.shape[1] else None  # E(l-1) = D(l) W(l)^T
+
+    def _made(
+        self, entries: tuple[Entry, ...], here: Here, before: Parts, array: str = ""
+    ) -> Iterator[tuple[Part, Array]]:
+        """The table's wrong arrays, as far as these mistakes may be added to those before."""
+        room = len(kinds(before)) < self.budget
+        names = {part.name for part in before}
+        for order, entry in enumerate(entries):
+            if room or entry.name in names:
+                for way, wrong in entry.make(here):
+                    part = Part(entry.name, way, here.place, array, order)
+                    if self.allows(*before, part):
+                        yield part, wrong
+
+    def through_slopes(self, error: Array, state: State, parts: Parts, place: int) -> Iterator[Candidate]:
+        """D(l) from E(l): by the right slopes, then by the wrong ones of every stage."""
+        if error.shape != self.chain.z[place].shape and not self.chain.stages[place]:
+            return
+        yield Candidate(error, self.chain.back(place, error), parts, state.rate)
+        for part, delta in self.slopes(error, (*state.parts, *parts), place):
+            yield Candidate(error, delta, (*parts, part), state.rate)
+
+    def slopes(self, error: Array, before: Parts, place: int) -> Iterator[tuple[Part, Array]]:
+        stages: list[Stage | None] = [*self.chain.stages[place]] or [None]
+        for number in range(len(stages) - 1, -1, -1):
+            upper = self.chain.back(place, error, number + 1) if number + 1 < len(stages) else error
+            for part, after in self._made(SLOPES, Here(self.chain, place, upper, upper, stages[number]), before):
+                for stage in reversed(stages[:number]):
+                    assert stage is not None
+                    after = stage.back(after)
+                yield part, after
+
+    def updated(self, error: Array, above: Here, state: State) -> Iterator[Candidate]:
+        """Weights updated before the delta passed on: E = D (W - alpha dW)^T, alpha fitted to this layer's arrays.
+
+        D(l) is linear in E(l), so dW and db are linear in alpha: right - alpha lost, by least squares.
+        """
+        place, chain = above.place, self.chain
+        dW = self.given[place + 1][0]
+        if dW.shape != chain.weights[place + 1].shape:
+            return
+        for order, entry in enumerate(RATES):
+            for way, passed in entry.make(above):
+                if not self.allows(*state.parts, Part(entry.name, way, place, "")):
+                    continue
+                base, lost = passed @ chain.weights[place + 1].T, passed @ dW.T
+                part = Part(entry.name, way, place, "", order)
+                before = (*state.parts, part)
+                both = zip(self.slopes(base, before, place), self.slopes(lost, before, place), strict=True)
+                ways: list[tuple[Parts, Array, Array]] = [((), chain.back(place, base), chain.back(place, lost))]
+                ways += [((of,), right, off) for (of, right), (_, off) in both]
+                for parts, right, off in ways:
+                    rate = state.rate if state.rate is not None else self.fitted(right, off, state.penalty, place)
+                    if rate is not None:
+                        yield Candidate(base - rate * lost, right - rate * off, (part, *parts), rate)
+
+    def fitted(self, right: Array, lost: Array, penalty: float, place: int) -> float | None:
+        """alpha by least squares, from dW and db of this layer; None where it is no rate."""
+        A, P, (dW, db) = self.chain.into[place], self.chain.penalties[place], self.given[place]
+        if right.size < 2 or dW.shape != (A.shape[1], right.shape[1]):
+            return None
+        target = dW - penalty * P if P is not None else dW
+        short, slope = [(A.T @ right - target).ravel()], [(A.T @ lost).ravel()]
+        if db is not None and db.shape == (right.shape[1],):
+            short.append(right.sum(axis=0) - db)
+            slope.append(lost.sum(axis=0))
+        s, t = np.concatenate(short), np.concatenate(slope)
+        rate = float(s @ t) / float(t @ t) if t.any() else 0.0
+        return rate if 0 < rate < np.inf else None
+
+    # -- comparing -------------------------------------------------------------------------------------------------
+
+    def filtered(self, candidates: list[Candidate], state: State, place: int) -> list[bool]:
+        """Whether a candidate is worth comparing: its db, or dW times one vector, is the given one up to a factor."""
+        A, (dW, db) = self.chain.into[place], self.given[place]
+        shape = self.chain.z[place].shape
+        like = [i for i, c in enumerate(candidates) if c.delta.shape == shape]
+        known = kinds(state.parts)
+        fits = np.array([kinds(c.parts) <= known or c.delta.shape != shape for c in candidates], bool)
+        if not like or self.thorough or self.chain.penalties[place] is not None:
+            return [True] * len(candidates)
+        D = np.stack([candidates[i].delta for i in like])
+        for_W, for_b = self.rounding[place]
+        if db is not None and db.shape == (D.shape[2],):
+            fits[like] |= self._parallel(D.sum(axis=1), db, for_b)
+        if dW.shape == (A.shape[1], D.shape[2]):
+            r = self.probes[place]
+            fits[like] |= self._parallel((D @ r) @ A, dW @ r, for_W @ np.abs(r) if for_W.ndim else for_W)
+        return [bool(fit) for fit in fits]
+
+    def _parallel(self, made: Array, given: Array, rounding: Array) -> Array:
+        square = (made**2).sum(axis=1)
+        c = np.divide(made @ given, square, out=np.zeros(len(made)), where=square > 0)
+        off: Array = np.abs(c[:, None] * made - given).max(axis=1)
+        near: Array = off <= 50 * self.tolerance * np.abs(given).max() + 10 * rounding.max(initial=0.0) + self.floor
+        return near
+
+    def close(self, given: Array, made: Array, rounding: Array) -> bool:
+        """Whether two arrays of one shape are equal up to the tolerance."""
+        room = max(self.tolerance * float(np.abs(made).max(initial=0.0)), self.floor * self.tolerance)
+        if rounding.shape != made.shape:
+            rounding = rounding.max(initial=0.0)
+        return bool((np.abs(given - made) <= room + rounding).all())
+
+    def factor(self, given: Array, made: Array, rounding: Array, *, free: bool) -> float | None:
+        """c with given = c made, where it is a known number, or any where `free` and three entries agree."""
+        square = float((made * made).sum())
+        c = float((made * given).sum()) / square if square > 0 else 0.0
+        if c == 0 or not np.isfinite(c) or not self.close(given / c, made, rounding / abs(c)):
+            return None
+        if self.known.names(c, self.near):
+            return c
+        return c if free and np.count_nonzero(np.abs(made) > 1e-3 * np.abs(made).max()) >= 3 else None
+
+    @property
+    def near(self) -> float:
+        """How near a known number a fitted factor has to be."""
+        return max(FACTOR_TOLERANCE, self.tolerance)
+
+    def weights(self, candidate: Candidate, state: State, place: int) -> list[Option]:
+        """How the given dW may come from a delta."""
+        A, P, given = self.chain.into[place], self.chain.penalties[place], self.given[place][0]
+        before = (*state.parts, *candidate.parts)
+        targets: list[tuple[Array, Parts]] = [(given, ())]
+        if P is not None:
+            targets = [(given - state.penalty * P, ())]
+            shares = PENALTIES | {"divided by n": 1 / self.chain.rows} if state.penalty else {"added": 1.0}
+            for order, (way, share) in enumerate(shares.items()):
+                part = Part(PENALTY, way, place, "dW", order)
+                if share != state.penalty and self.allows(*before, part):
+                    targets.append((given - share * P, (part,)))
+        right = A.T @ candidate.delta
+        found = self.options(targets, right, candidate, before, 0, place)
+        if P is not None and given.shape == right.shape:
+            c = self.factor(given, right + P, self.rounding[place][0], free=self.free)
+            found += [Option(c, ())] if c is not None and state.penalty else []
+        if any(option.factor in (1.0, None) and not option.parts for option in found):
+            return found[:1]
+        return found + self.array_mistakes(WEIGHTS, targets[0][0], candidate, before, "dW", place)
+
+    def biases(self, candidate: Candidate, state: State, place: int) -> list[Option]:
+        """How the given db may come from a delta."""
+        given = self.given[place][1]
+        if given is None:
+            return [Option(None, ())]
+        before = (*state.parts, *candidate.parts)
+        found = self.options([(given, ())], candidate.delta.sum(axis=0), candidate, before, 1, place)
+        if any(option.factor in (1.0, None) for option in found):
+            return found[:1]
+        return found + self.array_mistakes(BIASES, given, candidate, before, "db", place)
+
+    def options(
+        self,
+        targets: list[tuple[Array, Parts]],
+        made: Array,
+        candidate: Candidate,
+        before: Parts,
+        kind: int,
+        place: int,
+    ) -> list[Option]:
+        found = []
+        rounding = self.rounding[place][kind]
+        for target, parts in targets:
+            if target.shape != made.shape:
+                continue
+            if self.close(target, made, rounding):
+                anything = float(np.abs(made).max(initial=0.0)) <= self.floor
+                found.append(Option(None if anything else 1.0, parts))
+                continue
+            free = self.free and (not candidate.parts or candidate.delta.size >= 3)
+            c = self.factor(target, made, rounding, free=free)
+            if c is not None and (len(kinds(before)) < self.budget or any(part.name == "factor" for part in before)):
+                found.append(Option(c, parts))
+        return found
+
+    def array_mistakes(
+        self, entries: tuple[Entry, ...], given: Array, candidate: Candidate, before: Parts, array: str, place: int
+    ) -> list[Option]:
+        found = []
+        here = Here(self.chain, place, candidate.error, candidate.delta)
+        for part, wrong in self._made(entries, here, before, array):
+            if wrong.shape != given.shape:
+                continue
+            if max(np.abs(wrong).max(initial=0.0), np.abs(given).max(initial=0.0)) <= self.floor:
+                found.append(Option(None, (part,)))
+            elif self.close(given, wrong, np.zeros(())):
+                found.append(Option(1.0, (part,)))
+            elif self.budget > 1:
+                c = self.factor(given, wrong, np.zeros(()), free=False)
+                if c is not None:
+                    found.append(Option(c, (part,)))
+        return found
+
+    def factor_parts(self, c: float, array: str, place: int) -> Parts:
+        """A factor as a mistake, by the simplest product that it is."""
+        if abs(c - 1) <= self.tolerance:
+            return ()
+        names = self.known.names(c, self.near)
+        return (Part("factor", names[0] if names else f"{c:.6g}", place, array, 0, c),)
+
+    def matched(self, candidate: Candidate, state: State, place: int) -> Iterator[State]:
+        """The states after this layer, with every way in which both given arrays come from one delta."""
+        weights = self.weights(candidate, state, place)
+        for w, b in product(weights, self.biases(candidate, state, place) if weights else ()):
+            if any(part.name == BARE for part in w.parts) and any(part.name == BARE for part in b.parts):
+                continue  # both arrays without the slope: that is a delta without it
+            for scale, parts in self.together(w, b, place):
+                every = (*state.parts, *candidate.parts, *w.parts, *b.parts, *parts)
+                if self.allows(*every):
+                    error, delta = scale * candidate.error, scale * candidate.delta
+                    yield replace(state, error=error, delta=delta, parts=every, rate=candidate.rate)
+
+    def together(self, w: Option, b: Option, place: int) -> Iterator[tuple[float, Parts]]:
+        """The factor of the delta itself that goes on to the layer below, and the arrays' own."""
+        cw = w.factor if w.factor is not None else b.factor
+        cb = b.factor if b.factor is not None else cw
+        if cw is None or cb is None:
+            yield 1.0, ()
+            return
+        parts = partial(self.factor_parts, place=place)
+        if abs(cw / cb - 1) <= 10 * self.near:
+            yield cw, parts(cw, "delta")
+            if parts(cw, "delta"):
+                yield 1.0, parts(cw, "both")
+            return
+        yield 1.0, (*parts(cw, "dW"), *parts(cb, "db"))
+        if self.budget > 1:
+            if parts(cw, "delta"):
+                yield cw, (*parts(cw, "delta"), *parts(cb / cw, "db"))
+            if parts(cb, "delta"):
+                yield cb, (*parts(cb, "delta"), *parts(cw / cb, "dW"))
