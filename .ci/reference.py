@@ -31,6 +31,6 @@ pdoc.render.configure(docformat="numpy", search=True, footer_text=f"densenet {de
 with contextlib.chdir(
     Path(__file__).parent
 ):  # beside a folder of the same name the builder does not know which to take
-    pdoc.pdoc("densenet", output_directory=folder)
+    pdoc.pdoc("densenet", "!densenet.compiled", output_directory=folder)  # kernels need an extra to be imported
 pages = list(folder.rglob("*.html"))
 print(f"{len(pages)} pages written to {folder}")

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import math
 import random
 import statistics
@@ -34,11 +35,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import _common as common
 import numpy as np
-from densenet.batches import split
 from step import products_alone, steps_for
 
 import densenet as dn
+from densenet.compiled.offer import refusal
 from densenet.tables import TablePreparation
+from densenet.training.data import split
 
 Part: TypeAlias = tuple[Any, Any]
 
@@ -154,6 +156,7 @@ def parser(description: str | None, epochs: int, trials: int) -> argparse.Argume
     add("--goal", type=float, metavar="ERROR", help="the error to reach (default: one for each data set)")
     add("--epochs", type=int, default=epochs, help="epochs of every run (default: %(default)s)")
     add("--trials", type=int, default=trials, help="rates tried, for each contender and seed (default: %(default)s)")
+    add("--speed", action="store_true", help="measure speed alone: the runs are those in the results' file")
     add("--seeds", type=int, default=6, help="seeds, each a split with its searches and runs (default: %(default)s)")
     return made
 
@@ -237,7 +240,7 @@ def train(
     widths = (x.shape[1], *problem.widths[1:])  # a table's categories may differ between splits
     model = dn.mlp(widths, seed=np.random.default_rng([*stream, 0]))
     steps = epochs * math.ceil(len(x) / contender.batch_size)
-    trainer = dn.Trainer(model, problem.loss, contender.optimizer(rate, steps))
+    trainer = dn.Trainer(model, problem.loss, contender.optimizer(rate, steps), compiled=False)
     watch = Watch(lambda: error_of(trainer, problem.task, *validation))
     diverged = False
     try:
@@ -351,6 +354,8 @@ def best_end(chosen: Sequence[Mapping[str, tuple[float, list[dict[str, Any]]]]])
 def speed(problem: Problem, contenders: Sequence[Contender], args: argparse.Namespace) -> dict[str, Any]:
     """Seconds of a step of every contender, and of the bare matrix products of such a step, interleaved.
 
+    A contender with kernels, where the extra [fast] is installed, is measured with them, too.
+
     Rows of the training part are repeated to at least eight steps an epoch: what `fit` does once an epoch is in.
     """
     (x, y), _, _ = problem.parts(0)
@@ -363,6 +368,9 @@ def speed(problem: Problem, contenders: Sequence[Contender], args: argparse.Name
         rows = np.arange(an_epoch * batch) % len(x)
         steps = epochs * an_epoch
         calls[contender.name] = epochs_of(problem, contender, x[rows], y[rows], epochs, steps)
+        if refusal(dn.mlp(problem.widths), problem.loss, contender.optimizer(1e-6, steps)) is None:
+            kernels = f"{contender.name}, compiled"
+            calls[kernels] = epochs_of(problem, contender, x[rows], y[rows], epochs, steps, compiled=True)
         limit = f"products, {batch}"
         calls.setdefault(limit, products_alone(problem.widths, batch, steps))
         counts[contender.name] = counts[limit] = steps
@@ -380,12 +388,21 @@ def speed(problem: Problem, contenders: Sequence[Contender], args: argparse.Name
             "samples_a_second_products": contender.batch_size / bare[1],
             "of_limit": common.spread(common.ratios(times, limit, contender.name)),
         }
+        if (kernels := f"{contender.name}, compiled") in times:
+            compiled = common.spread([seconds / steps for seconds in times[kernels]])
+            made[contender.name] |= {
+                "compiled": compiled,
+                "samples_a_second_compiled": contender.batch_size / compiled[1],
+                "of_limit_compiled": common.spread(common.ratios(times, limit, kernels)),
+            }
     return made
 
 
-def epochs_of(problem: Problem, contender: Contender, x: Any, y: Any, epochs: int, steps: int) -> Callable[[], None]:
+def epochs_of(
+    problem: Problem, contender: Contender, x: Any, y: Any, epochs: int, steps: int, compiled: bool = False
+) -> Callable[[], None]:
     model = dn.mlp((x.shape[1], *problem.widths[1:]), seed=0)
-    trainer = dn.Trainer(model, problem.loss, contender.optimizer(1e-6, steps))
+    trainer = dn.Trainer(model, problem.loss, contender.optimizer(1e-6, steps), compiled=compiled)
 
     def run() -> None:
         trainer.fit(x, y, epochs=epochs, batch_size=contender.batch_size, seed=0, progress=False)
@@ -547,9 +564,10 @@ def run(
         "problems": {},
     }
     rows = []
+    before = json.loads((args.out / f"{name}.json").read_text(encoding="utf-8"))["results"] if args.speed else None
     for problem in problems(args):
         speeds = speed(problem, contenders, args)
-        found = study(problem, contenders, args, choose)
+        found = before["problems"][problem.name] if before else study(problem, contenders, args, choose)
         summary = summarise(found, contenders)
         results["problems"][problem.name] = found | {
             "speed": speeds,

@@ -123,8 +123,14 @@ def picture(results: Mapping[str, Any], contenders: Sequence[Contender]) -> Any:
 
 def throughput(ax: Any, speed: Mapping[str, Any], contenders: Sequence[Contender]) -> None:
     sizes = [c.batch_size for c in contenders]
-    lines = (("products", "bare products", "#777777", "--"), ("step", "training", COLOURS[0], "-"))
+    lines = (
+        ("products", "bare products", "#777777", "--"),
+        ("step", "training", COLOURS[0], "-"),
+        ("compiled", "training, [fast]", COLOURS[1], "-"),
+    )
     for key, label, colour, style in lines:
+        if any(key not in speed[c.name] for c in contenders):
+            continue
         low, middle, high = np.array([[c.batch_size / t for t in speed[c.name][key][::-1]] for c in contenders]).T
         ax.plot(sizes, middle, color=colour, linestyle=style, marker="o", markersize=4, label=label)
         ax.fill_between(sizes, low, high, color=colour, alpha=0.2, linewidth=0)  # quartiles

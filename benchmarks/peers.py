@@ -12,8 +12,13 @@ tolerance serves all. Two classes are trained as two softmax outputs everywhere,
 
 PyTorch runs its fused optimizers; compiled means forward pass and loss through `torch.compile`. JAX keeps data and
 weights on its device and gives up its old buffers; "step" is one jitted call a step, "epoch" the epoch in `lax.scan`.
-densenet is the plain installation, NumPy and SciPy alone. "densenet [fast]", where numba is installed, has its compiled
-Adam for long vectors: what the peers take over it stands beside, as a quotient of medians.
+densenet is the plain installation, NumPy and SciPy alone. "densenet [fast]", where numba is installed, makes its steps
+with compiled kernels (``compiled=True``); its kernels are compiled before the clock runs, as the peers' are. Ratios are
+taken to both. The products alone, by SciPy's BLAS and by PyTorch's, are the limit: cells where they take less than half
+of a plain step of gradient descent are those where calls dominate.
+
+With ``--cells`` some networks are measured at a time: they take the place of the same ones in the results' file, and
+the tables and the picture are made of all that are there.
 """
 
 from __future__ import annotations
@@ -51,6 +56,13 @@ TOLERANCE = 0.01
 MEANS = {"JAX step": 1.5, "JAX epoch": None}
 """Geometric means to reach where they are not 3."""
 FAST = "densenet [fast]"
+OURS = ("densenet", FAST)
+LIMITS = ("products", "products, torch")
+"""No peers: the matrix products of a step, and nothing else."""
+AIMS = {"JAX epoch": (1.2, 3.0), "JAX step": (2.0, 5.0), "torch eager": (1.0, 10.0)}
+"""Worst ratio and geometric mean to reach over [fast] where calls dominate."""
+ELSEWHERE = {"JAX epoch": 0.9, "torch eager": 1.0}
+"""Worst ratio over [fast] to reach where products do, and PyTorch's are not the faster ones."""
 ONE_ROW, MANY_ROWS = 1, 100_000
 PREDICT = (64, 128, 10)
 
@@ -129,9 +141,8 @@ class Densenet(Contender):
         for layer, (W, b) in zip(model.dense_layers, weights, strict=True):
             layer.W, layer.b = W, b
         optimizer = dn.SGD(self.rate) if self.optimizer == "SGD" else dn.Adam(self.rate)
-        if not self.compiled:
-            optimizer.kernel = lambda size, dtype: None
-        self.trainer, self.seed = dn.Trainer(model, dn.SoftmaxCrossEntropy(), optimizer), 0
+        self.trainer = dn.Trainer(model, dn.SoftmaxCrossEntropy(), optimizer, compiled=self.compiled)
+        self.seed = 0
 
     def epoch(self, shuffle: bool) -> float:
         self.seed += 1
@@ -149,6 +160,48 @@ class Densenet(Contender):
 
 class DensenetFast(Densenet):
     compiled = True
+
+
+class Products(Contender):
+    """The products of an epoch: forward, dE/dW, and dE/dX of all layers but the first."""
+
+    def begin(self, weights: list[tuple[Any, Any]]) -> None:
+        from step import products_alone
+
+        self.run = products_alone(self.widths, self.batch, self.steps)
+
+    def epoch(self, shuffle: bool) -> float:
+        self.run()
+        return 0.0
+
+    def weights(self) -> list[tuple[Any, Any]]:
+        return initial(self.widths)
+
+    def predict(self, x: Any) -> Any:
+        raise NotImplementedError("products predict nothing")
+
+
+class TorchProducts(Products):
+    def begin(self, weights: list[tuple[Any, Any]]) -> None:
+        import torch
+
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        rng = torch.Generator().manual_seed(0)
+        a, d = ([torch.randn(self.batch, w, generator=rng) for w in self.widths] for _ in range(2))
+        W = [torch.from_numpy(w) for w, _ in weights]
+        dW, last, mm = [torch.empty_like(w) for w in W], len(W), torch.mm
+
+        def run() -> None:
+            with torch.inference_mode():
+                for _ in range(self.steps):
+                    for i in range(last):
+                        mm(a[i], W[i], out=a[i + 1])
+                    for i in range(last - 1, -1, -1):
+                        mm(a[i].T, d[i + 1], out=dW[i])
+                        if i:
+                            mm(d[i + 1], W[i].T, out=d[i])
+
+        self.run = run
 
 
 class Torch(Contender):
@@ -349,6 +402,8 @@ class Keras(Contender):
 CONTENDERS: dict[str, tuple[str, type[Contender]]] = {
     "densenet": ("densenet", Densenet),
     FAST: ("numba", DensenetFast),
+    "products": ("densenet", Products),
+    "products, torch": ("torch", TorchProducts),
     "torch eager": ("torch", Torch),
     "torch compiled": ("torch", TorchCompiled),
     "JAX step": ("jax", JaxStep),
@@ -486,6 +541,7 @@ def measure(workers: dict[str, Worker], rounds: int, seed: int, say: str, **task
 def main() -> int:
     options = common.parser(__doc__)
     options.add_argument("--peers", nargs="*", metavar="PEER", help=f"of {', '.join(list(CONTENDERS)[1:])} (all)")
+    options.add_argument("--cells", nargs=2, type=int, metavar=("FROM", "TO"), help="networks by number (all)")
     options.add_argument("--patience", type=float, default=120.0, help="seconds that one answer may take (%(default)s)")
     options.add_argument("--threads", type=int, default=2, help="cores that each may use (default: %(default)s)")
     args = options.parse_args()
@@ -514,7 +570,8 @@ def main() -> int:
 
 
 def run(args: Any, workers: dict[str, Worker], left_out: dict[str, str], rounds: int, threads: int) -> int:
-    cells = [(w, b, o) for w, b in (*common.CELLS, *UNTUNED) for o in RATES]
+    nets = (*common.CELLS, *UNTUNED)[slice(*args.cells)] if args.cells else (*common.CELLS, *UNTUNED)
+    cells = [(w, b, o) for w, b in nets for o in RATES]
     if args.smoke:
         cells = [(*UNTUNED[0], "SGD"), (*common.CELLS[1], "Adam")]
     records: list[dict[str, Any]] = []
@@ -527,6 +584,7 @@ def run(args: Any, workers: dict[str, Worker], left_out: dict[str, str], rounds:
         times = measure({name: workers[name] for name in checked}, rounds, number, say, do="epoch")
         for name, seconds in times.items():
             low, middle, high = common.spread(common.ratios(times, name, "densenet"))
+            over = common.spread(common.ratios(times, name, FAST)) if FAST in times else None
             records.append(
                 {
                     "net": net,
@@ -537,17 +595,33 @@ def run(args: Any, workers: dict[str, Worker], left_out: dict[str, str], rounds:
                     "ratio": round(middle, 3),
                     "lower quartile": round(low, 3),
                     "upper quartile": round(high, 3),
+                    "over [fast]": None if over is None else [round(ratio, 3) for ratio in over],
                     "least": least(name, widths, batch),
                     "error": checked[name]["after"],
                     "steps": steps,
                 }
             )
+    records = joined(args.out / "peers.json", records) if args.cells else records
+    for name in LIMITS:
+        if name in workers:
+            workers.pop(name).end()
     many = 2000 if args.smoke else MANY_ROWS
     start(workers, "predict", left_out, widths=PREDICT, batch=100, optimizer="SGD", rows=many, epochs=0)
     predicted = predictions(workers, rounds, many, 20 if args.smoke else 300)
     common.progress("")
     report(args, workers, records, predicted, left_out, faults, rounds, threads)
     return 1 if faults else 0
+
+
+def joined(path: Any, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The new records and, of networks that were not measured now, those in the file."""
+    if not path.exists():
+        return records
+    kept = json.loads(path.read_text(encoding="utf-8"))["results"]["cells"]
+    new = {(record["net"], record["optimizer"]) for record in records}
+    order = [common.net_name(widths, batch) for widths, batch in (*common.CELLS, *UNTUNED)]
+    both = [record for record in kept if (record["net"], record["optimizer"]) not in new] + records
+    return sorted(both, key=lambda record: (order.index(record["net"]), list(RATES).index(record["optimizer"])))
 
 
 def start(
@@ -573,7 +647,7 @@ def differences(say: str, answers: dict[str, dict[str, Any]]) -> list[str]:
     before, ours = answers["densenet"]["before"], answers["densenet"]["after"]
     faults = [] if ours < before else [f"{say}: densenet went from {before:.6g} to {ours:.6g}"]
     for name, answer in answers.items():
-        if not abs(answer["after"] - ours) <= TOLERANCE * abs(before - ours):
+        if name not in LIMITS and not abs(answer["after"] - ours) <= TOLERANCE * abs(before - ours):
             faults.append(f"{say}: {name} reached {answer['after']:.6g}, densenet {ours:.6g}, from {before:.6g}")
     return faults
 
@@ -618,13 +692,12 @@ def report(
         rows.append((net, optimizer, readable(here["densenet"]["microseconds"]), *ratios))
     for many in dict.fromkeys(r["rows"] for r in predicted):
         here = {r["contender"]: r for r in predicted if r["rows"] == many}
-        ratios = [here[p]["ratio"] if p in here else "failed" for p in peers]
+        ratios = [here[p]["ratio"] if p in here else "" if p in LIMITS else "failed" for p in peers]
         rows.append(
             (f"{'-'.join(map(str, PREDICT))}, {many}", "predict", readable(here["densenet"]["microseconds"]), *ratios)
         )
     summary = []
-    fast = {(r["net"], r["optimizer"]): r["microseconds"] for r in records if r["contender"] == FAST}
-    for peer in (name for name in peers if name != FAST):
+    for peer in (name for name in peers if name not in (*OURS, *LIMITS)):
         for optimizer in RATES:
             cells = [r for r in records if r["contender"] == peer and r["optimizer"] == optimizer]
             if cells:
@@ -637,13 +710,10 @@ def report(
                     "worst": worst["ratio"],
                     "in": worst["net"],
                 }
-                if fast:
-                    with_fast = [r["microseconds"] / fast[r["net"], r["optimizer"]] for r in cells]
-                    entry["mean over [fast]"] = round(common.geometric_mean(with_fast), 3)
-                    entry["worst over [fast]"] = round(min(with_fast), 3)
                 entry["cells below their least"] = "; ".join(r["net"] for r in cells if r["ratio"] < r["least"])
                 entry["cells lost"] = "; ".join(r["net"] for r in cells if r["ratio"] < 1)
                 summary.append(entry)
+    over_fast = with_kernels(records, [name for name in peers if name not in LIMITS])
     results = {
         "rounds": rounds,
         "threads": threads,
@@ -651,6 +721,7 @@ def report(
         "cells": records,
         "predict": predicted,
         "summary": summary,
+        "over [fast]": over_fast,
         "left_out": left_out,
         "faults": faults,
     }
@@ -668,9 +739,48 @@ def report(
     )
     if summary:
         print("\n" + common.table(list(summary[0]), [list(entry.values()) for entry in summary]))
+    if over_fast:
+        print("\nOver densenet [fast], where calls dominate and where products do:\n")
+        print(common.table(list(over_fast[0]), [list(entry.values()) for entry in over_fast]))
     for name, why in left_out.items():
         print(f"{name}: left out, {why}")
     print("\n".join(faults) if faults else f"All reached the same error, to {TOLERANCE:.0%} of its fall.")
+
+
+def with_kernels(records: list[dict[str, Any]], peers: list[str]) -> list[dict[str, Any]]:
+    """Peers' times over densenet [fast]: where calls dominate, and where the products do."""
+    made: list[dict[str, Any]] = []
+    by_cell: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for record in records:
+        by_cell.setdefault((record["net"], record["optimizer"]), {})[record["contender"]] = record
+    for where, calls in (("calls", True), ("products", False)):
+        for peer in ("densenet", *[name for name in peers if name != FAST]):
+            found = {}
+            for cell, here in by_cell.items():
+                if not {peer, FAST, "products", "densenet"} <= set(here):
+                    continue
+                plain = by_cell.get((cell[0], "SGD"), here)["densenet"]
+                small = here["products"]["microseconds"] < plain["microseconds"] / 2
+                theirs = here.get("products, torch", here["products"])["microseconds"]
+                faster = peer.startswith("torch") and not small and theirs < here["products"]["microseconds"]
+                if small == calls and not faster:
+                    found[cell] = here[peer]["over [fast]"][1]
+            if found:
+                worst = min(found, key=lambda cell: found[cell])
+                aim, mean = AIMS.get(peer, ("", "")) if calls else (ELSEWHERE.get(peer, ""), "")
+                made.append(
+                    {
+                        "dominant": where,
+                        "peer": peer,
+                        "cells": len(found),
+                        "geometric mean": round(common.geometric_mean(list(found.values())), 3),
+                        "mean to reach": mean,
+                        "worst": found[worst],
+                        "worst to reach": 0.97 if peer == "densenet" else aim,
+                        "in": f"{worst[0]} {worst[1]}",
+                    }
+                )
+    return made
 
 
 def readable(number: float) -> float:
@@ -678,49 +788,55 @@ def readable(number: float) -> float:
 
 
 def picture(records: list[dict[str, Any]], peers: list[str]) -> Any:
-    """Ratios with quartiles, a panel for each optimizer."""
+    """Times over those of densenet [fast], or of densenet without it, with quartiles; a panel for each optimizer."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    peers = [name for name in peers if name != FAST]
-    fast = {(r["net"], r["optimizer"]): r["microseconds"] for r in records if r["contender"] == FAST}
+    base = FAST if FAST in peers else "densenet"
+    shown = [name for name in ("densenet", *peers) if name not in (base, "products, torch")]
     nets = list(dict.fromkeys(r["net"] for r in records))[::-1]
     panels = [o for o in RATES if any(r["optimizer"] == o for r in records)]
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(1.5 + 5 * len(panels), 1.6 + 0.5 * len(nets)), sharey=True, squeeze=False
+        1, len(panels), figsize=(1.5 + 5 * len(panels), 1.6 + 0.55 * len(nets)), sharey=True, squeeze=False
     )
-    colors = ("#ee6677", "#aa3377", "#4477aa", "#66ccee", "#ccbb44", "#228833")
+    colors = {"densenet": "black", "products": "#888888"}
+    other = iter(("#ee6677", "#aa3377", "#4477aa", "#66ccee", "#ccbb44", "#228833"))
+    markers = {"densenet": "X", "products": "|"} | dict(
+        zip([p for p in shown if p not in colors], "osD^vP", strict=False)
+    )
+    colors |= {name: next(other) for name in shown if name not in colors}
     for ax, optimizer in zip(axes[0], panels, strict=True):
-        for i, peer in enumerate(peers):
-            here = [r for r in records if r["contender"] == peer and r["optimizer"] == optimizer]
-            at = [nets.index(r["net"]) + 0.6 * ((len(peers) - 1) / 2 - i) / max(len(peers) - 1, 1) for r in here]
-            middle = [r["ratio"] for r in here]
-            ends = [
-                [max(r["ratio"] - r["lower quartile"], 0) for r in here],
-                [max(r["upper quartile"] - r["ratio"], 0) for r in here],
+        for i, name in enumerate(shown):
+            here = [r for r in records if r["contender"] == name and r["optimizer"] == optimizer]
+            at = [nets.index(r["net"]) + 0.7 * ((len(shown) - 1) / 2 - i) / max(len(shown) - 1, 1) for r in here]
+            triples = [
+                r["over [fast]"] if base == FAST else (r["lower quartile"], r["ratio"], r["upper quartile"])
+                for r in here
             ]
-            color, marker = colors[i % len(colors)], "osD^vP"[i % 6]
-            ax.errorbar(middle, at, xerr=ends, fmt=marker, markersize=4, color=color, label=peer)
-            if optimizer == "Adam" and fast:
-                over = [r["microseconds"] / fast[r["net"], optimizer] for r in here]
-                ax.plot(over, at, marker, markersize=6, color=color, fillstyle="none", markeredgewidth=0.8)
+            ends = [[max(m - low, 0) for low, m, _ in triples], [max(high - m, 0) for _, m, high in triples]]
+            middle = [m for _, m, _ in triples]
+            size = 8 if name == "products" else 4
+            ax.errorbar(middle, at, xerr=ends, fmt=markers[name], markersize=size, color=colors[name], label=name)
         ax.axvline(1, color="black", linewidth=1)
         ax.set_xscale("log")
-        ax.set_xticks([0.3, 0.5, 1, 2, 5, 10, 20], ["0.3", "0.5", "1", "2", "5", "10", "20"])
+        ticks = [0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200]
+        low, high = ax.get_xlim()
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
         for edge in range(len(nets) - 1):
             ax.axhline(edge + 0.5, color="0.9", linewidth=0.8, zorder=0)
-        ax.set_title(optimizer + (" (open: over densenet [fast])" if optimizer == "Adam" and fast else ""))
-        ax.set_xlabel("time of an epoch over densenet's")
+        ax.set_title(optimizer)
+        ax.set_xlabel(f"time of an epoch over that of {base}")
         ax.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_yticks(
         range(len(nets)), [n + (" *" if any(r["untuned"] for r in records if r["net"] == n) else "") for n in nets]
     )
     axes[0, 0].set_ylabel("network, batch size  (* not tuned to)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=len(peers), frameon=False)
+    figure.legend(handles, labels, loc="upper center", ncols=len(shown), frameon=False)
     figure.subplots_adjust(top=1 - 0.9 / figure.get_figheight())
     return figure
 

@@ -1,7 +1,7 @@
-"""What an update costs: Adam's NumPy lines beside its compiled kernel, and dead neurons with and without the sweep.
+"""What an update costs: Adam beside gradient descent, and dead neurons with and without the sweep.
 
-In training: whole epochs of `fit` with plain gradient descent, with Adam's NumPy lines, and with the kernel that the
-extra ``[fast]`` brings; what Adam takes beyond gradient descent is the update, with caches as a step leaves them.
+In training: whole epochs of `fit` with plain gradient descent and with Adam, by the NumPy lines and by the kernels that
+the extra ``[fast]`` brings; what Adam takes beyond gradient descent is the update, with caches as a step leaves them.
 
 Dead neurons: steps of an optimizer alone, after thousands of steps in which every sixteenth column of a matrix had no
 gradient. Its running means have faded to numbers below the smallest normal float by then, unless they are swept to 0.
@@ -18,33 +18,29 @@ from step import steps_for
 
 import densenet as dn
 from densenet._blas import one_pool
-from densenet.optimizers.compiled import adam_kernel
+from densenet.compiled.machine import missing
 
 CELLS = (*common.CELLS[2:6], ((1000, 1500, 7), 128))
 FADED = 2000
 """Steps after which what has no gradient has faded."""
 
 
-def optimizers() -> dict[str, Callable[[], Any]]:
-    """SGD and Adam, each way that there is here."""
-
-    def lines() -> Any:
-        made = dn.Adam(1e-3)
-        made.kernel = lambda size, dtype: None  # type: ignore[method-assign]
-        return made
-
-    found: dict[str, Callable[[], Any]] = {"SGD": lambda: dn.SGD(0.01), "Adam, NumPy": lines}
-    if adam_kernel(np.dtype("f")) is not None:
-        found["Adam, compiled"] = lambda: dn.Adam(1e-3)
+def ways() -> dict[str, tuple[Callable[[], Any], bool]]:
+    """SGD and Adam by the NumPy lines and, where they can be compiled here, by kernels."""
+    found: dict[str, tuple[Callable[[], Any], bool]] = {}
+    for how, compiled in (("NumPy", False), *((("kernels", True),) if missing() is None else ())):
+        found[f"SGD, {how}"] = (lambda: dn.SGD(0.01)), compiled
+        found[f"Adam, {how}"] = (lambda: dn.Adam(1e-3)), compiled
     return found
 
 
-def epochs(widths: tuple[int, ...], batch: int, optimizer: Any, steps: int) -> Callable[[], None]:
+def epochs(widths: tuple[int, ...], batch: int, optimizer: Any, compiled: bool, steps: int) -> Callable[[], None]:
     """An epoch of `fit`."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((steps * batch, widths[0]), dtype=np.float32)
     y = rng.integers(0, widths[-1], len(x))
-    trainer = dn.Trainer(dn.mlp(widths, activation="relu", seed=0), dn.SoftmaxCrossEntropy(), optimizer)
+    model = dn.mlp(widths, activation="relu", seed=0)
+    trainer = dn.Trainer(model, dn.SoftmaxCrossEntropy(), optimizer, compiled=compiled)
     return lambda: trainer.fit(x, y, epochs=1, batch_size=batch, seed=0, progress=False) and None
 
 
@@ -74,18 +70,16 @@ def main() -> None:
     rows: list[tuple[Any, ...]] = []
     results: list[dict[str, Any]] = []
 
-    def record(what: str, slow: str, fast: str, times: dict[str, list[float]], count: int, less: str | None) -> None:
+    def record(what: str, slow: str, fast: str, times: dict[str, list[float]], count: int) -> None:
         micro = {name: 1e6 * common.spread(seconds)[1] / count for name, seconds in times.items()}
         low, middle, high = common.spread(common.ratios(times, slow, fast))
-        update = {name: micro[name] - (micro[less] if less else 0) for name in (slow, fast)}
-        rows.append((what, slow, fast, *(round(update[n], 1) for n in (slow, fast)), round(middle, 3)))
+        rows.append((what, slow, fast, *(round(micro[n], 1) for n in (slow, fast)), round(middle, 3)))
         results.append(
             {
                 "what": what,
                 "slower": slow,
                 "faster": fast,
                 "microseconds": micro,
-                "of the update": update,
                 "ratio": middle,
                 "lower quartile": low,
                 "upper quartile": high,
@@ -95,20 +89,21 @@ def main() -> None:
 
     for widths, batch in CELLS[:1] if args.smoke else CELLS:
         steps, net = steps_for(widths, batch, args.smoke), common.net_name(widths, batch)
-        calls = {name: epochs(widths, batch, make(), steps) for name, make in optimizers().items()}
+        calls = {name: epochs(widths, batch, make(), how, steps) for name, (make, how) in ways().items()}
         times = common.interleave(calls, rounds, say=net)
-        if "Adam, compiled" in times:
-            record(f"a step of {net}", "Adam, NumPy", "Adam, compiled", times, steps, "SGD")
-        record(f"a step of {net}", "Adam, NumPy", "SGD", times, steps, None)
+        for how in ("NumPy", "kernels"):
+            if f"SGD, {how}" in times:
+                record(f"a step of {net}", f"Adam, {how}", f"SGD, {how}", times, steps)
+        if "SGD, kernels" in times:
+            record(f"a step of {net}", "Adam, NumPy", "Adam, kernels", times, steps)
     count = 2 if args.smoke else 100
-    for name, make in optimizers().items():
-        shown = "SGD, momentum" if name == "SGD" else name
-        calls = {
-            way: dead_neurons(dn.SGD(0.01, momentum=0.9) if name == "SGD" else make(), 784, 128, way == "swept", count)
-            for way in ("swept", "unswept")
-        }
-        times = common.interleave(calls, rounds, say=shown)
-        record(f"{shown}, dead neurons", "unswept", "swept", times, count, None)
+    for name, make in (
+        ("SGD, momentum", lambda: dn.SGD(0.01, momentum=0.9)),
+        ("Adam", lambda: dn.Adam(1e-3)),
+    ):
+        calls = {way: dead_neurons(make(), 784, 128, way == "swept", count) for way in ("swept", "unswept")}
+        times = common.interleave(calls, rounds, say=name)
+        record(f"{name}, dead neurons", "unswept", "swept", times, count)
     head = ("what", "slower", "faster", "us slower", "us faster", "ratio")
     common.save(args.out, "updates", results, head, rows)
 

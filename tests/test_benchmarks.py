@@ -21,7 +21,13 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the benchmarks are 
 QUICKER = {"peers": ["--peers", "scikit-learn", "Keras"], "fuzz": ["--examples", "2"], "kill": ["--kills", "3"]}
 """Options that make a smoke run smaller still."""
 PICTURES = {"batch_sizes", "optimizers", "peers", "limits", "cold_start", "scaling", "step"}
-NEEDS = {"fuzz": "hypothesis", "model_files": "safetensors", "tabular": "sklearn", "live_plot": "nbclient"}
+NEEDS = {
+    "fuzz": "hypothesis",
+    "model_files": "safetensors",
+    "tabular": "sklearn",
+    "live_plot": "nbclient",
+    "threads": "numba",
+}
 """What a script is about: without it there is nothing to measure."""
 
 

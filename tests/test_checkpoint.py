@@ -390,22 +390,30 @@ def test_another_blas_or_thread_count_gives_a_warning(checkpoint, monkeypatch):
         assert str(next(iter(other.values()))) in str(caught[0].message)
 
 
-def test_another_kind_of_update_gives_a_warning(tmp_path, monkeypatch):
-    pytest.importorskip("numba", reason="the kernel needs the extra [fast]")
-    x, y = np.zeros((4, 300), np.float32), np.zeros((4, 220), np.float32)
+def test_going_on_with_kernels_or_without_follows_the_checkpoint_or_warns(tmp_path):
+    pytest.importorskip("numba", reason="kernels need the extra [fast]")
 
-    def trainer():
-        return dn.Trainer(dn.mlp([300, 220], seed=0), "mse", "adam")
+    def trainer(compiled):
+        return dn.Trainer(dn.mlp([3, 4, 2], seed=0), "softmax_cross_entropy", "adam", compiled=compiled)
 
-    first = trainer()
-    first.fit(x, y, epochs=1)
-    first.save_checkpoint(tmp_path / "one.npz")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        trainer().fit(x, y, epochs=2, resume=tmp_path / "one.npz")
-    monkeypatch.setattr("densenet.optimizers.adam.adam_kernel", lambda dtype: None)
-    with pytest.warns(UserWarning, match="threads, a compiled update; this process has .*the last bits may differ"):
-        trainer().fit(x, y, epochs=2, resume=tmp_path / "one.npz")
+    ends = {}
+    for first, compiled in (("kernels", True), ("lines", False)):
+        begun, whole = trainer(compiled), trainer(compiled)
+        begun.fit(X[:, :3], Y % 2, epochs=1, seed=1)
+        begun.save_checkpoint(tmp_path / f"{first}.npz")
+        whole.fit(X[:, :3], Y % 2, epochs=2, seed=1)
+        ends[first] = whole.model.params
+    for first, compiled in (("kernels", True), ("lines", False)):
+        follows = trainer("auto")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            history = follows.fit(X[:, :3], Y % 2, epochs=2, resume=tmp_path / f"{first}.npz")
+        assert history.compiled is compiled
+        np.testing.assert_array_equal(follows.model.params, ends[first])
+    with pytest.warns(UserWarning, match="threads, compiled kernels; this process has .*the last bits may differ"):
+        trainer(False).fit(X[:, :3], Y % 2, epochs=2, resume=tmp_path / "kernels.npz")
+    with pytest.warns(UserWarning, match="this process has .*, compiled kernels: the last bits may differ"):
+        trainer(True).fit(X[:, :3], Y % 2, epochs=2, resume=tmp_path / "lines.npz")
 
 
 def test_a_checkpoint_is_a_model_too(checkpoint):

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from densenet.cli.compile import add_compile_command
 from densenet.cli.grade import add_grade_command
 from densenet.cli.predict import add_predict_command
 from densenet.cli.route import add_route_command
@@ -59,6 +60,7 @@ def _parser() -> _Parser:
     add_predict_command(commands)
     add_route_command(commands)
     add_grade_command(commands)
+    add_compile_command(commands)
     return parser
 
 

@@ -67,6 +67,11 @@ class Noise(Layer):
         """Use this draw in every later training pass; copies draw anew."""
         self._held = draw
 
+    @property
+    def held(self) -> bool:
+        """Whether `hold` has fixed the draw."""
+        return self._held is not None
+
     def _apply(self, x: Array, out: Array) -> Array:
         if self._factor is None:
             out[...] = x

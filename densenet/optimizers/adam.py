@@ -8,15 +8,13 @@ q / (1 - beta_1^t) times m / (sqrt(v) + eps q), which saves two passes over the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from densenet._types import Array
 from densenet._validation import fraction, nonnegative, positive
 from densenet.optimizers.base import Optimizer
-from densenet.optimizers.compiled import LONG, adam_kernel
 from densenet.optimizers.schedules import Schedule
 
 
@@ -70,17 +68,6 @@ class _Adam(_Moments):
             v = np.maximum(vectors["largest"], v, out=vectors["largest"])
         return self._over_root(m, v, work), alpha * self._q / self._bias_1  # alpha m' / (sqrt(v') + eps)
 
-    def kernel(self, size: int, dtype: np.dtype[Any]) -> Callable[[Array, Array, dict[str, Array], float], None] | None:
-        compiled = None if self.amsgrad or size < LONG else adam_kernel(dtype)
-        if compiled is None:
-            return None
-
-        def move(p: Array, g: Array, vectors: dict[str, Array], alpha: float) -> None:
-            b1, b2, c = self.beta_1, self.beta_2, alpha * self._q / self._bias_1
-            compiled(p, g, vectors["m"], vectors["v"], c, b1, 1 - b1, b2, 1 - b2, self.eps * self._q)
-
-        return move
-
 
 class Adam(_Adam):
     """Adaptive moments.
@@ -106,11 +93,6 @@ class Adam(_Adam):
     ------
     ValueError
         If an argument is out of range.
-
-    Notes
-    -----
-    With the extra ``[fast]`` (numba), a vector of 65,536 parameters or more is moved by a compiled kernel, except with
-    amsgrad; the results agree to the last bits, and differ in them.
 
     References
     ----------
@@ -158,10 +140,6 @@ class AdamW(_Adam):
     ------
     ValueError
         If an argument is out of range.
-
-    Notes
-    -----
-    Long vectors are moved by the same compiled kernel as `Adam`'s, where it is installed.
 
     References
     ----------

@@ -130,7 +130,6 @@ class Optimizer(Configured, ABC):
     _axpy: Any
     _add_scaled: Callable[[Array, Array, float], None]
     _mix: Callable[[Array, Array, float, float], None]
-    _kernel: Callable[[Array, Array, dict[str, Array], float], None] | None
 
     def __init__(self, learning_rate: float | Schedule) -> None:
         self.learning_rate = learning_rate
@@ -190,23 +189,6 @@ class Optimizer(Configured, ABC):
             u and c.
         """
 
-    def kernel(self, size: int, dtype: np.dtype[Any]) -> Callable[[Array, Array, dict[str, Array], float], None] | None:
-        """What moves one part of a vector by itself, kernel(p, g, vectors, alpha), in place of `direction`; or None.
-
-        Parameters
-        ----------
-        size : int
-            Of the whole vector.
-        dtype : dtype
-
-        Returns
-        -------
-        callable or None
-            It moves p (and the kept vectors) in place. It is asked for when vectors are met, and taken for parts
-            without rate factors.
-        """
-        return None
-
     def begin_step(self) -> None:
         """Compute what depends on `steps` alone (1 at the first), before `direction` is called for every part."""
 
@@ -246,9 +228,6 @@ class Optimizer(Configured, ABC):
                     if decay is not None:
                         np.multiply(shrunk, decay, out=shrunk)
                     g = np.add(g, shrunk, out=shrunk)  # g <- g + lambda w
-            if self._kernel is not None and rate is None:
-                self._kernel(p, g, vectors, alpha)
-                continue
             u, c = self.direction(g, work, vectors, alpha)
             if rate is not None:
                 u = np.multiply(u, rate, out=work)
@@ -295,6 +274,24 @@ class Optimizer(Configured, ABC):
 
     # -- the vectors -------------------------------------------------------------------------------------------
 
+    def vectors(self, params: Array, grads: Array, marks: Marks | None = None) -> dict[str, Array]:
+        """The kept vectors for these parameters, by name: the optimizer's own arrays, made when it first meets them.
+
+        Parameters
+        ----------
+        params, grads, marks
+            As in `step`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `step` does.
+        """
+        seen = self._seen
+        if params is not seen[0] or grads is not seen[1] or marks is not seen[2]:
+            self._meet(params, grads, marks)
+        return dict(self._state or {})
+
     def _meet(self, params: Array, grads: Array, marks: Marks | None) -> None:
         """Check vectors that are new since the last step, and split everything into parts."""
         self._check(params, grads, marks)
@@ -304,13 +301,12 @@ class Optimizer(Configured, ABC):
         blas = products(params.dtype)
         self._dtype, self._scalars = params.dtype, {}
         self._axpy, self._add_scaled, self._mix = blas.axpy, blas.add_scaled, blas.mix
-        self._kernel = self.kernel(params.size, params.dtype) if grads.flags.carray else None
         whole = not self.slots and not self.weight_decay
         length = params.size if whole else min(params.size, CHUNK_BYTES // params.itemsize)
         work, shrunk, *scratch = (np.empty(length, params.dtype) for _ in range(2 + len(self.scratch)))
         rates, decays = (None, None) if marks is None else (marks.rate, marks.decay)
         self._parts = []
-        for part in _cut(params.size, length, rates):
+        for part in stretches(params.size, rates, length):
             n = part.stop - part.start
             vectors = {slot: kept[part] for slot, kept in self._state.items()}
             vectors |= {name: array[:n] for name, array in zip(self.scratch, scratch, strict=True)}
@@ -452,16 +448,16 @@ class Optimizer(Configured, ABC):
         return without_caches(self.__dict__, frozenset({"_learning_rate", "_state"}))
 
 
-def _cut(size: int, length: int, rates: Array | None) -> Iterator[slice]:
-    """Parts of at most that length that leave frozen parameters out."""
-    stretches = [(0, size)]
+def stretches(size: int, rates: Array | None, length: int | None = None) -> Iterator[slice]:
+    """The parts of a vector of that size that are not frozen (rate 0), cut to `length` at most."""
+    found = [(0, size)]
     if rates is not None:
         moving = np.concatenate(([False], rates != 0, [False]))
         edges = np.flatnonzero(moving[1:] != moving[:-1]).tolist()
-        stretches = list(zip(edges[::2], edges[1::2], strict=True))
-    for start, end in stretches:
-        for at in range(start, end, max(length, 1)):
-            yield slice(at, min(at + length, end))
+        found = list(zip(edges[::2], edges[1::2], strict=True))
+    for start, end in found:
+        for at in range(start, end, max(length or size, 1)):
+            yield slice(at, min(at + (length or size), end))
 
 
 def _layout(array: Array) -> str:

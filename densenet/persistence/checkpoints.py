@@ -33,8 +33,13 @@ def write_checkpoint(
     loss: Loss,
     optimizer: Optimizer,
     progress: dict[str, Any] | None,
+    *,
+    compiled: bool = False,
 ) -> None:
-    """Write model, optimizer and the position in a run, as `Run.state_dict` gives it (None before any fit)."""
+    """Write model, optimizer and the position in a run, as `Run.state_dict` gives it (None before any fit).
+
+    `compiled` says whether kernels made the run so far.
+    """
     encoder = Encoder()
     tree = {
         "model": encode_model(model, encoder, loss=loss),
@@ -42,7 +47,7 @@ def write_checkpoint(
         "optimizer_state": encoder.encode(optimizer.state_dict(), "optimizer"),
         "progress": encoder.encode(progress, "progress"),
         "gradients": encoder.encode(model.grads if progress and progress["gradients"] else None, "gradients"),
-        "environment": encoder.encode(_environment(model, optimizer), "environment"),
+        "environment": encoder.encode(_environment(compiled), "environment"),
     }
     write_file(path, Content("checkpoint", tree, encoder.arrays))
 
@@ -56,6 +61,24 @@ class Checkpoint:
     optimizer_state: dict[str, Any]
     progress: dict[str, Any]
     gradients: Array | None
+    environment: dict[str, Any]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether kernels made the run so far."""
+        return self.environment.get("compiled") is True
+
+    def warn_of_other_place(self, compiled: bool) -> None:
+        """Warn where the run goes on with another BLAS, or with kernels that did not make it so far, or without."""
+        there = _shown(self.environment.get("blas"), self.compiled)
+        here = _shown(blas_description(), compiled)
+        if there != here:
+            warnings.warn(
+                f"the checkpoint was written with {there}; this process has {here}: the last bits may differ from "
+                "those of an uninterrupted run. densenet.threads(n) sets the number of threads, the extra [fast] brings "
+                "the kernels.",
+                stacklevel=3,
+            )
 
     def resume(self, run: Run, hooks: Hooks, step: Step, changed_data: bool) -> None:
         """Give the run its position, the callbacks their states, model and optimizer what the checkpoint has.
@@ -125,8 +148,8 @@ def read_checkpoint(path: str | os.PathLike[str], model: Sequential, loss: Loss,
     _check_same("model", repr(kept), repr(model))
     _check_same("loss", repr(kept.loss), repr(loss))
     _check_same("optimizer", *_comparable(rule, optimizer))
-    _warn_of_other_place(made["environment"], model, optimizer)
-    return Checkpoint(shown, kept, state, progress, made["gradients"])
+    environment = made["environment"] if isinstance(made["environment"], dict) else {}
+    return Checkpoint(shown, kept, state, progress, made["gradients"], environment)
 
 
 _INDICES = maybe(array((None,), np.intp))
@@ -171,29 +194,11 @@ def _comparable(kept: Optimizer, given: Any) -> tuple[str, str]:
     return text(kept), text(given)
 
 
-def _environment(model: Sequential, optimizer: Optimizer) -> dict[str, Any]:
+def _environment(compiled: bool) -> dict[str, Any]:
     """What the last bits of a result depend on."""
     package = sys.modules[__name__.partition(".")[0]]
     versions = {"densenet": package.__version__, "python": sys.version.split()[0], "numpy": np.__version__}
-    compiled = _is_compiled(model, optimizer)
     return versions | {"scipy": scipy.__version__, "blas": blas_description(), "compiled": compiled}
-
-
-def _is_compiled(model: Sequential, optimizer: Optimizer) -> bool:
-    """Whether the optimizer's update is a compiled kernel."""
-    return optimizer.kernel(model.params.size, model.dtype) is not None
-
-
-def _warn_of_other_place(kept: Any, model: Sequential, optimizer: Optimizer) -> None:
-    kept = kept if isinstance(kept, dict) else {}
-    there = _shown(kept.get("blas"), kept.get("compiled", False))
-    here = _shown(blas_description(), _is_compiled(model, optimizer))
-    if there != here:
-        warnings.warn(
-            f"the checkpoint was written with {there}; this process has {here}: the last bits may differ from those of "
-            "an unbroken run. densenet.threads(n) sets the number of threads, the extra [fast] brings the kernel.",
-            stacklevel=5,
-        )
 
 
 def _warn_of_other_rate(plan: dict[str, Any], state: dict[str, Any], given: float | None) -> None:
@@ -212,4 +217,4 @@ def _shown(blas: Any, compiled: bool) -> str:
         return "an unknown BLAS"
     name = f"{blas.get('blas')} {blas.get('version')} ({blas.get('architecture')}), {blas.get('threads')} threads"
     name = "".join(sign if sign.isprintable() else "?" for sign in name[:200])  # a file may hold a terminal's commands
-    return name + (", a compiled update" if compiled else "")
+    return name + (", compiled kernels" if compiled else "")

@@ -303,6 +303,9 @@ class TimeLimit(Callback):
     def on_fit_begin(self, run: Run) -> None:
         self._end = time.perf_counter() + self.seconds
 
+    def rest(self, run: Run) -> float:
+        return math.inf
+
     def on_batch_end(self, run: Run) -> None:
         if time.perf_counter() >= self._end:
             run.stop(f"time limit of {self.seconds:g} s", lasting=False)
@@ -498,6 +501,9 @@ class ModelCheckpoint(Callback):
         self._history = run.history
         if self._best is not None:
             self._best.begin(run)
+
+    def rest(self, run: Run) -> float:
+        return math.inf if self.every_steps is None else self.every_steps - run.step % self.every_steps
 
     def on_batch_end(self, run: Run) -> None:
         if self.every_steps is not None and run.stepped and run.step % self.every_steps == 0:

@@ -21,6 +21,8 @@ class History(dict[str, list[float]]):
     ----------
     stopped : str
         Why it ended: ``"finished"``, ``"interrupted"``, or what the callback that stopped it says.
+    compiled : bool
+        Whether kernels made the steps, not the NumPy lines.
     train_indices, validation_indices : ndarray of int or None
         The rows of x that `validation_split` drew.
 
@@ -39,6 +41,7 @@ class History(dict[str, list[float]]):
     def __init__(self) -> None:
         self._length = 0
         self.stopped = ""
+        self.compiled = False
         self.train_indices: np.ndarray[Any, Any] | None = None
         self.validation_indices: np.ndarray[Any, Any] | None = None
 
@@ -147,4 +150,5 @@ class History(dict[str, list[float]]):
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
-        return f"<History of {self._length} epochs, {self.stopped or 'running'}: {figures}>"
+        how = ", compiled" if self.compiled else ""
+        return f"<History of {self._length} epochs, {self.stopped or 'running'}{how}: {figures}>"

@@ -64,6 +64,15 @@ class Callback(Configured):
     def on_gradients(self, run: Run) -> None:
         """Between backward and update: ``run.model.grads`` holds dE/dw before clipping, and may be changed."""
 
+    def rest(self, run: Run) -> float:
+        """After how many more updates `on_batch_end` has to be called, where kernels make several at a time.
+
+        0, the default, is for a callback that looks at every mini-batch and its arrays: the NumPy lines make them then.
+        A callback that says more finds parameters, statistics, optimizer and position as they are after so many
+        updates or fewer, and neither ``run.batch`` nor what layers and loss keep of a mini-batch.
+        """
+        return 0
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must keep: numbers, strings, arrays."""
         return {}
@@ -127,7 +136,7 @@ class Hooks:
         self._at = 0
         self._resumed: list[tuple[Callback, dict[str, Any]]] = []
         self._waiting_for = ""
-        self._owners = {name: tuple(c for c in callbacks if _overrides(c, name)) for name in HOOKS}
+        self._owners = {name: tuple(c for c in callbacks if overrides(c, name)) for name in HOOKS}
         self._by_name = {name: tuple(getattr(c, name) for c in owners) for name, owners in self._owners.items()}
 
     def __getitem__(self, name: str) -> tuple[Callable[[Run], None], ...]:
@@ -273,5 +282,6 @@ _FOREIGN = {
 """Hooks of Keras, Lightning and skorch, and what they are called here."""
 
 
-def _overrides(callback: Callback, name: str) -> bool:
+def overrides(callback: Callback, name: str) -> bool:
+    """Whether a callback has a hook of its own."""
     return name in vars(callback) or getattr(type(callback), name) is not getattr(Callback, name)

@@ -23,6 +23,7 @@ from densenet.training.evaluate import evaluate, measure
 from densenet.training.full_batch import FullBatchSolver, solve
 from densenet.training.hooks import Hooks
 from densenet.training.run import Run
+from densenet.training.slices import Slices
 from densenet.training.step import REMEDY, DivergenceError, Step
 
 
@@ -33,6 +34,7 @@ def train(
     data: ArrayBatches | StreamBatches,
     validation: ArrayBatches | StreamBatches | None,
     batch_size: int,
+    compiled: Slices | None = None,
 ) -> None:
     """Run epoch after epoch, until all are done or something asks to stop."""
     with _interrupts(run):
@@ -48,6 +50,8 @@ def train(
             before = step.snapshot(), run.step
             try:
                 run.start_clock()
+                if compiled is not None and (x := compiled.mini_batches(run, hooks)) is not None:
+                    raise _diverged(f"the error is {run.batch_error}", x, step, run)
                 mini_batches(step, run, hooks, _batches(data, run, batch_size))
                 if not all(np.isfinite(array).all() for array in run.model.state_arrays()):
                     raise _diverged("the weights or running statistics are not finite", None, step, run)

@@ -52,6 +52,7 @@ from densenet.training.hooks import Callback, Hooks, as_callbacks
 from densenet.training.loop import train
 from densenet.training.progress import progress_bar
 from densenet.training.run import Run
+from densenet.training.slices import Choice, OneStep, Slices, slices
 from densenet.training.step import REMEDY, DivergenceError, Step
 
 if TYPE_CHECKING:
@@ -84,6 +85,16 @@ class Trainer(Generic[Method]):
         Entries of the gradient are cut at plus and minus this.
     accumulate : int, default 1
         `fit` updates after this many mini-batches, with the gradient of all of them as if they were one.
+    compiled : {"auto", True, False}, default "auto"
+        Whether kernels make the steps (extra ``[fast]``), with the same results up to rounding. "auto" takes them for
+        a `fit` that saves some seconds by them, as its steps, widths and batch size say, and where model, loss,
+        optimizer, data and callbacks have what they need; a resumed fit goes on as it began. True takes them always,
+        in `step` too, and raises where it cannot.
+
+    Attributes
+    ----------
+    compiled_reason : str or None
+        Why the NumPy lines made the last `fit`; None where kernels made it, and before the first.
 
     Raises
     ------
@@ -112,6 +123,10 @@ class Trainer(Generic[Method]):
 
     _busy: object
     _fit: tuple[Run, Hooks, Step] | None = None  # while it goes on
+    compiled: Choice = "auto"
+    compiled_reason: str | None = None
+    _by_kernels = False  # whether kernels make or made the fit
+    _one_step: OneStep | None = None
 
     def __init__(
         self,
@@ -123,6 +138,7 @@ class Trainer(Generic[Method]):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
+        compiled: Choice = "auto",
     ) -> None:
         if not isinstance(model, Sequential):
             raise TypeError(f"Trainer expects a Sequential as its model, got {model!r}.")
@@ -143,6 +159,9 @@ class Trainer(Generic[Method]):
         self.accumulate = positive_int(accumulate, "Trainer", "accumulate")
         if isinstance(optimizer, FullBatchSolver) and (clip_norm or clip_value or self.accumulate > 1):
             raise ValueError(f"Trainer: {optimizer!r} makes its own steps: clipping and accumulate are for optimizers.")
+        if not isinstance(compiled, bool) and compiled != "auto":
+            raise ValueError(f'Trainer expects compiled to be "auto", True or False, got {compiled!r}.')
+        self.compiled = compiled
         self._position: dict[str, Any] | None = None  # where the last fit ended
         _warn_of_wrong_output(model, self.loss)
 
@@ -178,13 +197,20 @@ class Trainer(Generic[Method]):
         weight = as_weights(sample_weight, len(x), self.model.dtype, "step")
         self.optimizer.attach(self.model)
         step = self._step()
-        error = step.gradient(x, y, weight)
+        error = self._step_by_kernels(step, x, y, weight) if self.compiled is True else step.gradient(x, y, weight)
         if not error < math.inf:
             raise DivergenceError(f"step: the error is {error}{step.first_not_finite(x)}; no update was made. {REMEDY}")
-        step.update()
+        if self.compiled is not True:
+            step.update()
         if self._position is not None and self._fit is None:  # a checkpoint tells of this step, too
             self._position |= {"step": self._position["step"] + 1, "arrays": None, "gradients": True}
         return error
+
+    def _step_by_kernels(self, step: Step, x: Array, y: Array, weight: Array | None) -> float:
+        made = self._one_step
+        if made is None or not made.fits(step, x, y, weight):
+            made = self._one_step = OneStep(step, x, y, weight)
+        return made(x, y, weight)
 
     def _step(self, accumulate: int = 1) -> Step:
         return Step(
@@ -261,8 +287,8 @@ class Trainer(Generic[Method]):
         Raises
         ------
         ValueError, TypeError
-            If an argument is of the wrong kind, shape or range, or another than that of the run to resume; nothing is
-            trained then.
+            If an argument is of the wrong kind, shape or range, or another than in the run to resume, or the trainer is to
+            use kernels and cannot, with the reason; nothing is trained then.
         DivergenceError
             If the error turns NaN or infinite; weights, optimizer state and statistics return to the epoch's start.
         CheckpointError
@@ -305,7 +331,8 @@ class Trainer(Generic[Method]):
             run = self._run(data, history, epochs, rng if shuffle else None, plan)
             if checkpoint is not None:
                 checkpoint.resume(run, hooks, step, bool(changed_data))
-            self._train(step, run, hooks, data, batch_size)
+            compiled = self._choose(step, run, hooks, data, batch_size, checkpoint)
+            self._train(step, run, hooks, data, batch_size, compiled)
         history.stopped = run.stopped or "finished"
         return history
 
@@ -362,11 +389,26 @@ class Trainer(Generic[Method]):
         fingerprints = {} if isinstance(self.optimizer, FullBatchSolver) else data.fingerprints()
         return Run(self, history, epochs, self.metrics, plan, generator, order, fingerprints)
 
-    def _train(self, step: Step, run: Run, hooks: Hooks, data: FitData, batch_size: int) -> None:
+    def _choose(
+        self, step: Step, run: Run, hooks: Hooks, data: FitData, batch_size: int, checkpoint: Checkpoint | None
+    ) -> Slices | None:
+        """Kernels for this fit, or None for the NumPy lines; a resumed fit goes on as it began."""
+        before = None if checkpoint is None else checkpoint.compiled
+        compiled, self.compiled_reason = slices(self.compiled, step, run, hooks, data.train, batch_size, before)
+        self._by_kernels = run.history.compiled = compiled is not None
+        if checkpoint is not None:
+            checkpoint.warn_of_other_place(self._by_kernels)
+        return compiled
+
+    def _train(
+        self, step: Step, run: Run, hooks: Hooks, data: FitData, batch_size: int, compiled: Slices | None
+    ) -> None:
         """Run the loop, keep what a later checkpoint needs, call the end hooks."""
         self._fit, self._position = (run, hooks, step), None
         try:
-            train(step, run, hooks, data.train, data.validation, batch_size)
+            train(step, run, hooks, data.train, data.validation, batch_size, compiled)
+            if compiled is not None:
+                self.compiled_reason = compiled.reason
         finally:
             del self._fit
             try:
@@ -434,7 +476,7 @@ class Trainer(Generic[Method]):
                     "on_fit_end, or after fit."
                 )
             position = _position(run, hooks, step)
-        write_checkpoint(path, self.model, self.loss, self.optimizer, position)
+        write_checkpoint(path, self.model, self.loss, self.optimizer, position, compiled=self._by_kernels)
 
     # -- evaluation and prediction -------------------------------------------------------------------------------
 
@@ -490,7 +532,7 @@ class Trainer(Generic[Method]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but a running fit and its data."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_fit", "_busy")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_fit", "_busy", "_one_step")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({"_position": state.get("_progress")} | state)  # its name in version 0.1
@@ -498,7 +540,8 @@ class Trainer(Generic[Method]):
             self.__dict__.pop(name, None)
 
     def __repr__(self) -> str:
-        return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r})"
+        compiled = "" if self.compiled == "auto" else f", compiled={self.compiled}"
+        return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r}{compiled})"
 
 
 def _warn_of_wrong_output(model: Sequential, loss: Loss) -> None:

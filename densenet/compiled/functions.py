@@ -1,0 +1,91 @@
+"""exp, tanh, log and log(1 + x) that compilers can work several numbers at a time on, to 2 units in the last place.
+
+The exponential is Cody and Waite's: x = k log 2 + r, k whole, |r| <= log(2) / 2, and e^x = 2^k e^r with e^r from its
+Taylor series, cut where the rest is below half a unit in the last place. The logarithms are twice the series of
+artanh(f) = f + f^3/3 + f^5/5 ..., log y = 2 artanh((y - 1) / (y + 1)).
+
+References
+----------
+.. [1] Cody, Waite, "Software manual for the elementary functions" (1980), chapters 5, 6 and 13.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from numba import types
+from numba.extending import overload, register_jitable
+
+from densenet.compiled.primitives import OPTIONS, nearest, number, scaled, series, with_sign
+
+_LN2_HI = 0.693145751953125  # 16 bits, so that k _LN2_HI is exact
+_LN2_LO = 1.4286068203094172e-06  # log 2 - _LN2_HI
+
+_exp_rest = series("exp_rest", lambda t: [1 / math.factorial(j) for j in range(2, 9 if t == "float32" else 15)])
+_artanh_rest = series("artanh_rest", lambda t: [1 / (2 * j + 1) for j in range(1, 9 if t == "float32" else 19)])
+
+
+@register_jitable(**OPTIONS)
+def _not_below(x: Any, bound: Any) -> Any:
+    return bound if x < bound else x  # NaN stays NaN
+
+
+@register_jitable(**OPTIONS)
+def _not_above(x: Any, bound: Any) -> Any:
+    return bound if x > bound else x
+
+
+def exp(x: Any) -> Any:
+    """e^x; 0 far below, infinity far above, NaN for NaN."""
+    return math.exp(x)
+
+
+@overload(exp, jit_options=OPTIONS)
+def _(x: Any) -> Any:
+    low, high = (-104.0, 89.0) if x == types.float32 else (-746.0, 710.0)
+
+    def of_float(x: Any) -> Any:
+        x = _not_above(_not_below(x, number(x, low)), number(x, high))
+        k = nearest(x * number(x, 1.4426950408889634))
+        r = (x - k * number(x, _LN2_HI)) - k * number(x, _LN2_LO)
+        return scaled(number(x, 1.0) + (r + r * r * _exp_rest(r)), k)  # 2^k (1 + r + r^2/2 + r^3/6 ...)
+
+    return of_float
+
+
+def tanh(x: Any) -> Any:
+    """tanh x = m / (m + 2) with m = e^(2 |x|) - 1, and the sign of x."""
+    return math.tanh(x)
+
+
+@overload(tanh, jit_options=OPTIONS)
+def _(x: Any) -> Any:
+    high = 20.0 if x == types.float32 else 44.0  # of 2 |x|: beyond, the quotient is 1
+
+    def of_float(x: Any) -> Any:
+        y = _not_above(abs(x) * number(x, 2.0), number(x, high))
+        k = nearest(y * number(x, 1.4426950408889634))
+        r = (y - k * number(x, _LN2_HI)) - k * number(x, _LN2_LO)
+        p = r + r * r * _exp_rest(r)  # e^r - 1
+        power = scaled(number(x, 1.0), k)
+        m = power * p + (power - number(x, 1.0))  # 2^k (e^r - 1) + (2^k - 1)
+        return with_sign(m / (m + number(x, 2.0)), x)
+
+    return of_float
+
+
+def log1p(x: Any) -> Any:
+    """log(1 + x) for x in [0, 1]: 2 artanh(x / (2 + x))."""
+    return math.log1p(x)
+
+
+@overload(log1p, jit_options=OPTIONS)
+def _(x: Any) -> Any:
+    def of_float(x: Any) -> Any:
+        f = x / (x + number(x, 2.0))
+        f2 = f * f
+        twice = f + f
+        return twice + twice * (f2 * _artanh_rest(f2))
+
+    return of_float

@@ -1,0 +1,291 @@
+"""The layers' equations as kernels, each beside the lines of ``densenet/layers`` that it mirrors.
+
+Matrices are rows after rows; BLAS, which thinks in columns, sees their transposes, as in ``densenet/_blas.py``.
+Every docstring names what stands in `a` (addresses, sizes) and `c` (constants).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from densenet.compiled.functions import exp, tanh
+from densenet.compiled.primitives import frame, gemm, gemv, integers, number, root, vector
+from densenet.compiled.slots import FIRST, RELATIVE, ROWS
+
+N, T = ord("N"), ord("T")
+
+
+def point(a: Any, c: Any, s: Any, r: Any) -> None:
+    """training/data.py `epoch`, rows as they stand. a: source, bytes a row, count, addresses that are to hold x."""
+    a, c, s, r = frame(a, c, s, r)
+    for j in range(a[2]):
+        integers(a[3 + j], 1)[0] = a[0] + s[FIRST] * a[1]
+
+
+def gather(a: Any, c: Any, s: Any, r: Any) -> None:
+    """training/data.py `epoch`: rows in order. a: source, columns, order, x."""
+    a, c, s, r = frame(a, c, s, r)
+    n, k = s[ROWS], a[1]
+    order = integers(a[2] + 8 * s[FIRST], n)
+    for i in range(n):
+        row, out = vector(c, a[0] + order[i] * k * c.itemsize, k), vector(c, a[3] + i * k * c.itemsize, k)
+        for j in range(len(row)):
+            out[j] = row[j]
+
+
+def gather_labels(a: Any, c: Any, s: Any, r: Any) -> None:
+    """training/data.py `epoch`: class numbers in order. a: source, -, order, y."""
+    a, c, s, r = frame(a, c, s, r)
+    n = s[ROWS]
+    order, out = integers(a[2] + 8 * s[FIRST], n), integers(a[3], n)
+    for i in range(n):
+        out[i] = integers(a[0] + 8 * order[i], 1)[0]
+
+
+def dense(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/dense.py `forward`, Z = X W + 1 b^T. a: gemm, X, W, b (0: none), Z, n_in, n_out."""
+    a, c, s, r = frame(a, c, s, r)
+    n, n_in, n_out, keep = s[ROWS], a[5], a[6], number(c, 0.0)
+    if a[3] != 0:
+        b = vector(c, a[3], n_out)
+        for i in range(n):
+            z = vector(c, a[4] + i * n_out * c.itemsize, n_out)
+            for j in range(len(z)):
+                z[j] = b[j]
+        keep = number(c, 1.0)
+    gemm(c, a[0], N, N, n_out, n, n_in, a[2], n_out, a[1], n_in, keep, a[4], n_out)
+
+
+def dense_gradients(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/dense.py `backward_parameters`: dE/dW = X^T D, dE/db = D^T 1.
+
+    a: gemm, X, D, dW, db (0: none), n_in, n_out, gemv, ones.
+    """
+    a, c, s, r = frame(a, c, s, r)
+    n, n_in, n_out = s[ROWS], a[5], a[6]
+    gemm(c, a[0], N, T, n_out, n_in, n, a[2], n_out, a[1], n_in, number(c, 0.0), a[3], n_out)
+    if a[4] != 0:
+        gemv(c, a[7], N, n_out, n, a[2], n_out, a[8], a[4])
+
+
+def dense_delta(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/dense.py `backward`: dE/dX = D W^T. a: gemm, W, D, dX, n_in, n_out."""
+    a, c, s, r = frame(a, c, s, r)
+    n, n_in, n_out = s[ROWS], a[4], a[5]
+    gemm(c, a[0], T, N, n_in, n, n_out, a[1], n_out, a[2], n_out, number(c, 0.0), a[3], n_in)
+
+
+def relu(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/rectifiers.py `ReLU.value`: y = max(x, 0). a: x, y, columns."""
+    a, c, s, r = frame(a, c, s, r)
+    x, y = vector(c, a[0], s[ROWS] * a[2]), vector(c, a[1], s[ROWS] * a[2])
+    zero = number(c, 0.0)
+    for i in range(len(x)):
+        y[i] = zero if x[i] < zero else x[i]  # NaN stays NaN
+
+
+def relu_delta(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/rectifiers.py `ReLU.slope`: dE/dx = d where x > 0, which is where y > 0, else 0. a: y, d, columns."""
+    a, c, s, r = frame(a, c, s, r)
+    y, d = vector(c, a[0], s[ROWS] * a[2]), vector(c, a[1], s[ROWS] * a[2])
+    zero = number(c, 0.0)
+    for i in range(len(y)):
+        d[i] = d[i] if y[i] > zero else zero
+
+
+def leaky_relu(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/rectifiers.py `LeakyReLU.value`: y = x where x > 0, else slope x. a: x, y, columns; c: slope."""
+    a, c, s, r = frame(a, c, s, r)
+    x, y = vector(c, a[0], s[ROWS] * a[2]), vector(c, a[1], s[ROWS] * a[2])
+    zero, slope = number(c, 0.0), c[0]
+    for i in range(len(x)):
+        y[i] = x[i] if x[i] > zero else slope * x[i]
+
+
+def leaky_relu_delta(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/rectifiers.py `LeakyReLU.slope`: d times 1 where x > 0, else slope. a: x, d, columns; c: slope."""
+    a, c, s, r = frame(a, c, s, r)
+    x, d = vector(c, a[0], s[ROWS] * a[2]), vector(c, a[1], s[ROWS] * a[2])
+    zero, one, slope = number(c, 0.0), number(c, 1.0), c[0]
+    for i in range(len(x)):
+        d[i] = d[i] * (one if x[i] > zero else slope)
+
+
+def tanh_(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/sigmoids.py `Tanh.value`: y = tanh x. a: x, y, columns."""
+    a, c, s, r = frame(a, c, s, r)
+    x, y = vector(c, a[0], s[ROWS] * a[2]), vector(c, a[1], s[ROWS] * a[2])
+    for i in range(len(x)):
+        y[i] = tanh(x[i])
+
+
+def tanh_delta(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/sigmoids.py `Tanh.slope`: d (1 - y^2). a: y, d, columns."""
+    a, c, s, r = frame(a, c, s, r)
+    y, d = vector(c, a[0], s[ROWS] * a[2]), vector(c, a[1], s[ROWS] * a[2])
+    one = number(c, 1.0)
+    for i in range(len(y)):
+        d[i] = d[i] * (one - y[i] * y[i])
+
+
+def sigmoid(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/sigmoids.py `Sigmoid.value`: y = e^x / (1 + e^x), x up to 40. a: x, y, columns."""
+    a, c, s, r = frame(a, c, s, r)
+    x, y = vector(c, a[0], s[ROWS] * a[2]), vector(c, a[1], s[ROWS] * a[2])
+    one, high = number(c, 1.0), number(c, 40.0)
+    for i in range(len(x)):
+        e = exp(high if x[i] > high else x[i])
+        y[i] = e / (e + one)
+
+
+def sigmoid_delta(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/sigmoids.py `Sigmoid.slope`: d y (1 - y). a: y, d, columns."""
+    a, c, s, r = frame(a, c, s, r)
+    y, d = vector(c, a[0], s[ROWS] * a[2]), vector(c, a[1], s[ROWS] * a[2])
+    one = number(c, 1.0)
+    for i in range(len(y)):
+        d[i] = d[i] * ((one - y[i]) * y[i])
+
+
+def silu(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/rectifiers.py `SiLU.value`: y = x s, s = e^x / (1 + e^x). a: x, y, columns, s."""
+    a, c, s, r = frame(a, c, s, r)
+    size = s[ROWS] * a[2]
+    x, y, share = vector(c, a[0], size), vector(c, a[1], size), vector(c, a[3], size)
+    one, high = number(c, 1.0), number(c, 40.0)
+    for i in range(len(x)):
+        e = exp(high if x[i] > high else x[i])
+        share[i] = e / (e + one)
+        y[i] = x[i] * share[i]
+
+
+def silu_delta(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/rectifiers.py `SiLU.slope`: d (s + y (1 - s)). a: y, d, columns, s."""
+    a, c, s, r = frame(a, c, s, r)
+    size = s[ROWS] * a[2]
+    y, d, share = vector(c, a[0], size), vector(c, a[1], size), vector(c, a[3], size)
+    one = number(c, 1.0)
+    for i in range(len(y)):
+        d[i] = d[i] * ((one - share[i]) * y[i] + share[i])
+
+
+def softmax(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/softmax.py `Softmax`: y_j = e^(x_j - max x) / sum_k e^(x_k - max x). a: x, y, columns."""
+    a, c, s, r = frame(a, c, s, r)
+    n, k = s[ROWS], a[2]
+    for i in range(n):
+        x, y = vector(c, a[0] + i * k * c.itemsize, k), vector(c, a[1] + i * k * c.itemsize, k)
+        largest = x[0]
+        for j in range(len(x)):
+            largest = x[j] if x[j] > largest else largest
+        for j in range(len(x)):
+            y[j] = x[j] - largest
+    every = vector(c, a[1], n * k)
+    for j in range(len(every)):
+        every[j] = exp(every[j])
+    for i in range(n):
+        y = vector(c, a[1] + i * k * c.itemsize, k)
+        total = number(c, 0.0)
+        for j in range(len(y)):
+            total += y[j]
+        for j in range(len(y)):
+            y[j] = y[j] / total
+
+
+def softmax_delta(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/softmax.py `Softmax.backward`: dE/dx_j = y_j (d_j - sum_k d_k y_k). a: y, d, columns."""
+    a, c, s, r = frame(a, c, s, r)
+    n, k = s[ROWS], a[2]
+    for i in range(n):
+        y, d = vector(c, a[0] + i * k * c.itemsize, k), vector(c, a[1] + i * k * c.itemsize, k)
+        total = number(c, 0.0)
+        for j in range(len(y)):
+            total += d[j] * y[j]
+        for j in range(len(y)):
+            d[j] = (d[j] - total) * y[j]
+
+
+def dropout(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/noise.py `Dropout`, Y = F * X, with F as the layer has drawn it for the slice. a: x, y, columns, F."""
+    a, c, s, r = frame(a, c, s, r)
+    size = s[ROWS] * a[2]
+    x, y = vector(c, a[0], size), vector(c, a[1], size)
+    factor = vector(c, a[3] + s[RELATIVE] * a[2] * c.itemsize, size)
+    for i in range(len(x)):
+        y[i] = factor[i] * x[i]
+
+
+def dropout_delta(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/noise.py `backward`: dE/dX = D * F. a: d, -, columns, F."""
+    a, c, s, r = frame(a, c, s, r)
+    size = s[ROWS] * a[2]
+    d, factor = vector(c, a[0], size), vector(c, a[3] + s[RELATIVE] * a[2] * c.itemsize, size)
+    for i in range(len(d)):
+        d[i] = d[i] * factor[i]
+
+
+def batch_norm(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/normalization.py `BatchNorm.forward`, in training.
+
+    a: x, y, columns, xhat, mean, var, inv, gamma, beta, running mean, running var, gemv, ones; c: eps, momentum.
+    """
+    a, c, s, r = frame(a, c, s, r)
+    n, k, width = s[ROWS], a[2], c.itemsize
+    mean, var, inv = vector(c, a[4], k), vector(c, a[5], k), vector(c, a[6], k)
+    gamma, beta = vector(c, a[7], k), vector(c, a[8], k)
+    running_mean, running_var = vector(c, a[9], k), vector(c, a[10], k)
+    rows, one, eps, momentum = number(c, n), number(c, 1.0), c[0], c[1]
+    gemv(c, a[11], N, k, n, a[0], k, a[12], a[4])
+    for j in range(len(mean)):
+        mean[j] = mean[j] / rows  # m = 1/n sum_s x_s
+    for i in range(n):
+        x, y, xhat = (
+            vector(c, a[0] + i * k * width, k),
+            vector(c, a[1] + i * k * width, k),
+            vector(c, a[3] + i * k * width, k),
+        )
+        for j in range(len(x)):
+            xhat[j] = x[j] - mean[j]
+            y[j] = xhat[j] * xhat[j]
+    gemv(c, a[11], N, k, n, a[1], k, a[12], a[5])
+    unbiased = momentum * rows / (rows - one) if n > 1 else momentum
+    for j in range(len(var)):
+        var[j] = var[j] / rows  # v = 1/n sum_s (x_s - m)^2
+        inv[j] = one / root(var[j] + eps)
+        running_mean[j] = running_mean[j] * (one - momentum) + mean[j] * momentum
+        if n > 1:
+            running_var[j] = running_var[j] * (one - momentum) + var[j] * unbiased
+    for i in range(n):
+        y, xhat = vector(c, a[1] + i * k * width, k), vector(c, a[3] + i * k * width, k)
+        for j in range(len(y)):
+            xhat[j] = xhat[j] * inv[j]  # xhat = (x - m) / sqrt(v + eps)
+            y[j] = xhat[j] * gamma[j] + beta[j]  # y = gamma xhat + beta
+
+
+def batch_norm_gradients(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/normalization.py `backward_parameters`: dE/dgamma = sum_s D_s xhat_s, dE/dbeta = sum_s D_s.
+
+    a: d, work, columns, xhat, dgamma, dbeta, gemv, ones.
+    """
+    a, c, s, r = frame(a, c, s, r)
+    n, k = s[ROWS], a[2]
+    d, work, xhat = vector(c, a[0], n * k), vector(c, a[1], n * k), vector(c, a[3], n * k)
+    for i in range(len(d)):
+        work[i] = d[i] * xhat[i]
+    gemv(c, a[6], N, k, n, a[1], k, a[7], a[4])
+    gemv(c, a[6], N, k, n, a[0], k, a[7], a[5])
+
+
+def batch_norm_delta(a: Any, c: Any, s: Any, r: Any) -> None:
+    """layers/normalization.py `backward`: dE/dX = gamma / sqrt(v + eps) (D - dE/dbeta / n - xhat dE/dgamma / n).
+
+    a: d, -, columns, xhat, dgamma, dbeta, gamma, inv.
+    """
+    a, c, s, r = frame(a, c, s, r)
+    n, k, width, rows = s[ROWS], a[2], c.itemsize, number(c, s[ROWS])
+    dgamma, dbeta = vector(c, a[4], k), vector(c, a[5], k)
+    gamma, inv = vector(c, a[6], k), vector(c, a[7], k)
+    for i in range(n):
+        d, xhat = vector(c, a[0] + i * k * width, k), vector(c, a[3] + i * k * width, k)
+        for j in range(len(d)):
+            d[j] = (d[j] - dbeta[j] / rows - xhat[j] * (dgamma[j] / rows)) * (gamma[j] * inv[j])

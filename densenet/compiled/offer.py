@@ -1,0 +1,46 @@
+"""Whether a model, a loss and an optimizer have kernels, and the reason where they have not."""
+
+from __future__ import annotations
+
+from densenet.compiled import machine
+from densenet.compiled.blas import BlasError, address
+from densenet.compiled.instructions import LAYERS, LOSSES, OPTIMIZERS
+from densenet.layers.noise import Dropout
+from densenet.losses.base import Loss
+from densenet.optimizers.adam import Adam, AdamW
+from densenet.sequential import Sequential
+
+
+def refusal(model: Sequential, loss: Loss, optimizer: object) -> str | None:
+    """Why these have to run in the NumPy lines; None where kernels can do it.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> from densenet.compiled.offer import refusal
+    >>> refusal(dn.mlp([2, 3, 1], activation="gelu"), dn.MeanSquaredError(), dn.SGD())
+    'GELU() has no kernel'
+    """
+    for layer in model.layers:
+        if type(layer) not in LAYERS:
+            return f"{layer!r} has no kernel"
+        if layer.penalised or layer.constrained:
+            return f"{layer!r} has a penalty or a largest norm"
+        if isinstance(layer, Dropout) and layer.held:
+            return f"{layer!r} holds what it has drawn"
+    if not model.params.size:
+        return "the model has no parameters"
+    if type(loss) not in LOSSES:
+        return f"{loss!r} has no kernel"
+    if type(optimizer) not in OPTIMIZERS:
+        return f"{optimizer!r} has no kernel"
+    if isinstance(optimizer, (Adam, AdamW)) and optimizer.amsgrad:
+        return f"{type(optimizer).__name__} with amsgrad has no kernel"
+    if reason := machine.missing():
+        return reason
+    try:
+        for routine in ("gemm", "gemv", "axpy"):
+            address(routine, model.dtype)
+    except BlasError as error:
+        return str(error)
+    return None

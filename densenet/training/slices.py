@@ -1,0 +1,332 @@
+"""Mini-batches by compiled kernels, several at a time.
+
+A fit asks once, before its first epoch, whether it may run there. Between two slices of at most 50 ms everything is
+where the NumPy lines would have it after the same mini-batch: Ctrl-C, callbacks and checkpoints are served then.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from densenet._types import Array, IntArray
+from densenet.layers.dense import Dense
+from densenet.metrics import F1, Accuracy, Metric, Precision, Recall, TopKAccuracy
+from densenet.optimizers.base import Optimizer
+from densenet.sequential import Sequential
+from densenet.training.data import ArrayBatches, StreamBatches
+from densenet.training.full_batch import FullBatchSolver
+from densenet.training.hooks import Hooks, overrides
+from densenet.training.run import Run
+from densenet.training.step import Step
+
+if TYPE_CHECKING:
+    from densenet.compiled.plan import Plan
+
+Choice: TypeAlias = bool | Literal["auto"]
+
+WORTHWHILE = 5.0
+"""Seconds that a fit has to save, by `saving`, before "auto" takes the kernels."""
+SLICE_SECONDS = 0.02
+"""What a slice is to take: well below the 50 ms after which a Ctrl-C has to be seen."""
+
+
+def saving(model: Sequential, optimizer: Optimizer, steps: int, batch: int) -> float:
+    """Seconds that kernels save in so many steps: estimated from steps, rows, widths and the optimizer's vectors alone.
+
+    A step of the NumPy lines makes some calls whatever its size, and some for every layer. Activations and losses go
+    more than once over what they touch, and so does an update over the vectors that it keeps.
+    """
+    entries, width = 0, model.n_in or 1
+    for layer in model.layers:
+        width = layer.output_width(width) or width
+        entries += width * (not isinstance(layer, Dense))
+    calls = 6e-6 + 2.4e-6 * len(model.layers)
+    return steps * (calls + 4e-10 * batch * entries + 5e-10 * model.params.size * len(optimizer.slots))
+
+
+def slices(
+    choice: Choice,
+    step: Step,
+    run: Run,
+    hooks: Hooks,
+    data: ArrayBatches | StreamBatches,
+    batch_size: int,
+    before: bool | None = None,
+) -> tuple[Slices | None, str | None]:
+    """What makes the mini-batches of a fit several at a time; or None, and the reason why the NumPy lines make them.
+
+    Parameters
+    ----------
+    choice : True, False or "auto"
+    step, run, hooks, data, batch_size
+        Of the fit.
+    before : bool, optional
+        Of a resumed run: whether kernels made it so far, which "auto" follows.
+
+    Raises
+    ------
+    ValueError
+        If `choice` is True and there is a reason.
+    """
+    if choice is False:
+        return None, "Trainer(compiled=False)"
+    reason = _refusal(choice, step, run, hooks, data, batch_size, before)
+    made = None
+    if reason is None and isinstance(data, ArrayBatches):
+        from densenet.compiled.machine import CompilationError
+
+        try:
+            made = Slices(step, run, data, batch_size)
+        except CompilationError as error:
+            reason = str(error)
+    if reason is not None and choice is True:
+        raise ValueError(
+            f"Trainer(compiled=True): this fit has to run in the NumPy lines, since {reason}. "
+            'compiled="auto" takes them where it must.'
+        )
+    return made, reason
+
+
+def _refusal(
+    choice: Choice,
+    step: Step,
+    run: Run,
+    hooks: Hooks,
+    data: ArrayBatches | StreamBatches,
+    batch_size: int,
+    before: bool | None,
+) -> str | None:
+    if isinstance(step.optimizer, FullBatchSolver):
+        return f"{step.optimizer!r} makes its own steps"
+    if isinstance(data, StreamBatches):
+        return "batches come from an iterable"
+    if not isinstance(data.x, np.ndarray) or not data.direct:
+        return f"x is {data.x.dtype}, and converted batch by batch"
+    if data.y.dtype != (np.int64 if data.y.ndim == 1 else step.model.dtype):
+        return f"targets are {data.y.dtype}"
+    if data.weight is not None and data.weight.dtype != step.model.dtype:
+        return f"weights are {data.weight.dtype}"
+    for callback in hooks.callbacks:
+        if reason := _what_it_needs(callback, run):
+            return reason
+    for metric in run.metrics:
+        if metric.wants_probabilities and step.loss.task == "regression":
+            return f"{metric!r} wants probabilities"
+    if choice == "auto" and before is False:
+        return "the NumPy lines made the run so far"
+    if choice == "auto" and before is None:
+        steps, batch = run.epochs * math.ceil(len(data) / batch_size), min(batch_size, len(data))
+        if (saved := saving(step.model, step.optimizer, steps, batch)) < WORTHWHILE:
+            return f"the fit is short: kernels would save about {saved:.2g} s, and are taken from {WORTHWHILE:g} s on"
+    from densenet.compiled.offer import refusal
+
+    return refusal(step.model, step.loss, step.optimizer)
+
+
+def _what_it_needs(callback: Any, run: Run) -> str | None:
+    """What a callback needs that kernels do not leave behind."""
+    for hook in ("on_batch_begin", "on_gradients"):
+        if overrides(callback, hook):
+            return f"{callback!r} has {hook}"
+    if overrides(callback, "on_batch_end") and not callback.rest(run):
+        return f"{callback!r} has on_batch_end, and no `rest`"
+    return None
+
+
+class Slices:
+    """The mini-batches of a fit, made by kernels.
+
+    Parameters
+    ----------
+    step : Step
+    run : Run
+    data : ArrayBatches
+    batch_size : int
+
+    Raises
+    ------
+    CompilationError
+        If a kernel does not compile here.
+
+    Attributes
+    ----------
+    reason : str or None
+        Why the NumPy lines have gone on, where something was changed between epochs that has no kernel.
+    """
+
+    reason: str | None = None
+
+    def __init__(self, step: Step, run: Run, data: ArrayBatches, batch_size: int) -> None:
+        self.step, self.data, self.batch = step, data, min(batch_size, len(data))
+        self.y = np.ascontiguousarray(data.y)
+        self.weight = None if data.weight is None else np.ascontiguousarray(data.weight)
+        self._at_a_time = 1
+        self._plan = self._write(run)
+
+    def _write(self, run: Run) -> Plan:
+        from densenet.compiled.instructions import Shape
+        from densenet.compiled.plan import Plan
+
+        step, data = self.step, self.data
+        ordered = run.order is not None or data.rows is not None
+        shape = Shape(len(data), self.batch, data.x.shape[1], self.y.ndim == 1, self.weight is not None, ordered)
+        return Plan(
+            step.model,
+            step.loss,
+            step.optimizer,
+            shape,
+            clip_norm=step.clip_norm,
+            clip_value=step.clip_value,
+            gathered=None if step.gathered is None else step.gathered.sum,
+            count=1 if step.gathered is None else step.gathered.count,
+            keeps=bool(run.metrics),
+        )
+
+    def mini_batches(self, run: Run, hooks: Hooks) -> Array | None:
+        """Make the mini-batches of the epoch that are still to come, until the run is to stop.
+
+        Returns
+        -------
+        ndarray or None
+            x of the mini-batch whose error, in ``run.batch_error``, is not finite.
+        """
+        order = self._take(run)
+        if self.reason is not None:
+            return None
+        end, gathered = math.ceil(len(self.data) / self.batch), self.step.gathered
+        while run.batches < end and run.stopped is None:
+            plan, first = self._plan, run.batches
+            last = min(end, first + self._length(run, hooks))
+            began = time.perf_counter()
+            seen, waiting = (0, 0.0) if gathered is None else (gathered.seen, gathered.weight)
+            done = plan.advance(first, last, run.total, run.weights, seen, waiting)
+            run.batches += done.batches
+            run.step += done.updates
+            run.total, run.weights, run.stepped = done.total, done.weights, done.stepped
+            run.batch_error = done.error
+            if gathered is not None:
+                gathered.seen, gathered.weight = done.seen, done.gathered
+            self._pace(done.batches, time.perf_counter() - began)
+            self._measure(run, order, first)
+            if done.diverged:
+                return next(self.data.epoch(self.batch, run.order, run.batches * self.batch))[0]
+            if hooks["on_batch_end"]:
+                hooks.call("on_batch_end", run)
+        return None
+
+    def _take(self, run: Run) -> IntArray | None:
+        """Meet the epoch's order; a callback at the end of an epoch may have changed anything else."""
+        if not self._plan.stands():
+            from densenet.compiled.offer import refusal
+
+            self.reason = refusal(self.step.model, self.step.loss, self.step.optimizer)
+            if self.reason is not None:
+                return None
+            self._plan = self._write(run)
+        order, rows = run.order, self.data.rows
+        if rows is not None:
+            order = rows if order is None else rows[order]
+        order = None if order is None else np.ascontiguousarray(order, np.int64)
+        self._plan.take(self.data.x, self.y, self.weight, order)
+        return order
+
+    def _length(self, run: Run, hooks: Hooks) -> int:
+        """Mini-batches of the next slice: as long as it is short, no callback waits, and memory suffices."""
+        updates = min(
+            (callback.rest(run) for callback in hooks.callbacks if overrides(callback, "on_batch_end")),
+            default=math.inf,
+        )
+        gathered, most = self.step.gathered, min(self._at_a_time, self._plan.most_batches)
+        if math.isinf(updates):
+            return most
+        count, seen = (1, 0) if gathered is None else (gathered.count, gathered.seen)
+        return min(most, max(1, int(updates) * count - seen))
+
+    def _pace(self, batches: int, seconds: float) -> None:
+        """Results do not depend on where slices end: the clock may set it."""
+        if seconds > SLICE_SECONDS:
+            self._at_a_time = max(1, int(batches * SLICE_SECONDS / seconds))
+        elif batches >= self._at_a_time:
+            self._at_a_time = min(4 * batches, 1 << 40)
+
+    def _measure(self, run: Run, order: IntArray | None, first: int) -> None:
+        """Hand the slice to the metrics: as a whole where they count, else batch by batch, as the NumPy lines do."""
+        if not run.metrics or run.batches == first:
+            return
+        loss = self.step.loss
+        rows = slice(first * self.batch, min(run.batches * self.batch, len(self.data)))
+        y, weight = (
+            None if array is None else array[rows] if order is None else array[order[rows]]
+            for array in (self.y, self.weight)
+        )
+        made = self._plan.predictions[: rows.stop - rows.start]
+        for metric in run.metrics:
+            seen = (
+                loss.probabilities(made)
+                if metric.wants_probabilities and loss.expects == "logits"
+                else loss.estimate(made)
+            )
+            size = len(seen) if weight is None and _counts(metric, seen) else self.batch
+            for a in range(0, len(seen), size):
+                part = slice(a, a + size)
+                metric.update(seen[part], y[part], None if weight is None else weight[part])  # type: ignore[index]
+
+
+def _counts(metric: Metric, seen: Array) -> bool:
+    """Whether a metric's sums are whole numbers, which are the same in any grouping."""
+    whole = (Accuracy, TopKAccuracy, Precision, Recall, F1)
+    return type(metric) in whole and not (metric.task == "binary" and seen.shape[1] > 1)
+
+
+class OneStep:
+    """One mini-batch by kernels, for `Trainer.step`, as long as its shapes and all settings stay the same.
+
+    Parameters
+    ----------
+    step : Step
+    x, y, weight
+        A mini-batch, for its shapes.
+
+    Raises
+    ------
+    ValueError
+        If the NumPy lines have to make it, with the reason.
+    """
+
+    def __init__(self, step: Step, x: Array, y: Array, weight: Array | None) -> None:
+        from densenet.compiled.instructions import Shape
+        from densenet.compiled.machine import CompilationError
+        from densenet.compiled.offer import refusal
+        from densenet.compiled.plan import Plan
+
+        self.suits = (x.shape, y.ndim, weight is None, step.clip_norm, step.clip_value, step.model, step.loss)
+        reason = refusal(step.model, step.loss, step.optimizer)
+        try:
+            shape = Shape(len(x), len(x), x.shape[1], y.ndim == 1, weight is not None, False)
+            if reason is None:
+                self._plan = Plan(
+                    step.model,
+                    step.loss,
+                    step.optimizer,
+                    shape,
+                    clip_norm=step.clip_norm,
+                    clip_value=step.clip_value,
+                )
+        except CompilationError as error:
+            reason = str(error)
+        if reason is not None:
+            raise ValueError(f"Trainer(compiled=True): step has to run in the NumPy lines, since {reason}.")
+
+    def fits(self, step: Step, x: Array, y: Array, weight: Array | None) -> bool:
+        """Whether it can be used for this mini-batch, as everything stands now."""
+        suits = (x.shape, y.ndim, weight is None, step.clip_norm, step.clip_value, step.model, step.loss)
+        return suits == self.suits and self._plan.stands()
+
+    def __call__(self, x: Array, y: Array, weight: Array | None) -> float:
+        """The error before the update; without one where it is not finite or the weights are all zero."""
+        self._plan.take(x, np.ascontiguousarray(y), weight, None)
+        return self._plan.advance(0, 1, 0.0, 0.0).error
