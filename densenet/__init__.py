@@ -31,6 +31,7 @@ import typing
 
 from densenet import initializers, losses, metrics, optimizers
 from densenet._blas import threads
+from densenet.explore import Explorer, Recorder, explore
 from densenet.initializers import Initializer
 from densenet.layers import (
     CELU,
@@ -201,6 +202,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Examination",
     "Exp",
     "ExponentialDecay",
+    "Explorer",
     "F1",
     "Finding",
     "FocalLoss",
@@ -258,6 +260,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "ReLU",
     "Recall",
     "ReduceLROnPlateau",
+    "Recorder",
     "Residual",
     "Rprop",
     "Run",
@@ -292,6 +295,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "examine",
     "explain",
     "explain_step",
+    "explore",
     "find_learning_rate",
     "from_sklearn",
     "from_torch",

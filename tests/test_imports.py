@@ -36,6 +36,7 @@ RANKS = {
     "explain": 6,
     "health": 6,
     "estimators": 6,
+    "explore": 7,
     "plots": 7,
     "cli": 8,
     "__main__": 8,

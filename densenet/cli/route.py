@@ -49,7 +49,7 @@ def add_route_command(commands: Any) -> None:
 
 def run_route(args: argparse.Namespace) -> None:
     """Explain a weight as the command line asks, and print it."""
-    model, loss, x, y = _subject(args)
+    model, loss, x, y = model_and_data(args)
     source = args.source if args.source == "bias" else _whole(args.source, "--source")
     target = args.target if args.target is not None else 3 if args.model is None and args.layer == 1 else 1
     sample = None if args.sample == "batch" else _whole(args.sample, "--sample")
@@ -64,7 +64,8 @@ def run_route(args: argparse.Namespace) -> None:
         print(f"\npage written to {args.html}")
 
 
-def _subject(args: argparse.Namespace) -> tuple[Sequential, Loss, Any, Any]:
+def model_and_data(args: argparse.Namespace) -> tuple[Sequential, Loss, Any, Any]:
+    """The model, loss and rows that MODEL, DATA and --loss name; the notes' network without them."""
     if args.model is None:
         return notes_network()
     model = persistence.load(args.model)
