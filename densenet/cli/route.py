@@ -43,7 +43,12 @@ def add_route_command(commands: Any) -> None:
     add("--paths", type=int, default=5, metavar="K", help="paths listed (default: 5)")
     add("--loss", metavar="NAME", help='loss of a model that was saved without one, such as "mse"')
     add("--html", type=Path, metavar="FILE", help="write a page with the derivation and its pictures")
-    add("--plot", type=Path, metavar="FILE", help="draw the network with the route lit (png, svg or pdf)")
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the network with the route lit; of a batch, what is left of the error (png, svg or pdf)",
+    )
     parser.set_defaults(run=run_route)
 
 
@@ -57,7 +62,8 @@ def run_route(args: argparse.Namespace) -> None:
     path = None if args.path is None else found.path(_neurons(args.path))
     print(found.to_text(args.paths, path))
     if args.plot is not None:
-        args.plot.write_bytes(_picture(found, args.plot.suffix[1:].lower() or "png", "network", path))
+        kind = "heatmap" if sample is None else "network"  # a batch has no single path to light
+        args.plot.write_bytes(_picture(found, args.plot.suffix[1:].lower() or "png", kind, path))
         print(f"\npicture written to {args.plot}")
     if args.html is not None:
         args.html.write_text(_page(found, args.paths, path), encoding="utf-8")
