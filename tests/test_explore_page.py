@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -99,7 +98,7 @@ def random_case(seed):
     ][seed % 6]
     n = int(rng.integers(1, 8))
     layers = []
-    for at, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for at, (n_in, n_out) in enumerate(pairwise(widths)):
         layers.append(dn.Dense(n_in, n_out, use_bias=bool(rng.integers(5)), kernel_initializer="normal"))
         if at < len(widths) - 2:
             layers.append(getattr(dn, ACTIVATIONS[(seed + at) % len(ACTIVATIONS)])())
@@ -165,7 +164,7 @@ def test_routes_equal_pythons(opened):
             expected = found.paths(8)
             close([path["contribution"] for path in state["paths"]], [path.contribution for path in expected])
             assert [tuple(p["neurons"]) for p in state["paths"]] == [p.neurons for p in expected] or any(
-                np.isclose(a.contribution, b.contribution) for a, b in zip(expected, expected[1:], strict=False)
+                np.isclose(a.contribution, b.contribution) for a, b in pairwise(expected)
             )
             close([p["share"] for p in state["paths"]], [p.share for p in expected], 1e-11)
         page.context.close()
@@ -199,7 +198,201 @@ def test_activations_and_slopes_equal_pythons_far_out(notes, name):
     z = np.array([[-750.0, -41, -3, -1, -0.3, -1e-9, 0, 1e-9, 0.3, 1, 2.9999, 3, 5, 39, 45, 700]])
     y = model.forward(z)
     settings = json.dumps(layer.config() | ({"a": layer.a.tolist()} if name == "PReLU" else {}))
-    script = f"z => z.map(v => {{ const c = {settings}; const a = ACTIVATIONS.{name}.value(v, c); return [a, ACTIVATIONS.{name}.slope(v, a, c)] }})"
+    script = (
+        f"z => z.map(v => {{ const c = {settings}; const a = ACTIVATIONS.{name}.value(v, c); "
+        f"return [a, ACTIVATIONS.{name}.slope(v, a, c)] }})"
+    )
     value, slope = np.array(notes.evaluate(script, z[0].tolist()), float).T
     np.testing.assert_allclose(value, y[0], rtol=1e-14, atol=0 if name == "Exp" else 1e-15)
     np.testing.assert_allclose(slope, layer.slopes()[0], rtol=1e-13, atol=1e-15)
+
+
+# -- hands ---------------------------------------------------------------------------------------------------------
+
+
+def test_set_weight_sample_and_update_equal_python(opened):
+    model, loss, x, y = xor()
+    page = opened(explore(model, loss, x, y))
+    page.evaluate("explorer.setWeight(1, 2, 3, 0.75); explorer.setWeight(2, 'bias', 1, -0.25)")
+    model.dense_layers[0].W[1, 2], model.dense_layers[1].b[0] = 0.75, -0.25
+    state = page.evaluate("explorer.state()")
+    step = same_as_python(state, model, loss, x, y)
+    close(state["E"], step.error)
+    page.evaluate("explorer.sample(2)")
+    one = page.evaluate("explorer.state()")
+    same_as_python(one, model, loss, x, y, slice(2, 3))
+    close(one["E"], step.error)
+    drop = page.evaluate("(explorer.sample(null), explorer.update(0.5))")
+    for got, expected in zip(page.evaluate("explorer.state().W"), step.W_new, strict=True):
+        close(got, expected)
+    close(drop["found"], step.error - page.evaluate("explorer.state().E"), 1e-9)
+    squares = sum((dW**2).sum() + (db**2).sum() for dW, db in zip(step.dE_dW, step.dE_db, strict=True))
+    close(drop["promised"], 0.5 * squares)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("select(3, 1, 1)", "layer is a whole number from 1 to 2"),
+        ("select(1, 3, 1)", "source"),
+        ("setWeight(1, 1, 1, NaN)", "a weight is a finite number"),
+        ("sample(4)", "row, or null, is a whole number from 0 to 3"),
+        ("update(0)", "alpha is a number above 0"),
+    ],
+)
+def test_scripts_are_told_what_exists(opened, call, message):
+    page = opened(explore(*xor()))
+    said = page.evaluate(f"(() => {{ try {{ explorer.{call} }} catch (error) {{ return error.message }} }})()")
+    assert message in said
+
+
+def test_a_click_on_a_line_chooses_its_weight(notes):
+    box = notes.locator("#picture").bounding_box()
+    found = notes.evaluate(
+        "(() => { const a = picture.places.get('1,2'), b = picture.places.get('2,0');"
+        "return [a.x + 0.3 * (b.x - a.x), a.y + 0.3 * (b.y - a.y), picture.width, picture.height] })()"
+    )
+    notes.mouse.click(box["x"] + found[0] * box["width"] / found[2], box["y"] + found[1] * box["height"] / found[3])
+    chosen = notes.evaluate("explorer.state().selection")
+    assert chosen == {"layer": 2, "source": 3, "target": 1}
+
+
+def test_dragging_and_typing_move_the_weight_and_undo_takes_it_back(notes):
+    start = notes.evaluate("explorer.state()")
+    notes.locator("#slider").focus()
+    notes.keyboard.press("ArrowRight")
+    assert notes.evaluate("explorer.state().W[0][0][2]") > start["W"][0][0][2]
+    notes.fill("#value", "-1.5")
+    notes.keyboard.press("Enter")
+    assert notes.evaluate("explorer.state().W[0][0][2]") == -1.5
+    model, loss, x, y = dn.datasets.notes_network()
+    model.dense_layers[0].W[0, 2] = -1.5
+    close(notes.evaluate("explorer.state().E"), loss.forward(model.predict(x), y))
+    notes.click("#undo")
+    notes.click("#undo")
+    assert notes.evaluate("explorer.state().W") == start["W"]
+
+
+def test_what_if_a_factor_were_another(notes):
+    notes.click('[data-factor="0"][data-value="0"]')
+    state = notes.evaluate("explorer.state()")
+    said = notes.locator("#what-if").inner_text()
+    assert "If factor 1 were 0, this path would add 0 in place of" in said
+    rest = state["gradient"] - state["paths"][0]["contribution"]
+    assert float(re.search(r"dE/dw would be (\S+) in place", said)[1]) == pytest.approx(rest, rel=1e-4)
+
+
+def test_hovering_over_a_factor_lights_it_in_the_picture(notes):
+    notes.locator("#factors .factor").nth(1).hover()
+    assert notes.locator("#picture .ring").count() == 1
+
+
+def test_steps_go_forth_and_back_and_have_their_lines(notes):
+    titles = []
+    for _ in range(25):
+        notes.click("#next")
+        titles.append(notes.locator("#step-title").inner_text())
+    assert titles[0] == "Forward: neuron 1 of dense layer 1"
+    assert titles[8:10] == ["The error", "Backward: neuron 1 of dense layer 4, the output"]
+    assert titles[-1].startswith("Update")
+    assert notes.locator("#next").is_disabled()
+    notes.click("#back")
+    assert notes.locator("#step-title").inner_text() == titles[-2]
+    notes.check("#by-layer")
+    notes.click("#next")
+    assert notes.locator("#step-title").inner_text() == "Forward: dense layer 1"
+
+
+def test_a_wrong_prediction_is_answered_with_the_mistakes_name(notes):
+    notes.check("#predict")
+    for _ in range(10):
+        notes.click("#next")
+    state = notes.evaluate("explorer.state()")
+    delta, da = state["dE_dz"][3][0][0], state["dE_da"][3][0][0]
+    for typed, said in (
+        (f"{da:.5f}", "slope forgotten"),
+        (f"{-delta:.5f}", "sign"),
+        ("77.7", "Not this."),
+        ("0.1", "three digits"),
+    ):
+        notes.fill("#typed", typed)
+        notes.click("#answer button[type=submit]")
+        assert said in notes.locator("#verdict").inner_text()
+    notes.fill("#typed", f"{delta:.5f}")
+    notes.click("#answer button[type=submit]")
+    assert notes.locator("#verdict").inner_text().startswith("Right")
+
+
+def test_a_bar_chooses_its_row(opened):
+    page = opened(explore(*xor()))
+    box = page.locator("#pulls").bounding_box()
+    page.mouse.click(box["x"] + 0.95 * box["width"], box["y"] + box["height"] / 2)
+    assert page.evaluate("explorer.state().sample") == 3
+    page.click("#batch")
+    assert page.evaluate("explorer.state().sample") is None
+
+
+def test_training_on_lowers_the_error_and_reset_takes_it_back(opened):
+    page = opened(explore(*xor()))
+    start = page.evaluate("explorer.state()")
+    page.click("#train")
+    page.wait_for_function("errorsByEpoch.length > 20")
+    page.click("#train")
+    assert page.evaluate("explorer.state().E") < start["E"]
+    page.click("#reset")
+    assert page.evaluate("explorer.state().W") == start["W"]
+
+
+def test_scrubbing_shows_the_recorded_weights(opened):
+    model, loss, x, y = xor()
+    recorder = Recorder(snapshots=10)
+    dn.Trainer(model, loss, dn.SGD(0.5)).fit(x, y, epochs=30, callbacks=[recorder])
+    page = opened(explore(model, loss, x, y, recorder=recorder))
+    page.locator("#recorded").focus()
+    page.keyboard.press("Home")
+    got = page.evaluate("explorer.state().W[0]")
+    close(got, recorder.params[0][:6].reshape(2, 3))
+
+
+def test_a_link_restores_the_state(opened):
+    page = opened(explore(*xor()))
+    page.evaluate("explorer.select(2, 1, 1); explorer.setWeight(2, 1, 1, 0.125); explorer.sample(1)")
+    page.click("#link")
+    before = page.evaluate("explorer.state()")
+    page.click("#reset")
+    page.fill("#state", page.evaluate("location.hash"))
+    page.click("#restore")
+    assert page.evaluate("explorer.state()") == before
+    page.fill("#state", "nonsense")
+    page.click("#restore")
+    assert page.locator("#link-about").inner_text() == "This text is no state of this page."
+
+
+def test_switching_the_activation_computes_with_the_other(opened):
+    model, loss, x, y = xor()
+    page = opened(explore(model, loss, x, y))
+    page.select_option("#activation", "ReLU")
+    other = dn.mlp([2, 3, 1], activation="relu", dtype="float64")
+    other.params = model.params
+    close(page.evaluate("explorer.state().E"), loss.forward(other.predict(x), y))
+
+
+def test_the_teachers_view_hides_numbers(notes):
+    notes.click("#quiet")
+    assert not notes.locator("#figures .number").first.is_visible()
+    notes.click("#quiet")
+    assert notes.locator("#figures .number").first.is_visible()
+
+
+def test_names_with_markup_show_as_text(opened):
+    pandas = pytest.importorskip("pandas", reason="needs pandas: pip install '.[dataframe]'")
+    model, loss, x, y = xor()
+    evil = "<img src=x onerror=alert(1)>"
+    page = opened(explore(model, loss, pandas.DataFrame(x, columns=[evil, "</svg>"]), y, title=evil))
+    assert page.locator("#title").inner_text() == evil
+    assert page.locator("img").count() == 0
+
+
+def test_a_telephone_needs_no_scrolling_sideways(opened):
+    page = opened(explore(*xor()), width=390, height=844)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

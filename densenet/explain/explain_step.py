@@ -272,7 +272,7 @@ class _Chain:
 
     def activation(self, number: int) -> Layer:
         """The layer that follows a dense layer."""
-        layers = self.subject.model.layers
+        layers: tuple[Layer, ...] = self.subject.model.layers
         return layers[layers.index(self.subject.model.dense_layers[number - 1]) + 1]
 
     def slope(self, number: int, s: int, j: int) -> Line | None:

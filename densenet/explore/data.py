@@ -93,7 +93,11 @@ def packed(array: Array) -> dict[str, Any]:
     single = array.astype(np.float32)
     small = bool(np.array_equal(single.astype(np.float64), array))
     values = np.ascontiguousarray(single.astype("<f4") if small else array.astype("<f8"))
-    return {"kind": "f4" if small else "f8", "shape": list(array.shape), "data": base64.b64encode(values).decode()}
+    return {
+        "kind": "f4" if small else "f8",
+        "shape": list(array.shape),
+        "data": base64.b64encode(values.tobytes()).decode(),
+    }
 
 
 # -- what a page can compute ---------------------------------------------------------------------------------------
@@ -115,8 +119,8 @@ def _refuse(model: Any, loss: Any) -> None:
         elif type(layer) is Softmax:
             if seen < len(model.dense_layers):
                 raise ValueError(
-                    f"explore: the page draws routes from neuron to neuron, and model.layers[{at}], {layer!r}, mixes the "
-                    "neurons of a hidden layer; Softmax may stand after the last dense layer."
+                    f"explore: the page draws routes from neuron to neuron, and model.layers[{at}], {layer!r}, mixes "
+                    "the neurons of a hidden layer; Softmax may stand after the last dense layer."
                 )
         elif isinstance(layer, PReLU) and not seen:
             raise ValueError(f"explore: model.layers[{at}], {layer!r}, learns before the first dense layer.")

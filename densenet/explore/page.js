@@ -1243,6 +1243,7 @@ const explorer = {
     compute();
     computeAll();
     view.gradients();
+    paths = routes.largest(8);
     const n = view.n;
     const p = view.probabilities();
     /** @param {Float64Array[]} arrays */

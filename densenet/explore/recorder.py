@@ -67,8 +67,8 @@ class Recorder(Callback):
         self._most = min(self.snapshots, int(self.megabytes * 1e6 / max(1, params.nbytes)))
         if self._most < 2:
             raise ValueError(
-                f"Recorder: one snapshot of {params.size:,} parameters takes {params.nbytes / 1e6:.1f} MB, and two must "
-                f"fit into megabytes={self.megabytes:g}: give it more."
+                f"Recorder: one snapshot of {params.size:,} parameters takes {params.nbytes / 1e6:.1f} MB, and two "
+                f"must fit into megabytes={self.megabytes:g}: give it more."
             )
         if self.params and np.array_equal(self.params[-1], params):
             self._base = self.steps[-1]
@@ -86,10 +86,9 @@ class Recorder(Callback):
         if len(self.params) >= self._most:  # room is left for the last step
             self._every *= 2
             chosen = [at for at, s in enumerate(self.steps) if s % self._every == 0]
-            self.steps, self.errors, self.params = (
-                [values[at] for at in chosen]  # type: ignore[index]
-                for values in (self.steps, self.errors, self.params)
-            )
+            self.steps = [self.steps[at] for at in chosen]
+            self.errors = [self.errors[at] for at in chosen]
+            self.params = [self.params[at] for at in chosen]
 
     def on_fit_end(self, run: Run) -> None:
         """Keep the last step."""
