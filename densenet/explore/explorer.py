@@ -29,6 +29,12 @@ class Explorer:
     ----------
     html : str
         The whole page.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> dn.explore(*dn.datasets.notes_network()).html.startswith("<!DOCTYPE html>")
+    True
     """
 
     html: str = field(repr=False)
