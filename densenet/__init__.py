@@ -31,6 +31,7 @@ import typing
 
 from densenet import initializers, losses, metrics, optimizers
 from densenet._blas import threads
+from densenet.explore import Explorer, Recorder, explore
 from densenet.initializers import Initializer
 from densenet.layers import (
     CELU,
@@ -203,6 +204,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Examination",
     "Exp",
     "ExponentialDecay",
+    "Explorer",
     "F1",
     "Finding",
     "FocalLoss",
@@ -260,6 +262,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "ReLU",
     "Recall",
     "ReduceLROnPlateau",
+    "Recorder",
     "Residual",
     "Rprop",
     "Run",
@@ -296,6 +299,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "exercise",
     "explain",
     "explain_step",
+    "explore",
     "find_learning_rate",
     "from_sklearn",
     "from_torch",

@@ -221,3 +221,50 @@ def test_what_it_does_not_write_out(layers, message):
 def test_a_rate_above_0(rate):
     with pytest.raises(ValueError, match="explain_step expects learning_rate to be a finite number above 0"):
         explain_step(*notes_network(), learning_rate=rate)
+
+
+def test_softmax_and_its_error_are_written_out():
+    model = dn.mlp([2, 3], seed=0, dtype="float64")
+    x = np.array([[1.0, 2.0]])
+    text = explain_step(model, dn.SoftmaxCrossEntropy(), x, [1]).to_text()
+    logits = model.predict(x)[0]
+    p = np.exp(logits) / np.exp(logits).sum()
+    lines = text.splitlines()
+    row = next(line for line in lines if line.strip().startswith("p_2 "))
+    assert "exp(y^_2) / (exp(y^_1) + exp(y^_2) + exp(y^_3)) = exp(" in row
+    assert f"{p[1]:.6g}" in row
+    error = next(line for line in lines if line.strip().startswith("E "))
+    assert f"-log(p_2) = -log({p[1]:.6g}) = {-np.log(p[1]):.6g}" in error
+    assert "y^ are logits here" in text
+
+
+def test_sigmoid_and_its_error_are_written_out():
+    model = dn.mlp([2, 1], seed=0, dtype="float64")
+    x = np.array([[1.0, 2.0], [0.5, -1]])
+    text = explain_step(model, dn.SigmoidCrossEntropy(), x, [1, 0]).to_text()
+    p = 1 / (1 + np.exp(-model.predict(x)[:, 0]))
+    assert f"-log(p_1) = -log({p[0]:.6g}) = {-np.log(p[0]):.6g}" in text
+    assert f"-log(1 - p_1) = -log({1 - p[1]:.6g}) = {-np.log(1 - p[1]):.6g}" in text
+
+
+def test_the_slope_is_a_formula_with_numbers():
+    step = explain_step(*notes_network())
+    a = float(step.a[0][0, 2])
+    line = f"f'(z(1)_3)     = a(1)_3 x (1 - a(1)_3) = {a:.6g} x {1 - a:.6g} = {a * (1 - a):.6g}"
+    assert line in step.to_text()
+
+
+@pytest.mark.parametrize(
+    "name", "Sigmoid Tanh ReLU LeakyReLU ELU HardTanh HardSigmoid Softsign Softplus Sine Gaussian Exp".split()
+)
+@pytest.mark.parametrize("z", [-1.3, 0.4])
+def test_written_slopes_are_the_layers(name, z):
+    from densenet.explain.slopes import slope
+
+    layer = getattr(dn, name)()
+    model = dn.Sequential([layer], dtype="float64")
+    a = float(model.forward(np.array([[z]]))[0, 0])
+    formula, numbers = slope(layer, "z", "a", z, a)
+    shown = (numbers or formula.split(",")[0]).replace(" x ", " * ").replace("^", "**")
+    value = eval(shown, {"exp": np.exp, "cos": np.cos, "a": a})
+    assert value == pytest.approx(float(layer.slopes()[0, 0]), rel=1e-5)

@@ -39,6 +39,7 @@ RANKS = {
     "health": 6,
     "course": 6,
     "estimators": 6,
+    "explore": 7,
     "plots": 7,
     "cli": 8,
     "__main__": 8,

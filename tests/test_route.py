@@ -960,3 +960,35 @@ def test_the_command_explains_a_model_of_the_shipped_digits(capsys, tmp_path):
     dn.persistence.save_model(dn.mlp([64, 8, 10], seed=0), tmp_path / "m.npz", loss=dn.SoftmaxCrossEntropy())
     run(tmp_path / "m.npz", "--source", 20, "--target", 2)
     assert "model.layers[0].W[19, 1]" in capsys.readouterr().out
+
+
+def test_the_command_draws_a_batch_too(capsys, tmp_path):
+    dn.persistence.save_model(dn.mlp([2, 3, 1], seed=0), tmp_path / "model.npz", loss=dn.MeanSquaredError())
+    data = tmp_path / "rows.csv"
+    data.write_text("a,b,y\n1,2,3\n4,5,6\n", encoding="utf-8")
+    run(tmp_path / "model.npz", data, "--sample", "batch", "--plot", tmp_path / "batch.png")
+    assert "picture written to" in capsys.readouterr().out
+    assert (tmp_path / "batch.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_first_line_says_whose_error_it_is():
+    model, x, y = dn.mlp([2, 3, 1], seed=0), np.array([[1.0, 2], [3, 4]]), np.array([1.0, 2])
+    weight = {"layer": 1, "source": 1, "target": 2}
+    for explain in (route, dn.sensitivity):
+        first = str(explain(model, "mse", x, y, **weight)).splitlines()[0]
+        assert "row 0 of x alone (rows count from 0; sample=None takes the batch)" in first
+        assert "the whole batch of 2 rows" in str(explain(model, "mse", x, y, **weight, sample=None)).splitlines()[0]
+    assert "on the batch of 2 rows" in str(dn.explain_step(model, "mse", x, y)).splitlines()[0]
+
+
+def test_products_are_set_and_the_x_of_a_sentence_is_not(notes):
+    from densenet.explain.notation import html_text
+
+    assert html_text("the error of row 0 of x alone") == "the error of row 0 of x alone"
+    assert html_text("2 x 3 x (-1) x a(1)_1 x f'(z(1)_1)").count("&middot;") == 4
+
+
+def test_no_zero_carries_a_sign():
+    from densenet.explain.notation import digits
+
+    assert digits(-0.0) == "0"

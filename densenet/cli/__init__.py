@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from densenet.cli.compile import add_compile_command
+from densenet.cli.explore import add_explore_command
 from densenet.cli.grade import add_grade_command
 from densenet.cli.predict import add_predict_command
 from densenet.cli.route import add_route_command
@@ -61,6 +62,7 @@ def _parser() -> _Parser:
     add_route_command(commands)
     add_grade_command(commands)
     add_compile_command(commands)
+    add_explore_command(commands)
     return parser
 
 

@@ -44,13 +44,18 @@ def add_route_command(commands: Any) -> None:
     add("--paths", type=int, default=5, metavar="K", help="paths listed (default: 5)")
     add("--loss", metavar="NAME", help='loss of a model that was saved without one, such as "mse"')
     add("--html", type=Path, metavar="FILE", help="write a page with the derivation and its pictures")
-    add("--plot", type=Path, metavar="FILE", help="draw the network with the route lit (png, svg or pdf)")
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the network with the route lit; of a batch, what is left of the error (png, svg or pdf)",
+    )
     parser.set_defaults(run=run_route)
 
 
 def run_route(args: argparse.Namespace) -> None:
     """Explain a weight as the command line asks, and print it."""
-    model, loss, x, y = _subject(args)
+    model, loss, x, y = model_and_data(args)
     source = args.source if args.source == "bias" else _whole(args.source, "--source")
     target = args.target if args.target is not None else 3 if args.model is None and args.layer == 1 else 1
     sample = None if args.sample == "batch" else _whole(args.sample, "--sample")
@@ -58,7 +63,8 @@ def run_route(args: argparse.Namespace) -> None:
     path = None if args.path is None else found.path(_neurons(args.path))
     print(found.to_text(args.paths, path))
     if args.plot is not None:
-        picture = _picture(found, args.plot.suffix[1:].lower() or "png", "network", path)
+        kind = "heatmap" if sample is None else "network"  # a batch has no single path to light
+        picture = _picture(found, args.plot.suffix[1:].lower() or "png", kind, path)
         with replacing(args.plot) as file:
             file.write(picture)
         print(f"\npicture written to {args.plot}")
@@ -69,7 +75,8 @@ def run_route(args: argparse.Namespace) -> None:
         print(f"\npage written to {args.html}")
 
 
-def _subject(args: argparse.Namespace) -> tuple[Sequential, Loss, Any, Any]:
+def model_and_data(args: argparse.Namespace) -> tuple[Sequential, Loss, Any, Any]:
+    """The model, loss and rows that MODEL, DATA and --loss name; the notes' network without them."""
     if args.model is None:
         return notes_network()
     model = persistence.load(args.model)

@@ -15,9 +15,13 @@ from densenet._types import Array
 from densenet._validation import positive
 from densenet.explain.graph import Graph, Link, delta_parts, trace
 from densenet.explain.notation import Line, Section, digits, signed, to_html, to_latex, to_text
+from densenet.explain.slopes import slope
 from densenet.explain.subject import Subject
+from densenet.layers.base import Layer
 from densenet.layers.dense import Dense
 from densenet.losses.base import Loss
+from densenet.losses.binary import SigmoidCrossEntropy
+from densenet.losses.crossentropy import SoftmaxCrossEntropy
 from densenet.losses.regression import HalfSquaredError, MeanSquaredError
 from densenet.sequential import Sequential
 
@@ -199,6 +203,10 @@ class _Chain:
         joined, deltas = graph.joined(), graph.backward()
         self.parts = delta_parts(subject, graph, joined) if joined.output == graph.dense[len(graph.dense)].end else ()
         self.meets = len(self.parts) == 2 and self.parts[0][0] == "p"
+        one_output = len(self.parts) == 2 and self.parts[0][1].shape[1] == 1
+        self.written_out = isinstance(subject.loss, SoftmaxCrossEntropy) or (
+            isinstance(subject.loss, SigmoidCrossEntropy) and one_output
+        )
         self.ends = [graph.dense[number].end for number in sorted(graph.dense)]
         self.outs = [*(graph.dense[number].start for number in sorted(graph.dense)[1:]), graph.output]
         columns = graph.columns
@@ -260,13 +268,68 @@ class _Chain:
         return " after ".join(link.symbol.split("'")[0] for link in reversed(links))
 
     def function(self, number: int) -> str:
-        layers = self.subject.model.layers
-        return type(layers[layers.index(self.subject.model.dense_layers[number - 1]) + 1]).__name__
+        return type(self.activation(number)).__name__
+
+    def activation(self, number: int) -> Layer:
+        """The layer that follows a dense layer."""
+        layers: tuple[Layer, ...] = self.subject.model.layers
+        return layers[layers.index(self.subject.model.dense_layers[number - 1]) + 1]
+
+    def slope(self, number: int, s: int, j: int) -> Line | None:
+        """f'(z) written out, where one activation of the usual ones follows the dense layer."""
+        links = self.between[number - 1]
+        if len(links) != 1 or links[0].values is None or links[0].kind != "slopes":
+            return None
+        if not links[0].symbol.startswith("f'"):
+            return None
+        last = number == len(self.z)
+        a_name = f"y^_{j + 1}" if last else f"a({number})_{j + 1}"
+        z, a = float(self.z[number - 1][s, j]), float(self.a[number - 1][s, j])
+        formula, numbers = slope(self.activation(number), f"z({number})_{j + 1}", a_name, z, a)
+        if not formula:
+            return None
+        return Line(f"{links[0].slope_name(j)}{self.row(s)}", formula, numbers, float(links[0].values[s, j]))
+
+    def probabilities(self, s: int) -> list[Line]:
+        """p from logits: softmax or sigmoid of y^."""
+        p, logits = self.parts[0][1][s], self.a[-1][s]
+        k = len(p)
+        lines = []
+        for j in range(k):
+            name = f"y^_{j + 1}"
+            if isinstance(self.subject.loss, SigmoidCrossEntropy):
+                formula, numbers = f"1 / (1 + exp(-{name}))", f"1 / (1 + exp({digits(-logits[j])}))"
+            else:
+                formula = f"exp({name}) / ({' + '.join(f'exp(y^_{i + 1})' for i in range(k))})"
+                numbers = f"exp({digits(logits[j])}) / ({' + '.join(f'exp({digits(v)})' for v in logits)})"
+            lines.append(Line(f"p_{j + 1}{self.row(s)}", formula, numbers, float(p[j]), "probability"))
+        return lines
+
+    def entropy(self, s: int) -> Line:
+        """E of one row from p and y, without the terms in which y is 0."""
+        (_, p), (_, y) = self.parts
+        loss, row = self.subject.loss, slice(s, s + 1)
+        names, numbers = [], []
+        for j, (p_j, y_j) in enumerate(zip(p[s], y[s], strict=True)):
+            if y_j:
+                share = ("", "") if y_j == 1 else (f"y_{j + 1} x ", f"{digits(y_j)} x ")
+                names.append(f"{share[0]}log(p_{j + 1})")
+                numbers.append(f"{share[1]}log({digits(p_j)})")
+            if isinstance(loss, SigmoidCrossEntropy) and y_j != 1:
+                share = ("", "") if y_j == 0 else (f"(1 - y_{j + 1}) x ", f"{digits(1 - y_j)} x ")
+                names.append(f"{share[0]}log(1 - p_{j + 1})")
+                numbers.append(f"{share[1]}log({digits(1 - p_j)})")
+        many = len(names) > 1
+        formula, shown = (f"-({' + '.join(side)})" if many else f"-{side[0]}" for side in (names, numbers))
+        value = float(loss.per_sample(self.a[-1][row], self.subject.target[row])[0])
+        return Line(f"E{self.row(s)}", formula, shown, value)
 
     def error(self, error: float) -> Section:
         loss, out, target = self.subject.loss, self.a[-1], self.subject.target
         k = out.shape[1]
-        lines = []
+        lines: list[Line] = []
+        logits = self.meets and not self.between[-1]
+        sentences = ("y^ are logits here, of any size; p are the probabilities made of them.",) if logits else ()
         if isinstance(loss, (HalfSquaredError, MeanSquaredError)):
             share = "1/2" if isinstance(loss, HalfSquaredError) else f"1/{k}"
             for s in range(self.n):
@@ -289,13 +352,16 @@ class _Chain:
                     )
                 else:
                     lines += [Line(f"y_{j + 1}{self.row(s)}", value=float(t)) for j, t in enumerate(target[s])]
-                if self.meets and not self.between[-1]:
-                    p = self.parts[0][1][s]
-                    lines += [
-                        Line(f"p_{j + 1}{self.row(s)}", value=float(v), remark="probability") for j, v in enumerate(p)
-                    ]
-            lines.append(Line("E", f"{type(loss).__name__} of y^ and y", value=error))
-        return Section("The error", (), tuple(lines))
+                if logits:
+                    lines += self.probabilities(s)
+                    if self.written_out:
+                        lines.append(self.entropy(s))
+                        continue
+            if not (logits and self.written_out):
+                lines.append(Line("E", f"{type(loss).__name__} of y^ and y", value=error))
+            elif self.n > 1:
+                lines.append(Line("E", "the mean over rows", value=error))
+        return Section("The error", sentences, tuple(lines))
 
     def backward(self, old: Any, gradients: Any) -> list[Section]:
         sections = []
@@ -352,6 +418,10 @@ class _Chain:
                     )
                     numbers = " + ".join(f"{signed(W[j, k])} x {signed(following[s, k])}" for k in ks)
                 lines.append(Line(left, formula, numbers, float(da[s, j])))
+            for j in range(dz.shape[1] if not meets else 0):
+                written = self.slope(number, s, j)
+                if written is not None:
+                    lines.append(written)
             for j in range(dz.shape[1]):
                 formula, numbers = self.through(links, number, s, j, meets)
                 lines.append(Line(f"dE/dz({number})_{j + 1}{row}", formula, numbers, float(dz[s, j])))
@@ -380,8 +450,10 @@ def _head(subject: Subject, learning_rate: float) -> Section:
     given = (
         f"The input: {x}." if len(subject.x) == 1 else f"{len(subject.x)} rows of x are one batch; rows count from 0."
     )
+    n = len(subject.x)
+    whose = "one row" if n == 1 else f"the batch of {n} rows: E and its gradients are means over them"
     return Section(
-        f"One step of gradient descent with alpha = {digits(learning_rate)}",
+        f"One step of gradient descent with alpha = {digits(learning_rate)} on {whose}",
         (given,),
         loud="Dense layers and neurons count from 1: w(1)_{1,2} joins input 1 to neuron 2 of dense layer 1, "
         "which in the arrays, counted from 0, is W[0, 1].",

@@ -24,6 +24,8 @@ _TOKEN = re.compile(
 _PARTS = re.compile(
     r"(?P<new>new )?(?P<name>[A-Za-z][A-Za-z0-9]*)(?P<prime>'?)\((?P<layer>\d+)\)(?:_\{?(?P<below>[\d,]+)\}?)?"
 )
+_TIMES = re.compile(r"(?:(?<=[\d)}])|^) x (?=[-(\d]|f'|exp\(|$)")
+"""A product: a cross between numbers, brackets and names, not the x of a sentence."""
 _POWER = re.compile(r"(?<=\d)e([+-]\d+)")
 _WORDS = re.compile(r" ?(?<![\\A-Za-z])[A-Za-z]{2,}(?: [A-Za-z]{2,})* ?")
 _PATH = re.compile(r"(?:\d+|bias)(?:-(?:\d+|\w+ [\w ]+))+|\d[\d,]* smaller")
@@ -31,8 +33,8 @@ _LATEX_SPECIAL = re.compile(r"([&%$#_{}])")
 
 
 def digits(value: Any) -> str:
-    """A number as it is shown everywhere: six digits."""
-    return f"{float(value):.6g}"
+    """A number as it is shown everywhere: six digits, and 0 without a sign."""
+    return f"{float(value) + 0.0:.6g}"
 
 
 def signed(value: Any) -> str:
@@ -186,7 +188,7 @@ def html_text(text: str) -> str:
 
 
 def _html_words(text: str) -> str:
-    escaped = html.escape(text, quote=False).replace(" x ", " &middot; ")
+    escaped = html.escape(_TIMES.sub(" \u00b7 ", text), quote=False).replace("\u00b7", "&middot;")
     return _POWER.sub(lambda m: f"&middot;10<sup>{int(m[1])}</sup>", escaped)
 
 

@@ -32,6 +32,14 @@ def chosen(route: RouteFigures, path: Any) -> Path:
     return path if isinstance(path, Path) else route.path(path)
 
 
+def whose_error(sample: int | None, rows: int) -> str:
+    """Whose error E is: what stands in the first line of every output."""
+    if sample is None:
+        return f"the whole batch of {rows} rows"
+    other = "" if rows == 1 else "; sample=None takes the batch"
+    return f"row {sample} of x alone (rows count from 0{other})"
+
+
 def _head(route: RouteFigures) -> Section:
     end = f"neuron {route.target} of dense layer {route.layer}"
     if route.source == "bias":
@@ -39,15 +47,10 @@ def _head(route: RouteFigures) -> Section:
     else:
         start = f"input {route.source}" if route.layer == 1 else f"neuron {route.source} of those that enter"
         joins = f"{route.name} joins {start} to {end}"
-    rows = len(route.subject.x)
-    whose = (
-        f"E is the error of the whole batch of {rows} rows"
-        if route.sample is None
-        else f"E is the error of row {route.sample} of x alone (rows count from 0)"
-    )
+    whose = f"E is the error of {whose_error(route.sample, len(route.subject.x))}"
     noise = " The masks of the last training pass are repeated." if route.training else ""
     return Section(
-        f"dE/d{route.name}: why this weight changes",
+        f"dE/d{route.name}: why this weight changes, by {whose_error(route.sample, len(route.subject.x))}",
         (f"{whose}: E = {digits(route.error)}.{noise}",),
         loud=f"Dense layers and neurons count from 1: {joins}. "
         f"Arrays count from 0: it is {route.element} = {digits(route.value)}.",

@@ -15,6 +15,7 @@ from densenet._types import Array
 from densenet._validation import positive, positive_int
 from densenet.explain.notation import digits, html_text
 from densenet.explain.route import route
+from densenet.explain.route_text import whose_error
 from densenet.explain.subject import Subject, dense_layer, weight_index
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
@@ -40,6 +41,10 @@ class Sensitivity:
         (E(w + h) - E(w - h)) / 2h.
     step : float
         h.
+    sample : int or None
+        The row of x that E is of, from 0; None for the batch.
+    rows : int
+        Rows of x.
     """
 
     name: str
@@ -51,6 +56,8 @@ class Sensitivity:
     tangent: float
     finite_difference: float
     step: float
+    sample: int | None = 0
+    rows: int = 1
 
     def predicted(self, weight: Any) -> Any:
         """E on the tangent: E(w) + dE/dw (weight - w)."""
@@ -60,6 +67,7 @@ class Sensitivity:
         there = int(np.argmin(np.abs(self.weights - (0.9 * self.value + 0.1 * self.weights[-1]))))
         weight, error = float(self.weights[there]), float(self.errors[there])
         return [
+            f"E is the error of {whose_error(self.sample, self.rows)}.",
             f"{self.name} is {self.element} = {digits(self.value)} (layers and neurons count from 1, arrays from 0): "
             f"E = {digits(self.error)}.",
             f"dE/d{self.name} = {digits(self.tangent)}: the slope of E as this weight alone moves.",
@@ -145,4 +153,16 @@ def sensitivity(
     h = float(np.cbrt(np.finfo(np.float64).eps)) * max(1.0, abs(w))
     difference = (error(w + h) - error(w - h)) / (2 * h)  # (E(w + h) - E(w - h)) / 2h
     errors = np.array([error(float(weight)) for weight in weights])
-    return Sensitivity(found.name, found.element, w, found.error, weights, errors, found.gradient, difference, h)
+    return Sensitivity(
+        found.name,
+        found.element,
+        w,
+        found.error,
+        weights,
+        errors,
+        found.gradient,
+        difference,
+        h,
+        found.sample,
+        len(subject.x),
+    )

@@ -75,8 +75,8 @@ class Checkpoint:
         if there != here:
             warnings.warn(
                 f"the checkpoint was written with {there}; this process has {here}: the last bits may differ from "
-                "those of an uninterrupted run. densenet.threads(n) sets the number of threads, the extra [fast] brings "
-                "the kernels.",
+                "those of an uninterrupted run. densenet.threads(n) sets the number of threads, the extra [fast] "
+                "brings the kernels.",
                 stacklevel=3,
             )
 

@@ -287,8 +287,8 @@ class Trainer(Generic[Method]):
         Raises
         ------
         ValueError, TypeError
-            If an argument is of the wrong kind, shape or range, or another than in the run to resume, or the trainer is to
-            use kernels and cannot, with the reason; nothing is trained then.
+            If an argument is of the wrong kind, shape or range, or another than in the run to resume, or kernels are
+            asked for and impossible, with the reason; nothing is trained then.
         DivergenceError
             If the error turns NaN or infinite; weights, optimizer state and statistics return to the epoch's start.
         CheckpointError

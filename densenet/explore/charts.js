@@ -1,0 +1,74 @@
+"use strict";
+/* Small charts in SVG, which follow the page's colours and print well. */
+
+/** @typedef {{x: (v: number) => number, y: (v: number) => number}} Scales */
+
+const CHART = { width: 420, height: 180, left: 54, right: 10, top: 12, bottom: 26 };
+
+/** A scale for a chart's frame. @param {number} x0 @param {number} x1 @param {number} y0 @param {number} y1 @returns {Scales} */
+function scales(x0, x1, y0, y1) {
+  const { width, height, left, right, top, bottom } = CHART;
+  const spanX = x1 - x0 || 1;
+  const spanY = y1 - y0 || 1;
+  return {
+    x: (v) => left + ((v - x0) / spanX) * (width - left - right),
+    y: (v) => height - bottom - ((v - y0) / spanY) * (height - top - bottom),
+  };
+}
+
+/** Round values between two ends. @param {number} low @param {number} high @param {number} count */
+function ticks(low, high, count = 3) {
+  const raw = (high - low) / count || 1;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((k) => k * power).find((s) => s >= raw) ?? raw;
+  /** @type {number[]} */
+  const found = [];
+  for (let v = Math.ceil(low / step) * step; v <= high + step * 1e-9; v += step) found.push(Math.abs(v) < step * 1e-9 ? 0 : v);
+  return found;
+}
+
+/** A frame with numbers along both axes. @param {Scales} s @param {number[]} xs @param {number[]} ys @param {string} xName @param {string} yName */
+function frame(s, xs, ys, xName, yName) {
+  const { width, height, left, right, bottom, top } = CHART;
+  const group = svg("g");
+  const label = (/** @type {number} */ v) => digits(Number(v.toPrecision(3)));
+  for (const v of ys) {
+    group.append(svg("path", { class: "axis", d: `M${left} ${s.y(v)}H${width - right}` }));
+    group.append(svg("text", { class: "small number", x: left - 5, y: s.y(v) + 4, "text-anchor": "end" }, label(v)));
+  }
+  for (const v of xs) {
+    group.append(svg("text", { class: "small number", x: s.x(v), y: height - bottom + 15, "text-anchor": "middle" }, label(v)));
+  }
+  group.append(svg("text", { class: "small", x: width - right, y: height - 1, "text-anchor": "end" }, xName));
+  group.append(svg("text", { class: "small", x: 2, y: top }, yName));
+  return group;
+}
+
+/** A polyline. @param {ArrayLike<number>} xs @param {ArrayLike<number>} ys @param {Scales} s */
+function polyline(xs, ys, s) {
+  let d = "";
+  for (let i = 0; i < xs.length; i++) {
+    if (Number.isFinite(ys[i])) d += `${d ? "L" : "M"}${s.x(xs[i]).toFixed(1)} ${s.y(ys[i]).toFixed(1)}`;
+  }
+  return d;
+}
+
+/** Put children into a chart. @param {SVGElement} chart @param {...Node} children */
+function fill(chart, ...children) {
+  chart.setAttribute("viewBox", `0 0 ${CHART.width} ${CHART.height}`);
+  chart.replaceChildren(...children);
+}
+
+/** The ends of some numbers, a little apart where they are equal. @param {ArrayLike<number>} values */
+function ends(values) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (let i = 0; i < values.length; i++) {
+    if (!Number.isFinite(values[i])) continue;
+    low = Math.min(low, values[i]);
+    high = Math.max(high, values[i]);
+  }
+  if (low > high) return [0, 1];
+  if (high - low < 1e-12 * Math.max(Math.abs(low), Math.abs(high), 1e-30)) return [low - 0.5 * Math.abs(low || 1), high + 0.5 * Math.abs(high || 1)];
+  return [low, high];
+}

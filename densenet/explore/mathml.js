@@ -1,0 +1,148 @@
+"use strict";
+/*
+ * The notes' notation as MathML. Names are written once, as plain text: w(1)_{1,3}, f'(z(2)_1), dE/dz(4)_1, y^_1.
+ * Each name becomes an element with a data-key, so that it can light up together with the picture.
+ */
+
+const MATHML = "http://www.w3.org/1998/Math/MathML";
+const NAME = String.raw`(?:new )?[A-Za-z][A-Za-z0-9]*'?\(\d+\)(?:_(?:\{[\d,]+\}|\d+))?`;
+const SLOPE = String.raw`f'\(z\(\d+\)(?:_\d+)?\)`;
+const OUTPUT = String.raw`y\^(?:_\d+)?`;
+const TOKENS = new RegExp(
+  String.raw`dE/d(?:${NAME}|${OUTPUT})|${SLOPE}|${NAME}|${OUTPUT}|[py]_\d+|E_\d+|\balpha\b|\bPhi\b|\bphi\b|` +
+    String.raw`\d+(?:\.\d+)?(?:e[+-]?\d+)?|[A-Za-z]+|\^|\s+x\s+|[^\sA-Za-z0-9]|\s+`,
+  "g",
+);
+
+/** A number as it is shown everywhere: six digits. @param {number} value */
+function digits(value) {
+  if (!Number.isFinite(value)) return String(value).replace("Infinity", "inf").replace("NaN", "nan");
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e6 || size < 1e-4) return value.toExponential(5).replace(/\.?0+e/, "e").replace(/e([+-])(\d)$/, "e$10$2");
+  return String(Number(value.toPrecision(6)));
+}
+
+/** A number inside a product or sum: in brackets where it is negative. @param {number} value */
+function signed(value) {
+  return value < 0 ? `(${digits(value)})` : digits(value);
+}
+
+/** @param {string} tag @param {...(Node | string)} children */
+function math(tag, ...children) {
+  const element = document.createElementNS(MATHML, tag);
+  element.append(...children);
+  return element;
+}
+
+/** A number in MathML, 2e-05 as 2 . 10^-5. @param {string} text */
+function mathNumber(text) {
+  const [mantissa, power] = text.split("e");
+  if (power === undefined) return math("mn", mantissa);
+  const exponent = math("mn", String(Number(power)).replace("-", "\u2212"));
+  return math("mrow", math("mn", mantissa), math("mo", "\u00b7"), math("msup", math("mn", "10"), exponent));
+}
+
+/** The key of a name, which picture, formula and derivation share: "w(2)_{3,2}" is "w2_3_2". @param {string} name */
+function keyOf(name) {
+  return name.replace(/[(){}^']/g, "").replace(/,/g, "_");
+}
+
+/** One name such as w(1)_{1,3}. @param {string} text @returns {Element} */
+function mathName(text) {
+  const derivative = text.match(/^dE\/d(.*)$/);
+  if (derivative) {
+    const fraction = math(
+      "mfrac",
+      math("mrow", math("mo", "\u2202"), math("mi", "E")),
+      math("mrow", math("mo", "\u2202"), mathName(derivative[1])),
+    );
+    fraction.setAttribute("data-key", keyOf(text));
+    return fraction;
+  }
+  const slope = text.match(/^f'\((z.*)\)$/);
+  if (slope) {
+    const prime = math("msup", math("mi", "f"), math("mo", "\u2032"));
+    const row = math("mrow", prime, math("mo", "("), mathName(slope[1]), math("mo", ")"));
+    row.setAttribute("data-key", `f${keyOf(slope[1])}`);
+    return row;
+  }
+  if (text.startsWith("y^")) {
+    const hat = math("mover", math("mi", "y"), math("mo", "^"));
+    const output = text.length > 2 ? math("msub", hat, math("mn", text.slice(3))) : hat;
+    output.setAttribute("data-key", keyOf(text));
+    return output;
+  }
+  const parts = text.match(/^(new )?([A-Za-z][A-Za-z0-9]*)('?)\((\d+)\)(?:_\{?([\d,]+)\}?)?$/);
+  if (parts) {
+    const [, fresh, letter, prime, layer, below] = parts;
+    const upper = math("mrow", math("mo", "("), math("mn", layer), math("mo", ")"));
+    if (prime) upper.prepend(math("mo", "\u2032"));
+    if (fresh) upper.append(math("mtext", "new"));
+    const name = below
+      ? math("msubsup", math("mi", letter), math("mn", below), upper)
+      : math("msup", math("mi", letter), upper);
+    name.setAttribute("data-key", keyOf(text.replace("new ", "")));
+    return name;
+  }
+  const [letter, below] = text.split("_");
+  const plain = below ? math("msub", math("mi", letter), math("mn", below)) : math("mi", letter);
+  plain.setAttribute("data-key", keyOf(text));
+  return plain;
+}
+
+/** Tokens of a formula as MathML nodes. @param {string} text */
+function mathNodes(text) {
+  /** @type {Element[]} */
+  const nodes = [];
+  let power = false;
+  for (const [token] of text.matchAll(TOKENS)) {
+    /** @type {Element | null} */
+    let node;
+    if (/^\s+x\s+$/.test(token)) node = math("mo", "\u00b7");
+    else if (/^\s+$/.test(token)) continue;
+    else if (token === "^") {
+      power = true;
+      continue;
+    } else if (/^\d/.test(token)) node = mathNumber(token);
+    else if (token === "alpha") node = math("mi", "\u03b1");
+    else if (token === "Phi") node = math("mi", "\u03a6");
+    else if (token === "phi") node = math("mi", "\u03c6");
+    else if (token === "-") node = math("mo", "\u2212");
+    else if (/^[A-Za-z]$/.test(token)) node = math("mi", token);
+    else if (/^[A-Za-z]+$/.test(token)) node = math("mtext", ` ${token} `);
+    else if (/^[A-Za-z]/.test(token)) node = mathName(token);
+    else node = math("mo", token);
+    if (power && nodes.length) {
+      const base = /** @type {Element} */ (nodes.pop());
+      if (base.textContent === ")") {
+        let open = nodes.length - 1;
+        while (open > 0 && nodes[open].textContent !== "(") open--;
+        node = math("msup", math("mrow", ...nodes.splice(open), base), node);
+      } else node = math("msup", base, node);
+      power = false;
+    }
+    nodes.push(node);
+  }
+  return nodes;
+}
+
+/** A formula in the notes' notation as one math element. @param {string} text */
+function formula(text) {
+  return math("math", math("mrow", ...mathNodes(text)));
+}
+
+/**
+ * left = side = side ... as one math element; sides that are empty or already there are left out.
+ * @param {(string | number | null)[]} sides
+ */
+function equation(sides) {
+  const shown = sides.map((side) => (typeof side === "number" ? digits(side) : side ?? ""));
+  const kept = shown.filter((side, at) => side && !shown.slice(0, at).includes(side));
+  const row = math("mrow");
+  kept.forEach((side, at) => {
+    if (at) row.append(math("mo", "="));
+    row.append(math("mrow", ...mathNodes(side)));
+  });
+  return math("math", row);
+}

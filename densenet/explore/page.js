@@ -1,0 +1,1313 @@
+"use strict";
+/* The page itself: what is chosen, what follows from it, and the hands on it. */
+
+const data = JSON.parse(/** @type {string} */ (byId("data").textContent));
+
+/** @param {string} id @returns {HTMLElement} */
+function byId(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}
+/** @param {string} id */
+const inputOf = (id) => /** @type {HTMLInputElement} */ (byId(id));
+/** @param {string} id */
+const selectOf = (id) => /** @type {HTMLSelectElement} */ (byId(id));
+/** @param {string} id */
+const chartOf = (id) => /** @type {SVGElement} */ (/** @type {unknown} */ (byId(id)));
+
+/** @param {string} tag @param {string} className @param {...(Node | string)} children */
+function html(tag, className, ...children) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.append(...children);
+  return element;
+}
+
+/** Numbers from base64. @param {{kind: string, shape: number[], data: string}} packed */
+function unpacked({ kind, data: text }) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  return kind === "f4" ? Float64Array.from(new Float32Array(bytes.buffer)) : new Float64Array(bytes.buffer);
+}
+
+/** Numbers to base64. @param {ArrayLike<number>} values */
+function packedText(values) {
+  const bytes = new Uint8Array(Float64Array.from(values).buffer);
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
+}
+
+// -- what there is ------------------------------------------------------------------------------------------------
+
+const net = new Network({
+  loss: data.loss,
+  layers: data.layers.map((/** @type {any} */ layer) => ({
+    W: unpacked(layer.W),
+    b: layer.b ? unpacked(layer.b) : null,
+    nIn: layer.W.shape[0],
+    nOut: layer.W.shape[1],
+    rateW: layer.rateW,
+    rateB: layer.rateB,
+    between: layer.between.map((/** @type {any} */ between) =>
+      between.kind === "PReLU" ? { ...between, a: Float64Array.from(between.a) } : { ...between },
+    ),
+  })),
+});
+const X = unpacked(data.x);
+const T = unpacked(data.targets);
+const rowsInAll = /** @type {number} */ (data.n);
+const firstWeights = net.flat();
+const firstBetween = net.layers.map((layer) => layer.between);
+const firstLoss = net.lossName;
+const recorded = data.recorded ? { steps: data.recorded.steps, params: unpacked(data.recorded.params) } : null;
+
+/** All rows, and what is looked at: all of them, or one. */
+const all = new Pass(net, X, T, rowsInAll);
+let view = all;
+/** @type {number | null} */
+let row = null;
+/** @type {Selection} */
+let selection = { layer: 0, source: 0, target: 0 };
+/** @type {Routes} */
+let routes;
+/** @type {RoutePath[]} */
+let paths = [];
+let pathAt = 0;
+/** @type {Map<number, number>} */
+let whatIf = new Map();
+let alpha = 0.5;
+let allStale = true;
+let dirtyFrom = 0;
+let stepAt = -1;
+let answered = true;
+/** @type {Unit[]} */
+let units = [];
+/** @type {{at: number, E: number}[]} */
+let curve = [];
+/** @type {{promised: number, found: number} | null} */
+let drop = null;
+/** @type {number[]} */
+let errorsByEpoch = [];
+/** @type {{flat: Float64Array, loss: string, between: Between[][]}[]} */
+const undone = [];
+const picture = new Picture(chartOf("base"), chartOf("lit"), net);
+
+/** The row of the view that derivations are of. */
+const viewRow = () => (row !== null ? 0 : Math.min(lastRow, view.n - 1));
+let lastRow = 0;
+
+// -- computing ----------------------------------------------------------------------------------------------------
+
+/** Weights changed, from dense layer `from` (from 0) on. */
+function touched(from = 0) {
+  dirtyFrom = Math.min(dirtyFrom, from);
+  allStale = true;
+}
+
+/** Bring the view up to date. */
+function compute() {
+  if (dirtyFrom < net.depth) {
+    view.forward(dirtyFrom);
+    view.backward();
+    dirtyFrom = net.depth;
+    if (view === all) allStale = false;
+  }
+  routes = new Routes(view, selection);
+}
+
+/** Bring all rows up to date. */
+function computeAll() {
+  if (view === all) compute();
+  else if (allStale) {
+    all.forward();
+    all.backward();
+  }
+  allStale = false;
+}
+
+/** Look at one row, or at all. @param {number | null} r */
+function look(r) {
+  row = rowsInAll === 1 && r !== null ? 0 : r;
+  if (r !== null) lastRow = r;
+  view = row === null ? all : new Pass(net, takeRows(X, rowsInAll, [row]), takeRows(T, rowsInAll, [row]), 1);
+  dirtyFrom = 0;
+}
+
+/** The value of a weight or bias. @param {Selection} s */
+function valueOf({ layer, source, target }) {
+  const { W, b, nOut } = net.layers[layer];
+  return source < 0 ? /** @type {Float64Array} */ (b)[target] : W[source * nOut + target];
+}
+
+/** @param {Selection} s @param {number} value */
+function put({ layer, source, target }, value) {
+  const { W, b, nOut } = net.layers[layer];
+  if (source < 0) /** @type {Float64Array} */ (b)[target] = value;
+  else W[source * nOut + target] = value;
+  touched(layer);
+}
+
+/** Remember what undo goes back to. */
+function remember() {
+  undone.push({ flat: net.flat(), loss: net.lossName, between: net.layers.map((layer) => layer.between) });
+  if (undone.length > 60) undone.shift();
+  /** @type {HTMLButtonElement} */ (byId("undo")).disabled = false;
+}
+
+/** E of the view when the chosen weight has another value, by a forward pass of its own. @param {number[]} values */
+function errorAt(values) {
+  const rows = view.n <= 256 ? null : Array.from({ length: 256 }, (_, i) => Math.floor((i * view.n) / 256));
+  const pass = rows ? new Pass(net, takeRows(view.x, view.n, rows), takeRows(view.t, view.n, rows), 256) : new Pass(net, view.x, view.t, view.n);
+  const old = valueOf(selection);
+  const { layer } = selection;
+  pass.forward();
+  const found = values.map((value) => {
+    const { W, b, nOut } = net.layers[layer];
+    if (selection.source < 0) /** @type {Float64Array} */ (b)[selection.target] = value;
+    else W[selection.source * nOut + selection.target] = value;
+    return pass.forward(layer);
+  });
+  const { W, b, nOut } = net.layers[layer];
+  if (selection.source < 0) /** @type {Float64Array} */ (b)[selection.target] = old;
+  else W[selection.source * nOut + selection.target] = old;
+  return found;
+}
+
+// -- showing ------------------------------------------------------------------------------------------------------
+
+let drawing = 0;
+let resting = 0;
+let sliderRange = { low: -2, high: 2 };
+
+/** Show at the next frame; what takes longer follows when nothing has moved for a moment. */
+function show() {
+  if (!drawing) drawing = requestAnimationFrame(draw);
+  clearTimeout(resting);
+  resting = window.setTimeout(rest, 140);
+}
+
+/** Show at once, all of it. */
+function showAll() {
+  draw();
+  rest();
+}
+
+function draw() {
+  if (drawing) cancelAnimationFrame(drawing);
+  drawing = 0;
+  compute();
+  picture.drawValues(view, viewRow());
+  const labels = !document.body.classList.contains("quiet");
+  picture.drawRoutes(routes, labels);
+  if (selection.source >= 0) picture.drawWeights([{ m: selection.layer, i: selection.source, j: selection.target }]);
+  if (routes.count * view.n * net.depth <= 50000 || view.n === 1) drawPaths();
+  drawWeight();
+  drawCurve();
+}
+
+function rest() {
+  clearTimeout(resting);
+  compute();
+  computeAll();
+  drawPaths();
+  const { low, high } = sliderRange;
+  const values = Array.from({ length: 81 }, (_, i) => low + ((high - low) * i) / 80);
+  const found = errorAt(values);
+  curve = values.map((at, i) => ({ at, E: found[i] }));
+  drawCurve();
+  drawFigures();
+  drawPulls();
+  drawScatter();
+  drawFading();
+  drawSteps();
+  drawRegions();
+  drawUpdate();
+}
+
+function drawEverything() {
+  picture.layout(byId("picture").clientWidth || 800, true);
+  picture.drawWeights();
+  showAll();
+}
+
+/** What a derivative is of. */
+const ofWhat = () => (row !== null || rowsInAll === 1 ? "this row's error" : `the mean over ${rowsInAll} rows`);
+
+function drawWeight() {
+  const value = valueOf(selection);
+  const field = inputOf("value");
+  if (document.activeElement !== field) field.value = digits(value);
+  const { low, high } = sliderRange;
+  inputOf("slider").value = String(Math.round(((value - low) / (high - low)) * 1000));
+  inputOf("slider").setAttribute("aria-valuetext", digits(value));
+  const change = 0.01 * routes.gradient;
+  const word = routes.gradient > 0 ? "rises" : "falls";
+  const name = formula(weightName(selection));
+  const sentence = byId("sentence");
+  if (routes.gradient === 0) {
+    sentence.replaceChildren("Moving ", name, " a little leaves E where it is: its gradient is 0.");
+  } else {
+    const amount = html("span", "number", digits(Math.abs(change)));
+    sentence.replaceChildren("If ", name, " grows by 0.01, E ", word, " by about ", html("strong", "", amount), ".");
+  }
+}
+
+function drawFigures() {
+  const name = weightName(selection);
+  const h = 1e-5 * Math.max(1, Math.abs(valueOf(selection)));
+  const w = valueOf(selection);
+  const [up, down] = errorAt([w + h, w - h]);
+  const estimated = view.n <= 256 ? (up - down) / (2 * h) : NaN;
+  /** @type {[Node | string, Node | string][]} */
+  const rows = [
+    [formula("E"), html("span", "number", digits(view.E))],
+    [formula(`dE/d${name}`), html("span", "number", digits(routes.gradient))],
+  ];
+  if (Number.isFinite(estimated)) rows.push(["measured: nudged both ways", html("span", "number", digits(estimated))]);
+  byId("figures").replaceChildren(...rows.flatMap(([term, value]) => [html("dt", "", term), html("dd", "", value)]));
+}
+
+// -- routes and factors -------------------------------------------------------------------------------------------
+
+/** @param {RoutePath} path */
+const pathName = ({ neurons }) => neurons.map((neuron) => (neuron < 0 ? "bias" : String(neuron + 1))).join("-");
+
+function drawPaths() {
+  const before = paths[pathAt] && pathName(paths[pathAt]);
+  paths = routes.largest(8);
+  pathAt = Math.max(0, paths.findIndex((path) => pathName(path) === before));
+  const most = Math.max(...paths.map((path) => Math.abs(path.contribution)), 1e-300);
+  const rest = routes.gradient - paths.reduce((sum, path) => sum + path.contribution, 0);
+  const count = routes.count;
+  const entries = paths.map((path, at) => {
+    const button = pathRow(pathName(path), path.contribution, path.share, most);
+    button.setAttribute("aria-pressed", String(at === pathAt));
+    button.dataset.path = String(at);
+    return button;
+  });
+  if (count > paths.length) entries.push(pathRow(`${(count - paths.length).toLocaleString("en")} more`, rest, null, most));
+  const total = pathRow("sum", routes.gradient, null, Math.max(most, Math.abs(routes.gradient)));
+  total.classList.add("total");
+  byId("paths").replaceChildren(...entries, total);
+  const many = count === 1 ? "One path leads" : `${count.toLocaleString("en")} paths lead`;
+  const choice = routes.exact ? "" : " Those shown are the largest of some rows.";
+  byId("routes-about").textContent = `${many} from this weight to E. The numbers are of ${ofWhat()}.${choice}`;
+  drawFactors();
+}
+
+/** @param {string} name @param {number} value @param {number | null} share @param {number} most */
+function pathRow(name, value, share, most) {
+  const width = Math.min(98, (Math.abs(value) / most) * 98) || 0;
+  const bar = svg("svg", { viewBox: "0 0 100 14", preserveAspectRatio: "none", "aria-hidden": "true" });
+  bar.append(svg("rect", { class: value < 0 ? "negative" : "positive", x: 1, y: 2, width, height: 10, "vector-effect": "non-scaling-stroke" }));
+  const part = share === null ? "" : `${share > 0 ? "+" : ""}${(100 * share).toFixed(1)}%`.replace("-", "\u2212");
+  const row_ = html(share === null ? "div" : "button", share === null ? "path rest" : "path");
+  if (share !== null) row_.setAttribute("type", "button");
+  row_.append(html("span", "", name), bar, html("span", "number", digits(value).replace("-", "\u2212")), html("span", "number share", part));
+  return row_;
+}
+
+/** The factors of a path in the row that derivations are of. @param {RoutePath} path @returns {Factor[]} */
+function factorsOf(path) {
+  const { layer, source } = selection;
+  const r = viewRow();
+  const derivation = new Derivation(view, r, alpha);
+  const last = net.depth - 1;
+  /** @type {Factor[]} */
+  const factors = [];
+  if (source >= 0) {
+    const name = `a(${layer})_${source + 1}`;
+    factors.push({ key: keyOf(name), name, formula: "", numbers: "", value: routes.enters[r], what: layer ? "what enters" : "the input" });
+  }
+  for (let m = layer; m <= last; m++) {
+    const j = path.neurons[m - layer + 1];
+    if (m > layer) {
+      const i = path.neurons[m - layer];
+      const name = `w(${m + 1})_{${i + 1},${j + 1}}`;
+      factors.push({ key: keyOf(name), name, formula: "", numbers: "", value: net.layers[m].W[i * net.layers[m].nOut + j], what: "the connection" });
+    }
+    if (m < last) {
+      const slope = derivation.slope(m, j);
+      const name = `f'(z(${m + 1})_${j + 1})`;
+      const numbers = slope.formula ? slope.numbers.replace(/^\((.*)\)$/, "$1") : "";
+      if (net.layers[m].between.length) factors.push({ key: keyOf(`a(${m + 1})_${j + 1}`), name, formula: slope.formula, numbers, value: slope.value, what: "the slope" });
+    } else {
+      const delta = derivation.delta(m, j);
+      const name = `dE/dz(${m + 1})_${j + 1}`;
+      factors.push({ key: `y^_${j + 1}`, name, formula: delta.formula, numbers: delta.numbers, value: derivation.at(view.dZ[m], j), what: "the error at the output" });
+    }
+  }
+  return factors;
+}
+
+function drawFactors() {
+  const box = byId("factors");
+  const path = paths[pathAt];
+  if (!path) {
+    box.replaceChildren();
+    return;
+  }
+  const factors = factorsOf(path);
+  /** @type {Node[]} */
+  const shown = [];
+  factors.forEach((factor, at) => {
+    if (at) shown.push(html("span", "times", "\u00b7"));
+    const card = html("div", "factor", html("span", "what", factor.what));
+    card.append(equation([factor.name, factor.formula]));
+    if (factor.numbers && factor.numbers !== digits(factor.value)) card.append(equation([`= ${factor.numbers}`]));
+    card.append(equation([`= ${signed(factor.value)}`]));
+    const buttons = [1, 0].map((value) => {
+      const button = html("button", "", String(value));
+      button.setAttribute("type", "button");
+      button.setAttribute("aria-pressed", String(whatIf.get(at) === value));
+      button.setAttribute("aria-label", `What if factor ${at + 1} were ${value}?`);
+      button.dataset.factor = String(at);
+      button.dataset.value = String(value);
+      return button;
+    });
+    card.append(html("span", "if", "if it were", ...buttons));
+    card.dataset.key = factor.key;
+    shown.push(card);
+  });
+  const product = factors.reduce((result, factor) => result * factor.value, 1);
+  shown.push(html("span", "times", "="), html("div", "factor", html("span", "what", `path ${pathName(path)}`), equation([digits(product)])));
+  box.replaceChildren(...shown);
+  drawWhatIf(factors, path);
+}
+
+/** @param {Factor[]} factors @param {RoutePath} path */
+function drawWhatIf(factors, path) {
+  const text = byId("what-if");
+  const entries = [...whatIf].filter(([at]) => at < factors.length);
+  if (view.n > 1) {
+    const one = `The factors are of row ${viewRow()}; over all ${view.n} rows this path adds ${digits(path.contribution)}. Choose a row to see its routes alone.`;
+    text.textContent = one;
+    return;
+  }
+  if (!entries.length) {
+    text.textContent = "";
+    return;
+  }
+  const changed = factors.reduce((product, factor, at) => product * (whatIf.get(at) ?? factor.value), 1);
+  const words = entries.map(([at, value]) => `factor ${at + 1} were ${value}`).join(" and ");
+  const total = routes.gradient - path.contribution + changed;
+  text.textContent = `If ${words}, this path would add ${digits(changed)} in place of ${digits(path.contribution)}, and dE/dw would be ${digits(total)} in place of ${digits(routes.gradient)}.`;
+}
+
+// -- charts -------------------------------------------------------------------------------------------------------
+
+function drawCurve() {
+  if (!curve.length) return;
+  const w = valueOf(selection);
+  const xs = curve.map(({ at }) => at);
+  const ys = curve.map(({ E }) => E);
+  const [low, high] = ends(ys);
+  const s = scales(xs[0], xs[xs.length - 1], low, high);
+  const span = (xs[xs.length - 1] - xs[0]) * 0.2;
+  const left = Math.max(w - span, xs[0]);
+  const right = Math.min(w + span, xs[xs.length - 1]);
+  const inside = (/** @type {number} */ y) => Math.max(0, Math.min(CHART.height, y));
+  const at = (/** @type {number} */ x) => `${s.x(x)} ${inside(s.y(view.E + routes.gradient * (x - w)))}`;
+  fill(
+    chartOf("curve"),
+    frame(s, ticks(xs[0], xs[xs.length - 1], 4), ticks(low, high), weightLabel(), "E"),
+    svg("path", { class: "line", d: polyline(xs, ys, s) }),
+    svg("path", { class: "tangent", d: `M${at(left)}L${at(right)}` }),
+    svg("circle", { class: "point", cx: s.x(w), cy: inside(s.y(view.E)), r: 6 }),
+  );
+}
+
+const weightLabel = () => (selection.source < 0 ? "the bias" : "the weight");
+
+/** Every sample's pull: dE/dw of its own error. */
+function pulls() {
+  const everything = new Routes(all, selection);
+  return everything.parts.map((part) => part * all.n);
+}
+
+function drawPulls() {
+  const chart = chartOf("pulls");
+  const single = rowsInAll === 1;
+  byId("batch").setAttribute("aria-pressed", String(row === null));
+  inputOf("row").value = row === null ? "" : String(row);
+  const drawn = data.rows ? ` The page holds ${rowsInAll.toLocaleString("en")} of ${data.total.toLocaleString("en")} rows, drawn at random.` : "";
+  byId("rows-about").textContent = (single ? "There is one row." : "Each sample pulls at this weight; the gradient is the mean of the pulls. Click a bar to look at its row alone.") + drawn;
+  chart.toggleAttribute("hidden", single);
+  if (single) return;
+  const values = pulls();
+  const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+  const [low, high] = ends([...values, 0]);
+  const s = scales(-0.5, values.length - 0.5, low, high);
+  const step = s.x(1) - s.x(0);
+  const width = Math.max(0.4, step * 0.72);
+  let up = "";
+  let down = "";
+  values.forEach((v, i) => {
+    const bar = `M${(s.x(i) - width / 2).toFixed(2)} ${s.y(0).toFixed(1)}h${width.toFixed(2)}V${s.y(v).toFixed(1)}h-${width.toFixed(2)}z`;
+    if (v < 0) down += bar;
+    else up += bar;
+  });
+  const group = svg("g", { class: "bars" }, svg("path", { class: "positive", d: up }), svg("path", { class: "negative", d: down }));
+  const xs = ticks(0, values.length - 1, Math.min(6, values.length - 1)).filter(Number.isInteger);
+  /** @type {Node[]} */
+  const parts = [frame(s, xs, ticks(low, high), "row", "dE/dw of each row"), group];
+  parts.push(svg("path", { class: "mean", d: `M${CHART.left} ${s.y(mean)}H${CHART.width - CHART.right}` }));
+  if (row !== null) parts.push(svg("path", { class: "picked", d: `M${s.x(row)} ${CHART.top}V${CHART.height - CHART.bottom}` }));
+  fill(chart, ...parts);
+}
+
+function drawScatter() {
+  const chart = chartOf("scatter");
+  const two = net.widths[0] === 2 && rowsInAll > 1;
+  chart.toggleAttribute("hidden", !two);
+  if (!two) return;
+  const xs = Array.from({ length: rowsInAll }, (_, r) => X[2 * r]);
+  const ys = Array.from({ length: rowsInAll }, (_, r) => X[2 * r + 1]);
+  const [x0, x1] = ends(xs);
+  const [y0, y1] = ends(ys);
+  const s = scales(x0 - 0.05 * (x1 - x0), x1 + 0.05 * (x1 - x0), y0 - 0.05 * (y1 - y0), y1 + 0.05 * (y1 - y0));
+  const k = net.widths[net.depth];
+  const middle = ends(T).reduce((sum, v) => sum + v, 0) / 2;
+  let dots = "";
+  let others = "";
+  for (let r = 0; r < rowsInAll; r++) {
+    const other = k > 1 ? T[r * k] > 0.5 : T[r] < middle;
+    const dot = `M${(s.x(xs[r]) - 4).toFixed(1)} ${s.y(ys[r]).toFixed(1)}a4 4 0 1 0 8 0a4 4 0 1 0-8 0`;
+    if (other) others += dot;
+    else dots += dot;
+  }
+  /** @type {Node[]} */
+  const parts = [frame(s, ticks(x0, x1), ticks(y0, y1), inputName(0), inputName(1))];
+  parts.push(svg("path", { class: "dot", d: dots }), svg("path", { class: "dot other", d: others }));
+  if (row !== null) parts.push(svg("circle", { class: "picked", cx: s.x(xs[row]), cy: s.y(ys[row]), r: 9 }));
+  fill(chart, ...parts);
+}
+
+/** @param {number} i */
+const inputName = (i) => (data.inputs ? data.inputs[i] : `input ${i + 1}`);
+
+function drawFading() {
+  const stages = routes.attenuation();
+  const chart = chartOf("fading");
+  const row_ = 20;
+  const most = Math.max(...stages.map(({ rms }) => rms), 1e-300);
+  const decades = 8;
+  const children = stages.map(({ name, rms, factor }, at) => {
+    const y = 4 + at * row_;
+    const width = rms > 0 ? Math.max(2, 210 * Math.max(0, 1 + Math.log10(rms / most) / decades)) : 0;
+    const change = at ? `\u00d7 ${digits(Number(factor.toPrecision(3)))}` : "";
+    return svg(
+      "g",
+      {},
+      svg("text", { x: 78, y: y + 13, "text-anchor": "end" }, name.replace(/^dE\/dy\^$/, "dE/d\u0177")),
+      svg("rect", { class: "dot", x: 84, y: y + 2, width, height: 13, rx: 3 }),
+      svg("text", { x: 90 + width, y: y + 13, class: "small number" }, `${digits(Number(rms.toPrecision(3)))}  ${change}`),
+    );
+  });
+  chart.setAttribute("viewBox", `0 0 ${CHART.width} ${stages.length * row_ + 8}`);
+  chart.replaceChildren(...children);
+}
+
+/** The values of each neuron over the plane of two inputs, as small pictures. */
+function drawRegions() {
+  const possible = net.widths[0] === 2 && picture.radius >= 12;
+  byId("regions-label").hidden = !possible;
+  if (!possible || !inputOf("regions").checked) {
+    picture.drawRegions(() => null);
+    return;
+  }
+  const side = 24;
+  const xs = Array.from({ length: rowsInAll }, (_, r) => X[2 * r]);
+  const ys = Array.from({ length: rowsInAll }, (_, r) => X[2 * r + 1]);
+  const [x0, x1] = rowsInAll > 1 ? ends(xs) : [xs[0] - 2, xs[0] + 2];
+  const [y0, y1] = rowsInAll > 1 ? ends(ys) : [ys[0] - 2, ys[0] + 2];
+  const plane = new Float64Array(2 * side * side);
+  for (let v = 0; v < side; v++) {
+    for (let u = 0; u < side; u++) {
+      plane[2 * (v * side + u)] = x0 + ((x1 - x0) * u) / (side - 1);
+      plane[2 * (v * side + u) + 1] = y1 - ((y1 - y0) * v) / (side - 1);
+    }
+  }
+  const pass = new Pass(net, plane, new Float64Array(side * side * net.widths[net.depth]), side * side);
+  pass.forward();
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = side;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const image = context.createImageData(side, side);
+  const style = getComputedStyle(document.documentElement);
+  const [cold, warm, paper] = ["--negative", "--positive", "--card"].map((name) => hexColour(style.getPropertyValue(name)));
+  picture.drawRegions((c, j) => {
+    const out = pass.out(c - 1);
+    const width = net.widths[c];
+    const [low, high] = ends(Array.from({ length: side * side }, (_, i) => out[i * width + j]));
+    for (let i = 0; i < side * side; i++) {
+      const t = (2 * (out[i * width + j] - low)) / (high - low || 1) - 1;
+      for (let k = 0; k < 3; k++) image.data[4 * i + k] = paper[k] + (Math.abs(t) * 0.55) * ((t < 0 ? cold : warm)[k] - paper[k]);
+      image.data[4 * i + 3] = 255;
+    }
+    context.putImageData(image, 0, 0);
+    return canvas.toDataURL();
+  });
+}
+
+/** @param {string} text */
+const hexColour = (text) => [1, 3, 5].map((at) => parseInt(text.trim().slice(at, at + 2), 16));
+
+// -- update and training ------------------------------------------------------------------------------------------
+
+function drawUpdate() {
+  const squares = view.parameterGradients().reduce((sum, { gradient, rate }) => sum + rate * gradient.reduce((s, g) => s + g * g, 0), 0);
+  byId("alpha-name").replaceChildren("rate ", formula("alpha"));
+  byId("alpha-value").textContent = digits(alpha);
+  /** @type {[Node | string, Node | string][]} */
+  const rows = [["the slope promises", html("span", "number", `E ${drop ? "fell" : "falls"} by ${digits(drop ? drop.promised : alpha * squares)}`)]];
+  if (drop) rows.push(["found", html("span", "number", `E ${drop.found >= 0 ? "fell" : "rose"} by ${digits(Math.abs(drop.found))}`)]);
+  byId("drops").replaceChildren(...rows.flatMap(([term, value]) => [html("dt", "", term), html("dd", "", value)]));
+  drawErrors();
+}
+
+function drawErrors() {
+  const chart = chartOf("errors");
+  chart.toggleAttribute("hidden", errorsByEpoch.length < 2);
+  byId("epochs").textContent = errorsByEpoch.length > 1 ? `${errorsByEpoch.length - 1} epochs, E = ${digits(errorsByEpoch[errorsByEpoch.length - 1])}` : "";
+  if (errorsByEpoch.length < 2) return;
+  const [low, high] = ends([...errorsByEpoch, 0]);
+  const s = scales(0, errorsByEpoch.length - 1, low, high);
+  const xs = errorsByEpoch.map((_, i) => i);
+  fill(chart, frame(s, ticks(0, xs.length - 1, 4).filter(Number.isInteger), ticks(low, high), "epoch", "E"), svg("path", { class: "line", d: polyline(xs, errorsByEpoch, s) }));
+}
+
+/** w_new = w_old - alpha dE/dw of what is looked at. @param {number} rate */
+function update(rate) {
+  compute();
+  remember();
+  const before = view.E;
+  const squares = view.update(rate);
+  touched();
+  compute();
+  drop = { promised: rate * squares, found: before - view.E };
+  picture.drawWeights();
+  showAll();
+}
+
+let training = 0;
+
+/** One epoch in mini-batches. @param {number} size @param {() => number} random */
+function epoch(size, random) {
+  if (size >= rowsInAll) {
+    all.forward();
+    all.backward();
+    all.update(alpha);
+    return;
+  }
+  const order = shuffled(rowsInAll, random);
+  for (let start = 0; start < rowsInAll; start += size) {
+    const rows = order.slice(start, start + size);
+    const pass = new Pass(net, takeRows(X, rowsInAll, rows), takeRows(T, rowsInAll, rows), rows.length);
+    pass.forward();
+    pass.backward();
+    pass.update(alpha);
+  }
+}
+
+function toggleTraining() {
+  const button = byId("train");
+  if (training) {
+    cancelAnimationFrame(training);
+    training = 0;
+  } else {
+    remember();
+    drop = null;
+    const random = randomFrom(Number(inputOf("seed").value) || 0);
+    const size = Number(selectOf("batch-size").value);
+    if (!errorsByEpoch.length) {
+      computeAll();
+      errorsByEpoch = [all.E];
+    }
+    const before = net.flat();
+    const loop = () => {
+      const until = performance.now() + 12;
+      do {
+        before.set(net.flat());
+        epoch(size, random);
+        const E = all.forward();
+        if (!Number.isFinite(E)) {
+          net.setFlat(before);
+          touched();
+          toggleTraining();
+          byId("epochs").textContent = "The error left the numbers: take a smaller rate.";
+          return;
+        }
+        errorsByEpoch.push(E);
+      } while (performance.now() < until);
+      if (errorsByEpoch.length > 4000) errorsByEpoch = errorsByEpoch.filter((_, i) => i % 2 === 0);
+      touched();
+      picture.drawWeights();
+      drawErrors();
+      draw();
+      training = requestAnimationFrame(loop);
+    };
+    training = requestAnimationFrame(loop);
+  }
+  button.setAttribute("aria-pressed", String(training !== 0));
+  button.textContent = training ? "Pause" : "Train on";
+  if (!training) showAll();
+}
+
+// -- step by step -------------------------------------------------------------------------------------------------
+
+/** The units of a click: one neuron, or a whole layer. */
+function groupedUnits() {
+  const derivation = new Derivation(view, viewRow(), alpha);
+  const every = derivation.units();
+  return inputOf("by-layer").checked ? every.filter(({ j }) => j <= 0) : every;
+}
+
+function drawSteps() {
+  units = groupedUnits();
+  stepAt = Math.min(stepAt, units.length - 1);
+  const unit = units[stepAt] ?? null;
+  const whole = inputOf("by-layer").checked;
+  picture.drawStep(unit, whole);
+  byId("step-count").textContent = unit ? `${stepAt + 1} of ${units.length}` : `${units.length} steps: forward, error, backward, update`;
+  /** @type {HTMLButtonElement} */ (byId("back")).disabled = stepAt < 0;
+  /** @type {HTMLButtonElement} */ (byId("next")).disabled = stepAt >= units.length - 1;
+  const box = byId("lines");
+  const derivation = new Derivation(view, viewRow(), alpha);
+  byId("answer").hidden = !unit || answered;
+  if (!unit) {
+    byId("step-title").textContent = "";
+    byId("step-about").textContent = "";
+    box.replaceChildren();
+    return;
+  }
+  const about = unit.kind === "forward" ? derivation.about(unit.m) : "";
+  const whose = view.n > 1 && unit.kind !== "update" ? `row ${viewRow()} of ${view.n}` : "";
+  byId("step-title").textContent = derivation.title(unit, whole);
+  byId("step-about").textContent = [about, whose].filter(Boolean).join("; ");
+  const members = whole && unit.j >= 0 ? Array.from({ length: Math.min(12, net.layers[unit.m].nOut) }, (_, j) => ({ ...unit, j })) : [unit];
+  const lines = members.flatMap((member) => derivation.lines(member));
+  const asked = lines.find((line) => line.asked);
+  if (!answered && asked) {
+    byId("asked").replaceChildren(formula(asked.left));
+    box.replaceChildren(html("div", "lines", html("div", "line", equation([asked.left, asked.formula, "?"]))));
+    return;
+  }
+  box.replaceChildren(html("div", "lines", ...lines.map((line) => html("div", "line", equation([line.left, line.formula, line.numbers, line.value])))));
+}
+
+/** @param {number} to */
+function goTo(to) {
+  stepAt = Math.max(-1, Math.min(to, groupedUnits().length - 1));
+  answered = !inputOf("predict").checked;
+  inputOf("typed").value = "";
+  byId("verdict").textContent = "";
+  compute();
+  drawSteps();
+}
+
+function checkAnswer() {
+  const unit = units[stepAt];
+  if (!unit) return;
+  const derivation = new Derivation(view, viewRow(), alpha);
+  const asked = derivation.lines(unit).find((line) => line.asked);
+  if (!asked) return;
+  const wrong = unit.kind === "backward" ? mistaken(view, viewRow(), unit.m, unit.j, null) : [];
+  const found = judged(inputOf("typed").value, asked.value, wrong);
+  const verdict = byId("verdict");
+  verdict.textContent = found.text;
+  verdict.className = `readout ${found.verdict === "right" ? "right" : "wrong"}`;
+  if (found.verdict === "right") {
+    answered = true;
+    drawSteps();
+    byId("answer").hidden = false;
+  }
+}
+
+let playing = 0;
+
+function togglePlay() {
+  if (playing) clearInterval(playing);
+  else {
+    if (stepAt >= units.length - 1) goTo(-1);
+    playing = window.setInterval(() => {
+      if (stepAt >= units.length - 1) togglePlay();
+      else goTo(stepAt + 1);
+    }, 1200);
+  }
+  if (byId("play").getAttribute("aria-pressed") === "true") playing = 0;
+  byId("play").setAttribute("aria-pressed", String(playing !== 0));
+  byId("play").textContent = playing ? "Pause" : "Play";
+}
+
+// -- choosing -----------------------------------------------------------------------------------------------------
+
+/** @param {Selection} chosen */
+function choose(chosen) {
+  selection = chosen;
+  pathAt = 0;
+  paths = [];
+  whatIf = new Map();
+  const value = valueOf(chosen);
+  const reach = Math.max(2, 1.5 * Math.abs(value));
+  sliderRange = { low: value - reach, high: value + reach };
+  const parts = [selectOf("pick-layer"), selectOf("pick-source"), selectOf("pick-target")];
+  parts[0].value = String(chosen.layer);
+  options(parts[1], [...net.layers[chosen.layer].W.keys()].slice(0, net.layers[chosen.layer].nIn).map((i) => [String(i), String(i + 1)]));
+  if (net.layers[chosen.layer].b) parts[1].append(option("-1", "bias"));
+  options(parts[2], Array.from({ length: net.layers[chosen.layer].nOut }, (_, j) => [String(j), String(j + 1)]));
+  parts[1].value = String(chosen.source);
+  parts[2].value = String(chosen.target);
+  byId("weight-name").replaceChildren(formula(weightName(chosen)));
+  const place = chosen.source < 0 ? "" : `${chosen.layer},${chosen.source}`;
+  if (picture.partial && !(picture.places.has(`${chosen.layer + 1},${chosen.target}`) && (!place || picture.places.has(place)))) {
+    for (const [c, index] of [[chosen.layer + 1, chosen.target], [chosen.layer, chosen.source]]) {
+      if (index >= 0 && !picture.shown[c].includes(index)) picture.shown[c] = [...picture.shown[c].slice(1), index].sort((a, b) => a - b);
+    }
+    picture.layout(picture.width, true);
+    picture.drawWeights();
+  }
+  showAll();
+  const name = `The network: ${net.widths.join("-")} neurons from input to output. ${weightName(chosen)} is chosen; its gradient is ${digits(routes.gradient)}, over ${routes.count} paths.`;
+  byId("base").setAttribute("aria-label", name);
+}
+
+/** @param {string} value @param {string} text */
+function option(value, text) {
+  const element = document.createElement("option");
+  element.value = value;
+  element.textContent = text;
+  return element;
+}
+
+/** @param {HTMLSelectElement} list @param {string[][]} entries */
+function options(list, entries) {
+  list.replaceChildren(...entries.map(([value, text]) => option(value, text)));
+}
+
+/** The weight of layer 1 with the largest gradient. @returns {Selection} */
+function strongest() {
+  all.gradients();
+  const dW = all.dW[0];
+  let at = 0;
+  for (let i = 1; i < dW.length; i++) if (Math.abs(dW[i]) > Math.abs(dW[at])) at = i;
+  const { nOut } = net.layers[0];
+  return { layer: 0, source: Math.floor(at / nOut), target: at % nOut };
+}
+
+/** Light up everything that has this key. @param {string | null} key */
+function light(key) {
+  document.querySelectorAll(".hot").forEach((element) => element.classList.remove("hot"));
+  picture.hover(null);
+  picture.marks.querySelectorAll(".ring").forEach((ring) => ring.remove());
+  if (!key) return;
+  const names = [key, key.replace(/^(z|a|f|fz|dE\/d[az])(?=\d)/, "a")];
+  document.querySelectorAll("[data-key]").forEach((element) => {
+    const own = element.getAttribute("data-key") ?? "";
+    const neuron = own.replace(/^(?:fz|z|a|dE\/d[az])(?=\d)/, "a");
+    if (names.includes(own) || names.includes(neuron)) if (!(element instanceof SVGElement)) element.classList.add("hot");
+  });
+  const weight = key.match(/^(?:dE\/d)?w(\d+)_(\d+)_(\d+)$/);
+  if (weight) picture.hover({ m: Number(weight[1]) - 1, i: Number(weight[2]) - 1, j: Number(weight[3]) - 1 });
+  const neuron = key.match(/^(?:fz|z|a|b|dE\/d[azb])(\d+)_(\d+)$/);
+  const output = key.match(/^(?:dE\/d)?[yp]\^?_(\d+)$/);
+  const place = neuron ? picture.places.get(`${neuron[1]},${Number(neuron[2]) - 1}`) : output ? picture.places.get(`${net.depth},${Number(output[1]) - 1}`) : null;
+  if (place) picture.marks.append(svg("circle", { class: "ring", cx: place.x, cy: place.y, r: picture.radius + 4 }));
+}
+
+/** Say what is under the pointer. @param {ReturnType<Picture["under"]>} found */
+function say(found) {
+  const readout = byId("readout");
+  if (!found) readout.textContent = "";
+  else if (found.connection) {
+    const { m, i, j } = found.connection;
+    const chosen = { layer: m, source: i, target: j };
+    const gradient = new Routes(view, chosen).gradient;
+    readout.replaceChildren(equation([weightName(chosen), valueOf(chosen)]), " , ", equation([`dE/d${weightName(chosen)}`, gradient]), " : click to follow it");
+  } else if (found.neuron) {
+    const { c, index } = found.neuron;
+    const derivation = new Derivation(view, viewRow(), alpha);
+    if (c === 0) readout.replaceChildren(equation([`a(0)_${index + 1}`, derivation.at(view.x, index)]), data.inputs ? ` ${data.inputs[index]}` : "");
+    else {
+      const parts = [
+        equation([`z(${c})_${index + 1}`, derivation.at(view.z[c - 1], index)]),
+        equation([derivation.outName(c - 1, index), derivation.at(view.out(c - 1), index)]),
+        equation([`dE/dz(${c})_${index + 1}`, derivation.at(view.dZ[c - 1], index)]),
+      ];
+      readout.replaceChildren(...parts.flatMap((part, at) => (at ? [" , ", part] : [part])));
+    }
+  }
+}
+
+/** The place in the picture of a pointer. @param {MouseEvent} event */
+function pointAt(event) {
+  const box = byId("picture").getBoundingClientRect();
+  return picture.under(((event.clientX - box.left) / box.width) * picture.width, ((event.clientY - box.top) / box.height) * picture.height);
+}
+
+/** The row under a pointer in the chart of pulls. @param {MouseEvent} event */
+function rowAtBar(event) {
+  const box = byId("pulls").getBoundingClientRect();
+  const x = ((event.clientX - box.left) / box.width) * CHART.width;
+  const inside = (x - CHART.left) / (CHART.width - CHART.left - CHART.right);
+  return Math.max(0, Math.min(rowsInAll - 1, Math.floor(inside * rowsInAll)));
+}
+
+/** The row under a pointer in the scatter. @param {MouseEvent} event */
+function rowAtDot(event) {
+  const box = byId("scatter").getBoundingClientRect();
+  const x = ((event.clientX - box.left) / box.width) * CHART.width;
+  const y = ((event.clientY - box.top) / box.height) * CHART.height;
+  const xs = Array.from({ length: rowsInAll }, (_, r) => X[2 * r]);
+  const ys = Array.from({ length: rowsInAll }, (_, r) => X[2 * r + 1]);
+  const [x0, x1] = ends(xs);
+  const [y0, y1] = ends(ys);
+  const s = scales(x0 - 0.05 * (x1 - x0), x1 + 0.05 * (x1 - x0), y0 - 0.05 * (y1 - y0), y1 + 0.05 * (y1 - y0));
+  let nearest = 0;
+  let least = Infinity;
+  for (let r = 0; r < rowsInAll; r++) {
+    const distance = (s.x(xs[r]) - x) ** 2 + (s.y(ys[r]) - y) ** 2;
+    if (distance < least) [nearest, least] = [r, distance];
+  }
+  return nearest;
+}
+
+/** @param {number | null} r */
+function chooseRow(r) {
+  look(r);
+  drop = null;
+  whatIf = new Map();
+  showAll();
+}
+
+// -- switching, undo, links ---------------------------------------------------------------------------------------
+
+/** Give every hidden neuron another function. @param {string} kind */
+function switchActivation(kind) {
+  remember();
+  net.layers.forEach((layer, m) => {
+    const end = m === net.depth - 1;
+    if (kind === "as given") layer.between = firstBetween[m];
+    else if (!end) layer.between = [{ kind, alpha: 1, negative_slope: 0.01, a: Float64Array.of(0.25), rate: 1 }];
+  });
+  rebuilt();
+}
+
+/** Buffers depend on what stands between the layers. */
+function rebuilt() {
+  const fresh = new Pass(net, X, T, rowsInAll);
+  Object.assign(all, fresh);
+  look(row);
+  touched();
+  drop = null;
+  errorsByEpoch = [];
+  picture.drawWeights();
+  showAll();
+}
+
+/** @param {string} kind */
+function drawNewWeights(kind) {
+  remember();
+  const random = randomFrom(Number(inputOf("seed").value) || 0);
+  for (const { W, b, nIn, nOut } of net.layers) {
+    const bound = kind === "he" ? Math.sqrt(6 / nIn) : Math.sqrt(6 / (nIn + nOut));
+    for (let i = 0; i < W.length; i++) W[i] = kind === "zeros" ? 0 : kind === "small" ? 0.02 * random() - 0.01 : bound * (2 * random() - 1);
+    b?.fill(0);
+  }
+  rebuilt();
+  choose(selection);
+}
+
+function undo() {
+  const last = undone.pop();
+  if (!last) return;
+  net.layers.forEach((layer, m) => (layer.between = last.between[m]));
+  net.lossName = last.loss;
+  net.setFlat(last.flat);
+  selectOf("loss").value = net.lossName;
+  /** @type {HTMLButtonElement} */ (byId("undo")).disabled = undone.length === 0;
+  rebuilt();
+}
+
+function reset() {
+  remember();
+  net.layers.forEach((layer, m) => (layer.between = firstBetween[m]));
+  net.lossName = firstLoss;
+  net.setFlat(firstWeights);
+  selectOf("loss").value = firstLoss;
+  selectOf("activation").value = "as given";
+  rebuilt();
+  choose(selection);
+}
+
+/** The page's state as text. */
+function stateText() {
+  const flat = net.flat();
+  const changed = [...flat.keys()].filter((i) => flat[i] !== firstWeights[i]);
+  const state = {
+    s: [selection.layer, selection.source, selection.target],
+    r: row,
+    a: alpha,
+    seed: Number(inputOf("seed").value) || 0,
+    f: selectOf("activation").value,
+    l: net.lossName,
+    i: changed.length > 2000 ? null : changed,
+    w: changed.length > 2000 ? "" : packedText(changed.map((i) => flat[i])),
+  };
+  return btoa(JSON.stringify(state));
+}
+
+/** Take a state back. @param {string} text @returns {boolean} */
+function takeState(text) {
+  try {
+    const state = JSON.parse(atob(text.trim().replace(/^.*#/, "")));
+    const [layer, source, target] = state.s.map(Number);
+    const known = net.layers[layer];
+    if (!known || !(source >= -1 && source < known.nIn) || !(target >= 0 && target < known.nOut) || (source < 0 && !known.b)) return false;
+    if (state.r !== null && !(Number.isInteger(state.r) && state.r >= 0 && state.r < rowsInAll)) return false;
+    const values = unpacked({ kind: "f8", shape: [], data: state.w });
+    const flat = firstWeights.slice();
+    const places = state.i ?? [];
+    if (places.length !== values.length || !values.every(Number.isFinite)) return false;
+    places.forEach((/** @type {number} */ i, /** @type {number} */ at) => {
+      if (Number.isInteger(i) && i >= 0 && i < flat.length) flat[i] = values[at];
+    });
+    if ([...selectOf("activation").options].some(({ value }) => value === state.f) && state.f !== selectOf("activation").value) {
+      selectOf("activation").value = state.f;
+      switchActivation(state.f);
+    }
+    if ([...selectOf("loss").options].some(({ value }) => value === state.l)) net.lossName = selectOf("loss").value = state.l;
+    net.setFlat(flat);
+    if (Number.isFinite(state.a) && state.a > 0) setAlpha(state.a);
+    inputOf("seed").value = String(Number(state.seed) || 0);
+    look(state.r);
+    rebuilt();
+    choose({ layer, source, target });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** @param {number} value */
+function setAlpha(value) {
+  alpha = value;
+  inputOf("alpha").value = String(Math.log10(value));
+}
+
+function giveLink() {
+  const text = stateText();
+  const about = byId("link-about");
+  const field = inputOf("state");
+  const framed = window.origin === "null" && window.parent !== window;
+  if (net.flat().filter((w, i) => w !== firstWeights[i]).length > 2000) {
+    about.textContent = "Too many weights have changed for a link: it would restore everything but them.";
+  } else about.textContent = framed ? "Copy this text; Restore takes it back." : "This address restores what you see.";
+  field.value = framed ? text : `${location.href.split("#")[0]}#${text}`;
+  if (!framed) history.replaceState(null, "", `#${text}`);
+  field.focus();
+  field.select();
+}
+
+// -- hands --------------------------------------------------------------------------------------------------------
+
+let dragging = false;
+
+/** @param {number} value */
+function setValue(value) {
+  if (!Number.isFinite(value)) return;
+  put(selection, value);
+  drop = null;
+  show();
+}
+
+/** @param {string} id @param {string} event @param {(event: any) => void} act */
+const on = (id, event, act) => byId(id).addEventListener(event, act);
+
+function connect() {
+  on("slider", "input", () => {
+    if (!dragging) remember();
+    dragging = true;
+    const { low, high } = sliderRange;
+    setValue(low + ((high - low) * Number(inputOf("slider").value)) / 1000);
+  });
+  on("slider", "change", () => (dragging = false));
+  on("value", "change", () => {
+    remember();
+    const value = Number(inputOf("value").value);
+    setValue(value);
+    if (value < sliderRange.low || value > sliderRange.high) choose(selection);
+  });
+  on("picture", "pointermove", (/** @type {PointerEvent} */ event) => {
+    const found = pointAt(event);
+    compute();
+    light(found?.neuron ? `a${found.neuron.c}_${found.neuron.index + 1}` : found?.connection ? `w${found.connection.m + 1}_${found.connection.i + 1}_${found.connection.j + 1}` : null);
+    say(found);
+  });
+  on("picture", "pointerleave", () => {
+    light(null);
+    say(null);
+  });
+  on("picture", "click", (/** @type {MouseEvent} */ event) => {
+    const found = pointAt(event);
+    if (found?.connection) choose({ layer: found.connection.m, source: found.connection.i, target: found.connection.j });
+    else if (found?.neuron && found.neuron.c && net.layers[found.neuron.c - 1].b) choose({ layer: found.neuron.c - 1, source: -1, target: found.neuron.index });
+    say(found);
+  });
+  for (const id of ["pick-layer", "pick-source", "pick-target"]) {
+    on(id, "change", () => {
+      const layer = Number(selectOf("pick-layer").value);
+      const { nIn, nOut, b } = net.layers[layer];
+      const source = Math.min(Number(selectOf("pick-source").value), nIn - 1);
+      choose({ layer, source: source < 0 && !b ? 0 : source, target: Math.min(Number(selectOf("pick-target").value), nOut - 1) });
+    });
+  }
+  on("paths", "click", (event) => {
+    const button = event.target.closest("[data-path]");
+    if (!button) return;
+    pathAt = Number(button.dataset.path);
+    whatIf = new Map();
+    byId("paths").querySelectorAll("[data-path]").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+    drawFactors();
+    picture.drawOne(paths[pathAt], selection);
+  });
+  for (const name of ["pointerover", "focusin"]) {
+    on("paths", name, (event) => {
+      const button = event.target.closest("[data-path]");
+      picture.drawOne(button ? paths[Number(button.dataset.path)] : null, selection);
+    });
+  }
+  for (const name of ["pointerleave", "focusout"]) on("paths", name, () => picture.drawOne(null, selection));
+  on("factors", "click", (event) => {
+    const button = event.target.closest("[data-factor]");
+    if (!button) return;
+    const at = Number(button.dataset.factor);
+    const value = Number(button.dataset.value);
+    if (whatIf.get(at) === value) whatIf.delete(at);
+    else whatIf.set(at, value);
+    drawFactors();
+    /** @type {HTMLElement | null} */ (byId("factors").querySelector(`[data-factor="${at}"][data-value="${value}"]`))?.focus();
+  });
+  for (const id of ["factors", "lines", "figures", "sentence"]) {
+    on(id, "pointerover", (event) => light(event.target.closest("[data-key]")?.getAttribute("data-key") ?? null));
+    on(id, "pointerleave", () => light(null));
+  }
+  on("first", "click", () => goTo(0));
+  on("back", "click", () => goTo(stepAt - 1));
+  on("next", "click", () => goTo(stepAt + 1));
+  on("play", "click", togglePlay);
+  on("by-layer", "change", () => goTo(-1));
+  on("predict", "change", () => goTo(stepAt));
+  on("answer", "submit", (event) => {
+    event.preventDefault();
+    checkAnswer();
+  });
+  on("show", "click", () => {
+    answered = true;
+    drawSteps();
+  });
+  on("batch", "click", () => chooseRow(null));
+  on("row", "change", () => {
+    const r = Number(inputOf("row").value);
+    if (inputOf("row").value !== "" && Number.isInteger(r) && r >= 0 && r < rowsInAll) chooseRow(r);
+    else {
+      byId("row-readout").textContent = `Rows are whole numbers from 0 to ${rowsInAll - 1}.`;
+      inputOf("row").value = row === null ? "" : String(row);
+    }
+  });
+  on("pulls", "click", (event) => chooseRow(rowAtBar(event)));
+  on("pulls", "pointermove", (event) => {
+    const r = rowAtBar(event);
+    byId("row-readout").textContent = `Row ${data.rows ? data.rows[r] : r} pulls with ${digits(pulls()[r])}.`;
+  });
+  on("scatter", "click", (event) => chooseRow(rowAtDot(event)));
+  on("alpha", "input", () => {
+    alpha = Number((10 ** Number(inputOf("alpha").value)).toPrecision(3));
+    drop = null;
+    compute();
+    drawUpdate();
+    drawSteps();
+  });
+  on("update", "click", () => update(alpha));
+  on("train", "click", toggleTraining);
+  on("recorded", "input", () => {
+    if (!recorded) return;
+    const at = Number(inputOf("recorded").value);
+    const size = firstWeights.length;
+    net.setFlat(recorded.params.subarray(at * size, (at + 1) * size));
+    byId("recorded-step").textContent = String(recorded.steps[at]);
+    touched();
+    picture.drawWeights();
+    show();
+  });
+  on("regions", "change", drawRegions);
+  on("activation", "change", () => switchActivation(selectOf("activation").value));
+  on("loss", "change", () => {
+    remember();
+    net.lossName = selectOf("loss").value;
+    rebuilt();
+  });
+  on("draw", "click", () => drawNewWeights(selectOf("initial").value));
+  on("undo", "click", undo);
+  on("reset", "click", reset);
+  on("print", "click", () => window.print());
+  on("quiet", "click", () => {
+    const quiet = document.body.classList.toggle("quiet");
+    byId("quiet").setAttribute("aria-pressed", String(quiet));
+    byId("quiet").textContent = quiet ? "Show numbers" : "Hide numbers";
+    draw();
+  });
+  on("link", "click", giveLink);
+  on("restore", "click", () => {
+    if (!takeState(inputOf("state").value)) byId("link-about").textContent = "This text is no state of this page.";
+  });
+  window.addEventListener("hashchange", () => takeState(location.hash));
+  window.addEventListener("keydown", (event) => {
+    const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+    if ((event.ctrlKey || event.metaKey) && event.key === "z" && !typing) undo();
+  });
+  const narrow = window.matchMedia("(max-width: 860px)");
+  const arrange = () => {
+    const weight = /** @type {HTMLElement} */ (byId("weight-heading").closest("section"));
+    const network = /** @type {HTMLElement} */ (byId("network-heading").closest("section"));
+    const rows = /** @type {HTMLElement} */ (byId("rows-heading").closest("section"));
+    if (narrow.matches) network.after(weight);
+    else rows.before(weight);
+  };
+  narrow.addEventListener("change", arrange);
+  arrange();
+  new ResizeObserver(() => {
+    const width = byId("picture").clientWidth;
+    if (width && Math.abs(width - picture.width) > 1) drawEverything();
+  }).observe(byId("picture"));
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawRegions);
+}
+
+/** Fill what does not change. */
+function prepare() {
+  byId("title").textContent = data.title;
+  options(selectOf("pick-layer"), net.layers.map((_, m) => [String(m), String(m + 1)]));
+  const given = option("as given", "as given");
+  options(selectOf("activation"), Object.keys(ACTIVATIONS).map((kind) => [kind, kind]));
+  selectOf("activation").prepend(given);
+  given.selected = true;
+  selectOf("activation").disabled = net.depth < 2;
+  options(selectOf("loss"), [...new Set([firstLoss, "HalfSquaredError", "MeanSquaredError"])].map((kind) => [kind, kind]));
+  options(selectOf("initial"), [["glorot", "Glorot uniform"], ["he", "He uniform"], ["small", "tiny"], ["zeros", "zeros"]]);
+  const sizes = [1, 8, 32, 128].filter((size) => size < rowsInAll).map((size) => [String(size), String(size)]);
+  options(selectOf("batch-size"), [[String(rowsInAll), "all rows"], ...sizes]);
+  inputOf("row").max = String(rowsInAll - 1);
+  byId("notes").replaceChildren(...data.notes.map((/** @type {string} */ note) => html("li", "", note)));
+  /** @type {HTMLButtonElement} */ (byId("undo")).disabled = true;
+  inputOf("regions").checked = net.widths[0] === 2 && rowsInAll > 1;
+  setAlpha(0.5);
+  picture.nameOf = (c, index) => {
+    if (c === 0) return data.inputs ? String(data.inputs[index]) : null;
+    return c === net.depth && data.outputs ? String(data.outputs[index] ?? "") : null;
+  };
+  if (recorded) {
+    byId("recorded-section").hidden = false;
+    inputOf("recorded").max = String(recorded.steps.length - 1);
+    inputOf("recorded").value = String(recorded.steps.length - 1);
+    byId("recorded-step").textContent = String(recorded.steps[recorded.steps.length - 1]);
+  }
+  if (picture.partial) {
+    byId("fewer").hidden = false;
+    byId("fewer").textContent = `Of a layer, the ${MOST_NEURONS} strongest neurons are drawn; sums and gradients are over all.`;
+  }
+}
+
+// -- for scripts --------------------------------------------------------------------------------------------------
+
+/** @param {unknown} value @param {number} low @param {number} high @param {string} name */
+function whole(value, low, high, name) {
+  if (!Number.isInteger(value) || Number(value) < low || Number(value) > high) {
+    throw new RangeError(`explorer: ${name} is a whole number from ${low} to ${high}, got ${String(value)}.`);
+  }
+  return Number(value);
+}
+
+/** @param {unknown} layer @param {unknown} source @param {unknown} target @returns {Selection} */
+function weightAt(layer, source, target) {
+  const l = whole(layer, 1, net.depth, "layer") - 1;
+  const { nIn, nOut, b } = net.layers[l];
+  if (source === "bias" && !b) throw new RangeError(`explorer: dense layer ${l + 1} has no bias.`);
+  return { layer: l, source: source === "bias" ? -1 : whole(source, 1, nIn, 'source, or "bias",') - 1, target: whole(target, 1, nOut, "target") - 1 };
+}
+
+/**
+ * For scripts and tests. Layers and neurons count from 1, rows from 0. `state()` describes what is looked at, all rows
+ * or the one chosen by `sample`; lists go by dense layer, as `explain_step` has them, and E is always the batch's.
+ */
+const explorer = {
+  state() {
+    compute();
+    computeAll();
+    view.gradients();
+    paths = routes.largest(8);
+    const n = view.n;
+    const p = view.probabilities();
+    /** @param {Float64Array[]} arrays */
+    const byLayer = (arrays) => arrays.map((array) => asRows(array, n));
+    return {
+      E: all.E,
+      E_shown: view.E,
+      sample: row,
+      selection: { layer: selection.layer + 1, source: selection.source < 0 ? "bias" : selection.source + 1, target: selection.target + 1 },
+      x: asRows(view.x, n),
+      z: byLayer(view.z),
+      a: net.layers.map((_, l) => asRows(view.out(l), n)),
+      p: p ? asRows(p, n) : null,
+      dE_da: byLayer(view.dA),
+      dE_dz: byLayer(view.dZ),
+      dE_dW: net.layers.map(({ nIn }, l) => asRows(view.dW[l], nIn)),
+      dE_db: view.db.map((db) => (db ? Array.from(db) : null)),
+      W: net.layers.map(({ W, nIn }) => asRows(W, nIn)),
+      b: net.layers.map(({ b }) => (b ? Array.from(b) : null)),
+      gradient: routes.gradient,
+      paths: paths.map(({ neurons, contribution, share }) => ({ neurons: neurons.map((i) => (i < 0 ? "bias" : i + 1)), contribution, share })),
+    };
+  },
+  /** @param {number} layer @param {number | "bias"} source @param {number} target */
+  select(layer, source, target) {
+    choose(weightAt(layer, source, target));
+  },
+  /** @param {number} layer @param {number | "bias"} source @param {number} target @param {number} value */
+  setWeight(layer, source, target, value) {
+    if (typeof value !== "number" || !Number.isFinite(value)) throw new RangeError(`explorer: a weight is a finite number, got ${String(value)}.`);
+    const at = weightAt(layer, source, target);
+    remember();
+    put(at, value);
+    drop = null;
+    compute();
+    if (at.source >= 0) picture.drawWeights([{ m: at.layer, i: at.source, j: at.target }]);
+    show();
+  },
+  /** @param {number | null} r */
+  sample(r) {
+    chooseRow(r === null ? null : whole(r, 0, rowsInAll - 1, "row, or null,"));
+  },
+  /** @param {number} rate */
+  update(rate) {
+    if (typeof rate !== "number" || !Number.isFinite(rate) || rate <= 0) throw new RangeError(`explorer: alpha is a number above 0, got ${String(rate)}.`);
+    setAlpha(rate);
+    update(rate);
+    return drop;
+  },
+};
+Object.assign(window, { explorer });
+
+prepare();
+look(null);
+compute();
+all.gradients();
+picture.choose((c, index) => {
+  if (c === 0) return all.dW[0].subarray(index * net.widths[1], (index + 1) * net.widths[1]).reduce((sum, g) => sum + Math.abs(g), 0);
+  let sum = 0;
+  for (let r = 0; r < all.n; r++) sum += Math.abs(all.out(c - 1)[r * net.widths[c] + index] * all.dA[c - 1][r * net.widths[c] + index]);
+  return sum;
+});
+picture.layout(byId("picture").clientWidth || 800, true);
+picture.drawWeights();
+connect();
+choose(data.select ? { layer: data.select[0], source: data.select[1], target: data.select[2] } : strongest());
+if (location.hash.length > 1) takeState(location.hash);

@@ -1,0 +1,398 @@
+"""The explorer's page in a real browser: its numbers beside Python's, and every hand that a person can lay on it."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from explorer_browser import ARGUMENTS, executable, reason
+
+import densenet as dn
+from densenet.explain.route import route
+from densenet.explore import Recorder, explore
+from densenet.explore.data import ELEMENTWISE
+
+pytestmark = pytest.mark.skipif(reason() is not None, reason=str(reason()))
+
+ACTIVATIONS = [kind.__name__ for kind in ELEMENTWISE]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Opens an explorer's page; at the end nothing may stand in the console."""
+    contexts, complaints = [], []
+
+    def open_page(explorer, *, width=1400, height=900, **settings):
+        path = explorer.save(tmp_path / "page.html")
+        context = browser.new_context(viewport={"width": width, "height": height}, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith(("file:", "data:")) else complaints.append(request.url),
+        )
+        page.goto(path.as_uri())
+        page.wait_for_function("window.explorer !== undefined")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def notes(opened):
+    return opened(explore(*dn.datasets.notes_network(), select=(1, 1, 3)))
+
+
+def xor(seed=1, hidden=3, activation="tanh"):
+    model = dn.mlp([2, hidden, 1], activation=activation, seed=seed, dtype="float64")
+    x = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    return model, dn.SigmoidCrossEntropy(), x, np.array([0.0, 1, 1, 0])
+
+
+def close(got, expected, tolerance=1e-12):
+    got, expected = np.asarray(got, float), np.asarray(expected, float)
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max(initial=0) <= tolerance * np.abs(expected).max(initial=0)
+
+
+def same_as_python(state, model, loss, x, y, rows=slice(None)):
+    step = dn.explain_step(model, loss, x[rows], y[rows], learning_rate=0.5)
+    for name in ("z", "a", "dE_da", "dE_dz", "dE_dW", "dE_db"):
+        for got, expected in zip(state[name], getattr(step, name), strict=True):
+            if expected is None:
+                assert got is None
+            else:
+                close(got, expected)
+    return step
+
+
+def random_case(seed):
+    """A network, a loss and data: of all kinds that a page knows."""
+    rng = np.random.default_rng(seed)
+    widths = rng.integers(1, 6, rng.integers(2, 6)).tolist()
+    loss = [
+        dn.HalfSquaredError(),
+        dn.MeanSquaredError(),
+        dn.SoftmaxCrossEntropy(label_smoothing=[0.0, 0.1][seed % 2]),
+        dn.CategoricalCrossEntropy(),
+        dn.SigmoidCrossEntropy(label_smoothing=[0.0, 0.2][seed % 2]),
+        dn.BinaryCrossEntropy(),
+    ][seed % 6]
+    n = int(rng.integers(1, 8))
+    layers = []
+    for at, (n_in, n_out) in enumerate(pairwise(widths)):
+        layers.append(dn.Dense(n_in, n_out, use_bias=bool(rng.integers(5)), kernel_initializer="normal"))
+        if at < len(widths) - 2:
+            layers.append(getattr(dn, ACTIVATIONS[(seed + at) % len(ACTIVATIONS)])())
+            if rng.integers(6) == 0:
+                layers.append(dn.Dropout(0.3))
+            if rng.integers(8) == 0:
+                layers.append(dn.Tanh())
+    k = widths[-1]
+    if isinstance(loss, dn.CategoricalCrossEntropy):
+        layers.append(dn.Softmax())
+    elif isinstance(loss, dn.BinaryCrossEntropy):
+        layers.append(dn.Sigmoid())
+    elif isinstance(loss, (dn.HalfSquaredError, dn.MeanSquaredError)) and rng.integers(2):
+        layers.append([dn.Softmax(), dn.Sigmoid(), dn.Tanh()][rng.integers(3)])
+    model = dn.Sequential(layers, seed=seed, dtype=["float32", "float64"][seed // 6 % 2])
+    model.params = rng.normal(size=model.params.size) * 0.7
+    x = rng.normal(size=(n, widths[0]))
+    if loss.task == "classification":
+        y = rng.integers(0, k, n) if rng.integers(2) else rng.dirichlet(np.ones(k), n)
+    elif loss.task == "binary":
+        y = rng.integers(0, 2, (n, k)).astype(float)
+    else:
+        y = rng.normal(size=(n, k))
+    return model, loss, x, y
+
+
+# -- numbers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_numbers_equal_pythons_on_200_random_networks(opened, block):
+    for seed in range(20 * block, 20 * block + 20):
+        model, loss, x, y = random_case(seed)
+        page = opened(explore(model, loss, x, y))
+        state = page.evaluate("explorer.state()")
+        subject = dn.Sequential.astype(model, "float64") if model.dtype != np.float64 else model
+        close(state["E"], loss.forward(subject.predict(x), y))
+        if any(isinstance(layer, dn.PReLU) for layer in model.layers):
+            subject.forward(x, training=False)
+            subject.backward(loss.backward())
+            for got, layer in zip(state["dE_dW"], subject.dense_layers, strict=True):
+                close(got, layer.dW)
+        else:
+            step = same_as_python(state, model, loss, x, y)
+            close(state["E"], step.error)
+        if loss.task != "regression":
+            close(state["p"], loss.probabilities(subject.predict(x)))
+        page.context.close()
+
+
+def test_routes_equal_pythons(opened):
+    for seed in (0, 1, 4, 13, 16):
+        model, loss, x, y = random_case(seed)
+        page = opened(explore(model, loss, x, y))
+        page.evaluate("explorer.sample(0)")
+        for layer, dense in enumerate(model.dense_layers, start=1):
+            page.evaluate(f"explorer.select({layer}, 1, {dense.n_out})")
+            state = page.evaluate("explorer.state()")
+            found = route(model, loss, x, y, layer=layer, source=1, target=dense.n_out, sample=0)
+            assert abs(state["gradient"] - found.gradient) <= 1e-12 * found.absolute
+            if isinstance(model.layers[-1], dn.Softmax):
+                continue  # there Python's paths pass through the softmax one by one
+            expected = found.paths(8)
+            close([path["contribution"] for path in state["paths"]], [path.contribution for path in expected])
+            assert [tuple(p["neurons"]) for p in state["paths"]] == [p.neurons for p in expected] or any(
+                np.isclose(a.contribution, b.contribution) for a, b in pairwise(expected)
+            )
+            close([p["share"] for p in state["paths"]], [p.share for p in expected], 1e-11)
+        page.context.close()
+
+
+def test_bias_routes_and_batch_paths_are_sums_over_rows(opened):
+    model, loss, x, y = xor()
+    page = opened(explore(model, loss, x, y))
+    page.evaluate("explorer.select(1, 'bias', 2)")
+    state = page.evaluate("explorer.state()")
+    close(state["gradient"], state["dE_db"][0][1])
+    singles = [route(model, loss, x, y, layer=1, source="bias", target=2, sample=s).gradient for s in range(4)]
+    close(sum(path["contribution"] for path in state["paths"]), np.mean(singles))
+
+
+def test_gelu_by_codys_erf_is_exact_to_the_last_digits(notes):
+    from scipy.special import ndtr
+
+    z = np.concatenate([np.linspace(-38, 9, 4001), [-0.0, 1e-300, 1e-8, -1e-8]])
+    got = notes.evaluate("z => z.map(normalDistribution)", z.tolist())
+    expected = ndtr(z)
+    assert np.abs(got - expected).max() < 1e-15
+    near = z > -6
+    assert (np.abs(got - expected)[near] / expected[near]).max() < 4e-15
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_and_slopes_equal_pythons_far_out(notes, name):
+    layer = getattr(dn, name)()
+    model = dn.Sequential([layer], dtype="float64")
+    z = np.array([[-750.0, -41, -3, -1, -0.3, -1e-9, 0, 1e-9, 0.3, 1, 2.9999, 3, 5, 39, 45, 700]])
+    y = model.forward(z)
+    settings = json.dumps(layer.config() | ({"a": layer.a.tolist()} if name == "PReLU" else {}))
+    script = (
+        f"z => z.map(v => {{ const c = {settings}; const a = ACTIVATIONS.{name}.value(v, c); "
+        f"return [a, ACTIVATIONS.{name}.slope(v, a, c)] }})"
+    )
+    value, slope = np.array(notes.evaluate(script, z[0].tolist()), float).T
+    np.testing.assert_allclose(value, y[0], rtol=1e-14, atol=0 if name == "Exp" else 1e-15)
+    np.testing.assert_allclose(slope, layer.slopes()[0], rtol=1e-13, atol=1e-15)
+
+
+# -- hands ---------------------------------------------------------------------------------------------------------
+
+
+def test_set_weight_sample_and_update_equal_python(opened):
+    model, loss, x, y = xor()
+    page = opened(explore(model, loss, x, y))
+    page.evaluate("explorer.setWeight(1, 2, 3, 0.75); explorer.setWeight(2, 'bias', 1, -0.25)")
+    model.dense_layers[0].W[1, 2], model.dense_layers[1].b[0] = 0.75, -0.25
+    state = page.evaluate("explorer.state()")
+    step = same_as_python(state, model, loss, x, y)
+    close(state["E"], step.error)
+    page.evaluate("explorer.sample(2)")
+    one = page.evaluate("explorer.state()")
+    same_as_python(one, model, loss, x, y, slice(2, 3))
+    close(one["E"], step.error)
+    drop = page.evaluate("(explorer.sample(null), explorer.update(0.5))")
+    for got, expected in zip(page.evaluate("explorer.state().W"), step.W_new, strict=True):
+        close(got, expected)
+    close(drop["found"], step.error - page.evaluate("explorer.state().E"), 1e-9)
+    squares = sum((dW**2).sum() + (db**2).sum() for dW, db in zip(step.dE_dW, step.dE_db, strict=True))
+    close(drop["promised"], 0.5 * squares)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("select(3, 1, 1)", "layer is a whole number from 1 to 2"),
+        ("select(1, 3, 1)", "source"),
+        ("setWeight(1, 1, 1, NaN)", "a weight is a finite number"),
+        ("sample(4)", "row, or null, is a whole number from 0 to 3"),
+        ("update(0)", "alpha is a number above 0"),
+    ],
+)
+def test_scripts_are_told_what_exists(opened, call, message):
+    page = opened(explore(*xor()))
+    said = page.evaluate(f"(() => {{ try {{ explorer.{call} }} catch (error) {{ return error.message }} }})()")
+    assert message in said
+
+
+def test_a_click_on_a_line_chooses_its_weight(notes):
+    box = notes.locator("#picture").bounding_box()
+    found = notes.evaluate(
+        "(() => { const a = picture.places.get('1,2'), b = picture.places.get('2,0');"
+        "return [a.x + 0.3 * (b.x - a.x), a.y + 0.3 * (b.y - a.y), picture.width, picture.height] })()"
+    )
+    notes.mouse.click(box["x"] + found[0] * box["width"] / found[2], box["y"] + found[1] * box["height"] / found[3])
+    chosen = notes.evaluate("explorer.state().selection")
+    assert chosen == {"layer": 2, "source": 3, "target": 1}
+
+
+def test_dragging_and_typing_move_the_weight_and_undo_takes_it_back(notes):
+    start = notes.evaluate("explorer.state()")
+    notes.locator("#slider").focus()
+    notes.keyboard.press("ArrowRight")
+    assert notes.evaluate("explorer.state().W[0][0][2]") > start["W"][0][0][2]
+    notes.fill("#value", "-1.5")
+    notes.keyboard.press("Enter")
+    assert notes.evaluate("explorer.state().W[0][0][2]") == -1.5
+    model, loss, x, y = dn.datasets.notes_network()
+    model.dense_layers[0].W[0, 2] = -1.5
+    close(notes.evaluate("explorer.state().E"), loss.forward(model.predict(x), y))
+    notes.click("#undo")
+    notes.click("#undo")
+    assert notes.evaluate("explorer.state().W") == start["W"]
+
+
+def test_what_if_a_factor_were_another(notes):
+    notes.click('[data-factor="0"][data-value="0"]')
+    state = notes.evaluate("explorer.state()")
+    said = notes.locator("#what-if").inner_text()
+    assert "If factor 1 were 0, this path would add 0 in place of" in said
+    rest = state["gradient"] - state["paths"][0]["contribution"]
+    assert float(re.search(r"dE/dw would be (\S+) in place", said)[1]) == pytest.approx(rest, rel=1e-4)
+
+
+def test_hovering_over_a_factor_lights_it_in_the_picture(notes):
+    notes.locator("#factors .factor").nth(1).hover()
+    assert notes.locator("#picture .ring").count() == 1
+
+
+def test_steps_go_forth_and_back_and_have_their_lines(notes):
+    titles = []
+    for _ in range(25):
+        notes.click("#next")
+        titles.append(notes.locator("#step-title").inner_text())
+    assert titles[0] == "Forward: neuron 1 of dense layer 1"
+    assert titles[8:10] == ["The error", "Backward: neuron 1 of dense layer 4, the output"]
+    assert titles[-1].startswith("Update")
+    assert notes.locator("#next").is_disabled()
+    notes.click("#back")
+    assert notes.locator("#step-title").inner_text() == titles[-2]
+    notes.check("#by-layer")
+    notes.click("#next")
+    assert notes.locator("#step-title").inner_text() == "Forward: dense layer 1"
+
+
+def test_a_wrong_prediction_is_answered_with_the_mistakes_name(notes):
+    notes.check("#predict")
+    for _ in range(10):
+        notes.click("#next")
+    state = notes.evaluate("explorer.state()")
+    delta, da = state["dE_dz"][3][0][0], state["dE_da"][3][0][0]
+    for typed, said in (
+        (f"{da:.5f}", "slope forgotten"),
+        (f"{-delta:.5f}", "sign"),
+        ("77.7", "Not this."),
+        ("0.1", "three digits"),
+    ):
+        notes.fill("#typed", typed)
+        notes.click("#answer button[type=submit]")
+        assert said in notes.locator("#verdict").inner_text()
+    notes.fill("#typed", f"{delta:.5f}")
+    notes.click("#answer button[type=submit]")
+    assert notes.locator("#verdict").inner_text().startswith("Right")
+
+
+def test_a_bar_chooses_its_row(opened):
+    page = opened(explore(*xor()))
+    box = page.locator("#pulls").bounding_box()
+    page.mouse.click(box["x"] + 0.95 * box["width"], box["y"] + box["height"] / 2)
+    assert page.evaluate("explorer.state().sample") == 3
+    page.click("#batch")
+    assert page.evaluate("explorer.state().sample") is None
+
+
+def test_training_on_lowers_the_error_and_reset_takes_it_back(opened):
+    page = opened(explore(*xor()))
+    start = page.evaluate("explorer.state()")
+    page.click("#train")
+    page.wait_for_function("errorsByEpoch.length > 20")
+    page.click("#train")
+    assert page.evaluate("explorer.state().E") < start["E"]
+    page.click("#reset")
+    assert page.evaluate("explorer.state().W") == start["W"]
+
+
+def test_scrubbing_shows_the_recorded_weights(opened):
+    model, loss, x, y = xor()
+    recorder = Recorder(snapshots=10)
+    dn.Trainer(model, loss, dn.SGD(0.5)).fit(x, y, epochs=30, callbacks=[recorder])
+    page = opened(explore(model, loss, x, y, recorder=recorder))
+    page.locator("#recorded").focus()
+    page.keyboard.press("Home")
+    got = page.evaluate("explorer.state().W[0]")
+    close(got, recorder.params[0][:6].reshape(2, 3))
+
+
+def test_a_link_restores_the_state(opened):
+    page = opened(explore(*xor()))
+    page.evaluate("explorer.select(2, 1, 1); explorer.setWeight(2, 1, 1, 0.125); explorer.sample(1)")
+    page.click("#link")
+    before = page.evaluate("explorer.state()")
+    page.click("#reset")
+    page.fill("#state", page.evaluate("location.hash"))
+    page.click("#restore")
+    assert page.evaluate("explorer.state()") == before
+    page.fill("#state", "nonsense")
+    page.click("#restore")
+    assert page.locator("#link-about").inner_text() == "This text is no state of this page."
+
+
+def test_switching_the_activation_computes_with_the_other(opened):
+    model, loss, x, y = xor()
+    page = opened(explore(model, loss, x, y))
+    page.select_option("#activation", "ReLU")
+    other = dn.mlp([2, 3, 1], activation="relu", dtype="float64")
+    other.params = model.params
+    close(page.evaluate("explorer.state().E"), loss.forward(other.predict(x), y))
+
+
+def test_the_teachers_view_hides_numbers(notes):
+    notes.click("#quiet")
+    assert not notes.locator("#figures .number").first.is_visible()
+    notes.click("#quiet")
+    assert notes.locator("#figures .number").first.is_visible()
+
+
+def test_names_with_markup_show_as_text(opened):
+    pandas = pytest.importorskip("pandas", reason="needs pandas: pip install '.[dataframe]'")
+    model, loss, x, y = xor()
+    evil = "<img src=x onerror=alert(1)>"
+    page = opened(explore(model, loss, pandas.DataFrame(x, columns=[evil, "</svg>"]), y, title=evil))
+    assert page.locator("#title").inner_text() == evil
+    assert page.locator("img").count() == 0
+
+
+def test_a_telephone_needs_no_scrolling_sideways(opened):
+    page = opened(explore(*xor()), width=390, height=844)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
