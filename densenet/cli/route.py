@@ -11,6 +11,7 @@ from typing import Any
 
 from densenet import datasets, losses, persistence
 from densenet._types import Array
+from densenet.cli.reading import add_reading_options, file_path, read_like, read_table
 from densenet.datasets.notes import notes_network
 from densenet.explain.route import Route, route
 from densenet.losses.base import Loss
@@ -27,10 +28,11 @@ def add_route_command(commands: Any) -> None:
         "route", help="why one weight changes: the routes by which the error reaches it", description=_DESCRIPTION
     )
     add = parser.add_argument
-    add("model", nargs="?", metavar="MODEL", help="a model file, such as densenet-run/model.npz")
+    add("model", nargs="?", type=file_path, metavar="MODEL", help="a model file, such as densenet-run/model.npz")
     add(
         "data",
         nargs="?",
+        type=file_path,
         metavar="DATA",
         help="a CSV file with rows to explain: the columns the model was trained on, target included; or, for a model "
         "without a preparation, its inputs and then its targets (default: the shipped digits for a model of theirs)",
@@ -44,7 +46,8 @@ def add_route_command(commands: Any) -> None:
     add("--loss", metavar="NAME", help='loss of a model that was saved without one, such as "mse"')
     add("--html", type=Path, metavar="FILE", help="write a page with the derivation and its pictures")
     add("--plot", type=Path, metavar="FILE", help="draw the network with the route lit (png, svg or pdf)")
-    parser.set_defaults(run=run_route)
+    add_reading_options(parser)
+    parser.set_defaults(run=run_route, drop=[])
 
 
 def run_route(args: argparse.Namespace) -> None:
@@ -76,10 +79,10 @@ def _subject(args: argparse.Namespace) -> tuple[Sequential, Loss, Any, Any]:
         if model.preparation is not None or (model.n_in, width) != (64, 10):
             raise ValueError(f"DATA is needed: a CSV file with rows for {args.model}, target included")
         return model, loss, *datasets.load_digits()
-    table = datasets.read_csv(args.data)
     if model.preparation is not None:
+        table, _ = read_like(args, model.preparation, [model.preparation.target])
         return model, loss, model.preparation.transform(table), model.preparation.transform_target(table)
-    numbers: Array = table.numbers()
+    numbers: Array = read_table(args).numbers()
     if model.n_in is None or numbers.shape[1] <= model.n_in:
         raise ValueError(
             f"{args.data} has {numbers.shape[1]} columns; {args.model} needs {model.n_in} inputs, then the targets"
