@@ -396,7 +396,7 @@ class R2(_OfDeviations):
 
         R2 = 1 - sum(w (p - t)^2) / sum(w (t - mean t)^2)
 
-    An output whose target is constant counts 1 where the prediction is exact, else 0.
+    An output whose target is constant counts 1 where the prediction is exact, else 0. Of a single row it is nan.
 
     Examples
     --------
@@ -411,7 +411,7 @@ class R2(_OfDeviations):
     name = "r2"
 
     def reset(self) -> None:
-        self._total = 0.0
+        self._total, self._rows = 0.0, 0
         self._origin: Floats | None = None
 
     def update(self, prediction: Array, target: Array, weight: Array | None = None) -> None:
@@ -419,6 +419,7 @@ class R2(_OfDeviations):
         total = float(w.sum())
         if not total:
             return
+        self._rows += int(np.count_nonzero(w))
         if self._origin is None:
             self._origin = t[0]  # sums about a value of the data: a constant target has a variance of exactly 0
             self._mean, self._scatter, self._residual = np.zeros((3, t.shape[1]))
@@ -431,7 +432,7 @@ class R2(_OfDeviations):
         self._total = both
 
     def result(self) -> float:
-        if self._origin is None:
+        if self._origin is None or self._rows < 2:
             return math.nan
         varies = self._scatter > 0
         unexplained = np.divide(self._residual, self._scatter, out=np.zeros_like(self._scatter), where=varies)

@@ -58,7 +58,7 @@ def test_a_command_runs(command, tmp_path):
             subprocess.run(
                 [*made, "--output", str(folder)], cwd=tmp_path, env=environment, check=True, capture_output=True
             )
-        if words[3:] in ([], ["predict"], ["route"]):
+        if words[3:] in ([], ["check"], ["predict"], ["route"]):
             words.append("--help")
     else:
         script = words[1]

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from densenet import datasets
-from densenet.tables import Table
+from densenet.tables import Table, TableError
+from densenet.tables.cells import nearly_numbers
 
 # -- data that ships ------------------------------------------------------------------------------------------------
 
@@ -194,16 +195,6 @@ def test_bad_arguments_of_one_generator():
 # -- CSV ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(content, name="data.csv"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 def contents(table):
     """Columns as lists, NaN as None."""
     return {name: [None if v != v else v for v in column.tolist()] for name, column in table.columns.items()}
@@ -233,10 +224,17 @@ def test_quotes_hold_delimiters_quotes_and_line_ends(write):
     assert contents(datasets.read_csv(path)) == {"a": ["1, 2", "two\nlines"], "b, c": ['say "hi"', "x"]}
 
 
-@pytest.mark.parametrize("word", ["", "  ", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", '""'])
+@pytest.mark.parametrize("word", ["", "  ", '""', r"\N", "#N/A", "<NA>", "NaN", "nan", "null", "NULL"])
 def test_missing_values(write, word):
     table = datasets.read_csv(write(f"x,t\n1,a\n{word},{word}\n3,b\n"))
     assert contents(table) == {"x": [1.0, None, 3.0], "t": ["a", None, "b"]}
+
+
+@pytest.mark.parametrize("word", ["NA", "N/A", "n/a", "None", "?", "-", "."])
+def test_words_that_are_missing_among_numbers_alone(write, word):
+    table = datasets.read_csv(write(f"x,t\n1,a\n{word},{word}\n3,b\n"))
+    assert contents(table) == {"x": [1.0, None, 3.0], "t": ["a", word, "b"]}
+    assert table.said == [f"1 cell {word!r} read as missing ('x')"]
 
 
 def test_a_column_without_values_is_all_missing(write):
@@ -252,18 +250,22 @@ def test_nameless_columns_go_by_their_place(write):
     assert list(datasets.read_csv(write(",a,\n0,1,2\n")).columns) == ["column 1", "a", "column 3"]
 
 
-@pytest.mark.parametrize("value", ["1_000", "1,5", "abc", "0x10", "1 2", "--1", "nan1"])
-def test_what_is_no_number_makes_a_column_text(write, value):
-    table = datasets.read_csv(write(f'x,y\n1,2\n"{value}",3\n'))
-    assert contents(table) == {"x": ["1", value], "y": [2.0, 3.0]}
+@pytest.mark.parametrize("value", ["1_000", "abc", "0x10", "1 2", "--1", "nan1"])
+def test_half_a_column_of_numbers_is_refused(write, value):
+    path = write(f'x,y\n1,2\n"{value}",3\n')
+    with pytest.raises(TableError, match=f"'x' line 3 '{value}' is no number: read_csv.*text=.'x'.") as caught:
+        datasets.read_csv(path)
+    assert contents(datasets.read_csv(path, **caught.value.remedy)) == {"x": ["1", value], "y": [2.0, 3.0]}
 
 
 def test_decimal_commas(write):
     path = write("a;b\n1,5;x\n-2;y\n;z\n")
     assert contents(datasets.read_csv(path, decimal=","))["a"] == [1.5, -2.0, None]
-    assert contents(datasets.read_csv(path))["a"] == ["1,5", "-2", None]
+    assert contents(datasets.read_csv(path))["a"] == [1.5, -2.0, None]
     mixed = write("a;b\n1,5;x\n1.5;y\n")
-    assert contents(datasets.read_csv(mixed, decimal=","))["a"] == ["1,5", "1.5"]
+    for decimal in (None, ","):
+        with pytest.raises(TableError, match="another decimal sign than the others"):
+            datasets.read_csv(mixed, decimal=decimal)
 
 
 def test_text_columns_stay_text(write):
@@ -312,19 +314,17 @@ def test_unknown_targets_list_the_columns(write, target):
         ("", r"expects a header line, but .*data.csv is empty\."),
         ("\n \n", r"expects a header line, but .*data.csv is empty\."),
         ("a,b\n", r"expects rows below the header, but .*data.csv has none\."),
-        ("a,b,a\n1,2,3\n", r"expects every column to have a name of its own, but .*data.csv has 'a' twice\."),
-        ("1,2\n3,4\n", r"expects a header line with names, but the first line of .*data.csv holds numbers only\."),
-        ("a,b\n1,2\n3,inf\n", r"expects finite numbers, got inf in .*data.csv, line 3, column 'b'\."),
-        ("a,b\n\n1,-Infinity\n", r"expects finite numbers, got -Infinity in .*data.csv, line 3, column 'b'\."),
-        ("a,b\n1e999,0\n", r"expects finite numbers, got 1e999 in .*data.csv, line 2, column 'a'\."),
+        ("1,2\n3,4\n", r"expects a header line with names, .* of .*data.csv holds numbers only: .*header=False"),
+        ("a,b\n1,2\n3,inf\n", r".*data.csv .*'b' line 3 'inf' is not a finite number; .*numeric=\['b'\]"),
+        ("a,b\n\n1,-Infinity\n", r".*data.csv .*'b' line 3 '-Infinity' is not a finite number"),
+        ("a,b\n1e999,0\n", r".*data.csv .*'a' line 2 '1e999' is not a finite number"),
         ('a,b\n1,2\n3,"4\n', r"cannot read .*data.csv, line 3: unexpected end of data\."),
-        (b"a,b\n1,\xe4\n", r"expects UTF-8, but .*data.csv is not \(.*\): save it as UTF-8\."),
-        ("a,b\n1,2\n".encode("utf-16"), r"expects UTF-8, but .*data.csv is not"),
+        (b"a,b\n1,\x81\x8d\xe4\xe4\n", r".*data.csv is not UTF-8, nor clearly Windows-1252: .*encoding='latin-1'"),
         ("a,b\n" + "1,2\n" * 100000 + "1,\n2\n", r"got 1 in .*data.csv, line 100003\."),
     ],
 )
 def test_bad_files(write, content, message):
-    with pytest.raises(ValueError, match=f"^read_csv .*{message}") as caught:
+    with pytest.raises(ValueError, match=f"{message}") as caught:
         datasets.read_csv(write(content))
     assert "\n" not in str(caught.value)
 
@@ -336,18 +336,27 @@ def test_a_file_that_is_not_there(tmp_path):
         datasets.read_idx(tmp_path / "none.idx")
 
 
+in_a_row = {"", "nan", "null", r"\n", "#n/a", "<na>"}
 words = (
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
     .map(str.strip)
-    .filter(lambda word: word.lower() not in {"", "na", "nan", "null", "none", "?", "n/a"} and "\r" not in word)
+    .filter(lambda word: word.lower() not in in_a_row and "\r" not in word)
 )
+
+
+def looks_like_numbers(column):
+    return nearly_numbers([cell for cell in column if cell not in (None, "na", "NA", "None", "?", "-", ".")])
+
+
 numeric = st.lists(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)), min_size=3, max_size=3)
 textual = st.lists(st.one_of(st.none(), words), min_size=2, max_size=2).map(lambda column: ["a word", *column])
+textual = textual.filter(lambda column: not looks_like_numbers(column))
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(numeric, textual), min_size=2, max_size=4), st.sampled_from([",", ";", "\t"]))
 def test_what_the_csv_module_writes_is_read_back(columns, delimiter):
+    columns = [*columns, ["a", "b", "c"]]  # rows of delimiters only at the end are left out
     named = {f"c{i}": column for i, column in enumerate(columns)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "data.csv")

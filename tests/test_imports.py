@@ -198,7 +198,10 @@ def test_no_super_chains():
 REACHES = {
     ("estimators.classifier", "DenseEstimator._parameter_constraints"): "scikit-learn's name, extended",
     ("estimators.regressor", "DenseEstimator._parameter_constraints"): "scikit-learn's name, extended",
-    ("tables", "TablePreparation()._take"): "from_state makes a preparation of its own class from parts it has checked",
+    (
+        "tables.preparation",
+        "TablePreparation()._take",
+    ): "from_state makes a preparation of its own class from parts it has checked",
 }
 """Where a module takes the `_name` of another object than `self` or `cls`, and why it may."""
 

@@ -1,4 +1,4 @@
-"""The command: train on shipped digits or on your own table, predict with a saved model, explain a weight, grade.
+"""The command: check your own table, train on it or on shipped digits, predict, explain a weight, grade.
 
 `densenet train` with nothing else trains on the handwritten digits; `densenet train data.csv --target price` on a
 table. Bad arguments and bad files end with one line on stderr and exit code 2.
@@ -12,12 +12,15 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from densenet.cli.check import add_check_command
 from densenet.cli.compile import add_compile_command
 from densenet.cli.explore import add_explore_command
 from densenet.cli.grade import add_grade_command
 from densenet.cli.predict import add_predict_command
+from densenet.cli.reading import command_to_copy
 from densenet.cli.route import add_route_command
 from densenet.cli.train import add_train_command
+from densenet.tables import TableError
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,12 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     args = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = args.run(args)
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        if isinstance(error, TableError) and error.remedy:
+            text = f"{' '.join(error.reason.split())}: {command_to_copy(given, error)}"
+            print(f"densenet {args.command}: {text}", file=sys.stderr)
+            return 2
         text = " ".join(str(error).split())
         if isinstance(error, MemoryError):
             text = f"not enough memory. {text}".strip()
@@ -58,6 +66,7 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     add_train_command(commands)
+    add_check_command(commands)
     add_predict_command(commands)
     add_route_command(commands)
     add_grade_command(commands)

@@ -1,33 +1,47 @@
-"""``densenet predict``: a saved model, applied to the rows of a CSV table."""
+"""``densenet predict``: a saved model, applied to the rows of a table."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import re
 import sys
-from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from densenet import datasets, persistence
+from densenet import persistence
 from densenet._files import replacing_text
-from densenet.tables import Table
+from densenet._types import Array
+from densenet.cli.reading import add_reading_options, chosen, file_path, read_like, read_table
+from densenet.tables import Cells, Table
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_RUNS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def add_predict_command(commands: Any) -> None:
     """Add ``predict`` to the subcommands of an argument parser; ``args.run(args)`` runs it."""
     parser = commands.add_parser(
         "predict",
-        help="predict the rows of a CSV table with a saved model",
-        description="Apply a model that `densenet train` has saved, with its preparation, to a CSV table.",
+        help="predict the rows of a table with a saved model",
+        description="Apply a model that `densenet train` has saved, with its preparation, to a table. What training "
+        "never saw is counted on standard error.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="a model file, such as densenet-run/model.npz")
-    add("data", metavar="DATA", help="a CSV file with the columns the model was trained on")
-    add("--output", type=Path, metavar="FILE", help="CSV file to write (default: standard output)")
+    add("model", metavar="MODEL", type=file_path, help="a model file, such as densenet-run/model.npz")
+    add(
+        "data",
+        metavar="DATA",
+        type=file_path,
+        help='a table as CSV or Parquet with the columns the model was trained on; "-" is standard input',
+    )
+    add("--output", type=file_path, metavar="FILE", help="CSV file to write (default: standard output)")
     add("--proba", action="store_true", help="write the probability of every class, too")
-    parser.set_defaults(run=run_predict)
+    add("--keep", action="append", default=[], metavar="COLUMNS", help="columns of DATA to write beside, such as an id")
+    add("--spreadsheet", action="store_true", help="put ' before texts that a spreadsheet would run as a formula")
+    add_reading_options(parser)
+    parser.set_defaults(run=run_predict, drop=[])
 
 
 def run_predict(args: argparse.Namespace) -> None:
@@ -35,13 +49,23 @@ def run_predict(args: argparse.Namespace) -> None:
     model = persistence.load(args.model)
     loss = model.loss
     preparation = model.preparation
-    text = preparation.text_columns if preparation is not None else ()
-    table: Table = datasets.read_csv(args.data, text=text)
-    x = preparation.transform(table) if preparation is not None else table.numbers()
-    output = model.predict(x)
-    columns: dict[str, Any] = {}
+    cells: Cells | None = None
+    table: Table
+    x: Array
     if preparation is not None:
-        columns[preparation.target] = preparation.inverse_target(output)
+        table, cells = read_like(args, preparation)
+        x = preparation.transform(table)
+        notes = table.said + preparation.unseen(table)
+    else:
+        table = read_table(args)
+        x, notes = table.numbers(), table.said
+    columns: dict[str, Any] = {}
+    for name in chosen(cells or table, args.keep):
+        columns[name] = cells.column(name) if cells else table[name]
+    output = model.predict(x)
+    if preparation is not None:
+        name = preparation.target
+        columns[name if name not in columns else f"{name} (predicted)"] = preparation.inverse_target(output)
     elif loss is not None and loss.task != "regression":
         columns["class"] = loss.classes(output)
     else:
@@ -51,15 +75,26 @@ def run_predict(args: argparse.Namespace) -> None:
             raise ValueError("--proba needs a model for classes")
         names = (preparation.classes if preparation is not None else None) or range(output.shape[1])
         columns |= {f"p({name})": column for name, column in zip(names, loss.probabilities(output).T, strict=True)}
+    for note in notes:
+        print(f"densenet predict: {note}", file=sys.stderr)
     if args.output is None:
-        _write_csv(sys.stdout, columns)
+        _write_csv(sys.stdout, columns, args.spreadsheet)
         return
     with replacing_text(args.output) as file:
-        _write_csv(file, columns)
+        _write_csv(file, columns, args.spreadsheet)
     print(f"{len(x):,} predictions written to {args.output}")
 
 
-def _write_csv(file: TextIO, columns: dict[str, Any]) -> None:
+def _write_csv(file: TextIO, columns: dict[str, Any], spreadsheet: bool) -> None:
+    lists = {name: np.asarray(column).tolist() for name, column in columns.items()}
+    if spreadsheet:
+        lists = {_harmless(name): [_harmless(value) for value in values] for name, values in lists.items()}
     table = csv.writer(file, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True))
+    table.writerow(lists)
+    table.writerows(zip(*lists.values(), strict=True))
+
+
+def _harmless(value: Any) -> Any:
+    """A text that a spreadsheet would run, as text; numbers and others as they are."""
+    runs = isinstance(value, str) and value.startswith(_RUNS) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if runs else value

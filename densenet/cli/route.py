@@ -12,6 +12,7 @@ from typing import Any
 from densenet import datasets, losses, persistence
 from densenet._files import replacing, replacing_text
 from densenet._types import Array
+from densenet.cli.reading import add_reading_options, file_path, read_like, read_table
 from densenet.datasets.notes import notes_network
 from densenet.explain.route import Route, route
 from densenet.losses.base import Loss
@@ -28,10 +29,11 @@ def add_route_command(commands: Any) -> None:
         "route", help="why one weight changes: the routes by which the error reaches it", description=_DESCRIPTION
     )
     add = parser.add_argument
-    add("model", nargs="?", metavar="MODEL", help="a model file, such as densenet-run/model.npz")
+    add("model", nargs="?", type=file_path, metavar="MODEL", help="a model file, such as densenet-run/model.npz")
     add(
         "data",
         nargs="?",
+        type=file_path,
         metavar="DATA",
         help="a CSV file with rows to explain: the columns the model was trained on, target included; or, for a model "
         "without a preparation, its inputs and then its targets (default: the shipped digits for a model of theirs)",
@@ -50,7 +52,8 @@ def add_route_command(commands: Any) -> None:
         metavar="FILE",
         help="draw the network with the route lit; of a batch, what is left of the error (png, svg or pdf)",
     )
-    parser.set_defaults(run=run_route)
+    add_reading_options(parser)
+    parser.set_defaults(run=run_route, drop=[])
 
 
 def run_route(args: argparse.Namespace) -> None:
@@ -88,10 +91,10 @@ def model_and_data(args: argparse.Namespace) -> tuple[Sequential, Loss, Any, Any
         if model.preparation is not None or (model.n_in, width) != (64, 10):
             raise ValueError(f"DATA is needed: a CSV file with rows for {args.model}, target included")
         return model, loss, *datasets.load_digits()
-    table = datasets.read_csv(args.data)
     if model.preparation is not None:
+        table, _ = read_like(args, model.preparation, [model.preparation.target])
         return model, loss, model.preparation.transform(table), model.preparation.transform_target(table)
-    numbers: Array = table.numbers()
+    numbers: Array = read_table(args).numbers()
     if model.n_in is None or numbers.shape[1] <= model.n_in:
         raise ValueError(
             f"{args.data} has {numbers.shape[1]} columns; {args.model} needs {model.n_in} inputs, then the targets"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,20 @@ import numpy as np
 from densenet import datasets, losses, optimizers, persistence
 from densenet._display import text_table
 from densenet._files import replacing
+from densenet.cli.reading import (
+    add_dropping_option,
+    add_reading_options,
+    chosen,
+    file_path,
+    quoted,
+    read_table,
+)
 from densenet.layers import activation
 from densenet.metrics import MAE, R2, RMSE, Accuracy, Metric
 from densenet.sequential import Sequential, mlp
-from densenet.tables import TablePreparation
+from densenet.tables import Table, TableError, TablePreparation, listed, shown_cell
+from densenet.tables.suspicions import leaks, names_of_rows
+from densenet.tables.table import is_absent, is_date, is_numeric
 from densenet.training.callbacks import EarlyStopping
 from densenet.training.data import split
 from densenet.training.trainer import Trainer
@@ -33,7 +45,13 @@ def add_train_command(commands: Any) -> None:
         shown = text if settings.get("default") is None else f"{text} (default: %(default)s)"
         parser.add_argument(name, help=shown, **settings)
 
-    parser.add_argument("data", nargs="?", metavar="DATA", help="a CSV file with a header line (with --target)")
+    parser.add_argument(
+        "data",
+        nargs="?",
+        type=file_path,
+        metavar="DATA",
+        help='a table as CSV (also .gz, .zip, .xz) or Parquet, with --target; "-" is standard input',
+    )
     add("--target", "the column of DATA to predict")
     add("--task", "what the target is", choices=["auto", "classification", "regression"], default="auto")
     add("--hidden", "widths of the hidden layers, such as 128 or 64,32", default="128", metavar="WIDTHS")
@@ -46,7 +64,13 @@ def add_train_command(commands: Any) -> None:
     add("--patience", "epochs without a better validation loss before it stops", type=int, default=20)
     add("--held-out", "share of rows kept for the final figures", type=_share, default=0.2, metavar="SHARE")
     add("--seed", "sets the weights, the split and the order of rows", type=_seed, default=0)
-    add("--output", "where results go", type=Path, default=Path("densenet-run"), metavar="FOLDER")
+    add("--output", "where results go", type=_folder, default=Path("densenet-run"), metavar="FOLDER")
+    add("--time", "a column of dates or numbers: the latest rows are held out", metavar="COLUMN")
+    add_dropping_option(parser)
+    parser.add_argument(
+        "--keep", action="append", default=[], metavar="COLUMNS", help="columns to use although they seem to name rows"
+    )
+    add_reading_options(parser)
     parser.set_defaults(run=run_train)
 
 
@@ -54,15 +78,15 @@ def run_train(args: argparse.Namespace) -> None:
     """Train as the command line asks, print the results and write the files."""
     hidden = _widths(args.hidden)
     if args.data is None:
-        if args.target is not None or args.task != "auto":
+        if args.target is not None or args.task != "auto" or args.time is not None:
             raise ValueError("--target and --task need a CSV file: densenet train data.csv --target COLUMN")
         x, y = datasets.load_digits()
         preparation, classification, n_outputs = None, True, 10
         print(f"training on the shipped handwritten digits: {len(x):,} rows of {x.shape[1]} pixels, 10 classes")
     else:
         if args.target is None:
-            raise ValueError(f"--target is needed: which column of {args.data} is to be predicted?")
-        table = datasets.read_csv(args.data)
+            raise _no_target(args)
+        table, said = _table(args)
     optimizer = optimizers.get(args.optimizer)
     if args.learning_rate is not None:
         optimizer.learning_rate = args.learning_rate
@@ -72,31 +96,101 @@ def run_train(args: argparse.Namespace) -> None:
     if args.data is not None:
         whole = TablePreparation().fit(table, args.target, task=args.task)
         labels = whole.transform_target(table) if whole.task == "classification" else None
-        training, held_out = split(len(table), args.held_out, labels, rng)
+        if args.time is None:
+            training, held_out = split(len(table), args.held_out, labels, rng)
+        else:
+            training, held_out = split_by_time(table, args.time, args.held_out)
         preparation = TablePreparation().fit(table, args.target, task=whole.task, rows=training)
         classification = preparation.task == "classification"
         x, y = preparation.transform(table), preparation.transform_target(table)
         n_outputs = len(preparation.classes or [0])
-        print(f"training on {args.data}: {preparation.describe()}")
+        print("; ".join([f"training on {args.data}: {preparation.describe()}", *said]))
+        warn(args, [f"a leak? {leak}" for leak in leaks(table, preparation, training, held_out)])
     else:
         training, held_out = split(len(x), args.held_out, y, rng)
     loss = losses.SoftmaxCrossEntropy() if classification else losses.MeanSquaredError()
     metrics: list[Metric] = [Accuracy()] if classification else [RMSE()]
     model = mlp([x.shape[1], *hidden, n_outputs], activation=args.activation, dropout=args.dropout, seed=args.seed)
     trainer = Trainer(model, loss, optimizer, metrics=metrics)
+    persistence.check_savable(model, loss=loss, preparation=preparation)
     args.output.mkdir(parents=True, exist_ok=True)
+    fitted, validation = training, None
+    if args.time is not None:
+        fitted, later = split_by_time(table.take(training), args.time, 0.1)
+        fitted, later = training[fitted], training[later]
+        validation = (x[later], y[later])
     history = trainer.fit(
-        x[training],
-        y[training],
+        x[fitted],
+        y[fitted],
         epochs=args.epochs,
         batch_size=args.batch_size,
-        validation_split=0.1,
+        validation_data=validation,
+        validation_split=0.0 if validation else 0.1,
         seed=rng,
         callbacks=[EarlyStopping(patience=args.patience, restore_best_weights=True)],
     )
     print(f"{len(history)} epochs in {history['seconds'][-1] if len(history) else 0:.2f} s ({history.stopped})")
     print(_results(trainer, preparation, x, y, training, held_out))
     _write(args.output, model, loss, preparation, history)
+
+
+def _table(args: argparse.Namespace) -> tuple[Table, list[str]]:
+    """The rows and columns to learn from, and what is to be said of them."""
+    table = read_table(args, args.target)
+    said = table.said
+    absent = is_absent(table[args.target])
+    if absent.all():
+        raise ValueError(f"the target {args.target!r} has no value in any row of {args.data}")
+    if absent.any():
+        table = table.take(~absent)
+        said.append(f"{absent.sum():,} {'rows' if absent.sum() > 1 else 'row'} without a target left out")
+    values = table[args.target]
+    if len(known := set(values.tolist())) == 1:
+        raise ValueError(f"the target {args.target!r} is {known.pop()!r} in every row of {args.data}: nothing to learn")
+    keep = chosen(table, args.keep)
+    if args.time is not None:
+        keep.append(table.require(args.time, "--time"))
+    elif any(is_date(column) for column in table.columns.values()):
+        dated = next(name for name, column in table.columns.items() if is_date(column))
+        warn(args, [f"rows have dates: a random split flatters; --time {shlex.quote(dated)} holds out the latest rows"])
+    left_out = names_of_rows(table, keep)
+    if left_out:
+        reasons = ", ".join(f"{shown_cell(name)} {reason}" for name, reason in left_out.items())
+        said.append(f"left out: {reasons} (--keep {shlex.quote(quoted(list(left_out)))} to use)")
+    return table.without(left_out), said
+
+
+def _no_target(args: argparse.Namespace) -> TableError:
+    table = read_table(args)
+    reason = (
+        f"--target is needed: which column of {args.data} is to be predicted? Its columns are {listed(table.columns)}"
+    )
+    return TableError(reason + ", for the last", {"target": list(table.columns)[-1]})
+
+
+def split_by_time(table: Table, column: str, share: float) -> tuple[Any, Any]:
+    """Row numbers of the earlier rows and of the latest `share` of them, each in file order."""
+    values = table[table.require(column, "--time")]
+    if not (is_numeric(values) or is_date(values)):
+        raise ValueError(f"--time expects a column of dates or numbers, got text in {column!r}, such as {values[0]!r}")
+    absent = is_absent(values)
+    if absent.any():
+        raise ValueError(f"--time expects a time in every row, got none in {absent.sum():,} rows of {column!r}")
+    count = max(1, round(len(values) * share))
+    if count >= len(values):
+        raise ValueError(f"--time leaves no row to train on of {len(values)}")
+    order = np.argsort(values, kind="stable")
+    return np.sort(order[:-count]), np.sort(order[-count:])
+
+
+def warn(args: argparse.Namespace, lines: list[str]) -> None:
+    """Lines for people who look at standard error."""
+    for line in lines:
+        print(f"densenet {args.command}: {line}", file=sys.stderr)
+
+
+def _folder(text: str) -> Path:
+    return Path(file_path(text))
 
 
 def _seed(text: str) -> int:

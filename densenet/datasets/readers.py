@@ -1,40 +1,30 @@
-"""Reading one's own files: tables as CSV, images and labels in the IDX format of the MNIST files.
+"""Reading one's own files: tables as CSV or Parquet, images and labels in the IDX format of the MNIST files.
 
 Both say what is wrong and where. Files are not trusted: a header that promises gigabytes is no reason to allocate them.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import math
 import os
 import zlib
-from collections import Counter
-from collections.abc import Collection, Iterator
-from itertools import islice
+from collections.abc import Collection
 from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from densenet._files import too_sparse
-from densenet.tables import Table, listed, parse_numbers
+from densenet.tables import Reading, Table, TableError, is_parquet, read_cells, read_columns
 
 PathLike: TypeAlias = str | os.PathLike[str]
-
-_MISSING = frozenset({"", "na", "nan", "null", "none", "?", "n/a"})
-_LONGEST_MISSING = max(map(len, _MISSING))
-_DELIMITERS = (",", ";", "\t")
-_SAMPLE = 1 << 16
-_SAMPLE_ROWS = 20
 
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CHUNK = 1 << 20
 
 
-# -- CSV ------------------------------------------------------------------------------------------------------------
+# -- tables ---------------------------------------------------------------------------------------------------------
 
 
 def read_csv(
@@ -42,40 +32,68 @@ def read_csv(
     target: str | int | None = None,
     *,
     delimiter: str | None = None,
-    decimal: Literal[".", ","] = ".",
+    decimal: Literal[".", ","] | None = None,
+    encoding: str | None = None,
+    header: bool = True,
+    dayfirst: bool | None = None,
     text: str | Collection[str] = (),
+    numeric: str | Collection[str] = (),
+    drop: str | Collection[str] = (),
+    like: Reading | None = None,
 ) -> Table:
-    """A table from a CSV file with a header line.
+    """A table from a text file with a header line, or from a Parquet file.
 
-    A column is numeric if every value in it is a number, else text. Values are stripped of blanks around them; an empty
-    one, NA, N/A, NaN, null, None and ? (in any case) are missing. A column without a name is called by its place, such
-    as ``column 1``; empty lines are skipped.
+    A column is numeric if all its filled cells are numbers that have one reading: plain, with decimal commas or grouped
+    thousands, with one unit, currency or percent sign in every cell, in brackets where negative. It holds dates if all
+    are dates in one order of day, month and year. Other columns are text. Where at least half of the cells are
+    numbers or dates and no one reading fits all, an error lists all such columns with a line, a cell and the arguments
+    that settle them. `Table.said` tells how the cells were read where that is not plain.
+
+    Missing are, in any case: in all columns empty cells, ``\\N``, #N/A, <NA>, NaN and NULL; in columns of numbers and
+    dates also NA, N/A, None, "-", "." and "?".
 
     Parameters
     ----------
     path : str or path-like
-        UTF-8, with or without a byte order mark.
+        UTF-8, UTF-16 or Windows-1252 (Latin-1), plain or in .gz, .xz or a .zip of one file; "-" is standard input.
+        Parquet files need the extra ``[dataframe]``.
     target : str or int, optional
         The column to be predicted, by name or by place (0 is the first, -1 the last).
     delimiter : str, optional
-        One character; by default comma, semicolon or tab, whichever splits the first lines evenly.
-    decimal : {".", ","}, default "."
-        The decimal sign.
+        One character; by default comma, semicolon, tab, bar or blanks, whichever splits the first lines evenly. A first
+        line ``sep=;`` names it, too. " " stands for any run of blanks and tabs.
+    decimal : {".", ","}, optional
+        The decimal sign; by default what the columns show.
+    encoding : str, optional
+        By default recognised.
+    header : bool, default True
+        Whether the first line names the columns; without one they are x1, x2, and so on.
+    dayfirst : bool, optional
+        Settles "03/04/2020"; by default an ISO date or a component above 12 does.
     text : str or collection of str, default ()
         Columns to keep as text although they look like numbers: postal codes, numbers that name things.
+    numeric : str or collection of str, default ()
+        Columns in which cells that are no numbers are missing.
+    drop : str or collection of str, default ()
+        Columns to leave out.
+    like : Reading, optional
+        The columns are read as the file was that a model learned from: `TablePreparation.reading`.
 
     Returns
     -------
     Table
+        Columns without a name are called by their place, such as ``column 1``; the second of one name "a" is "a (2)".
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
-    ValueError
-        If the file is empty, not UTF-8, has no header or no rows, two columns of one name, a line with more or fewer
-        values than the header, a quote that does not end, or an infinite number; if there is no column `target` or no
-        column of `text`. File, line and column are named.
+    TableError
+        A ValueError: if columns have no one reading, the file has no header or no rows, a line with more or fewer
+        values than the header, or a quote that does not end; if it cannot be decoded or unpacked; if there is no column
+        of such a name. File, line, column and remedy are named.
+    ImportError
+        For Parquet without the extra.
 
     Examples
     --------
@@ -83,119 +101,49 @@ def read_csv(
     >>> from densenet import datasets
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "flats.csv")
-    ...     _ = path.write_text("area;city;rent\\n50;Bonn;600\\n?;Trier;700\\n", encoding="utf-8")
+    ...     _ = path.write_text("area;city;rent\\n50,5;Bonn;600\\n?;Trier;700\\n", encoding="utf-8")
     ...     table = datasets.read_csv(path, target="rent")
     >>> table
     Table(2 rows: area numeric, city text, rent numeric; target 'rent')
     >>> table["area"].tolist()
-    [50.0, nan]
+    [50.5, nan]
+    >>> table.said
+    ["'area': decimal commas: '50,5' is 50.5", "1 cell '?' read as missing ('area')"]
     """
     if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ValueError(f"read_csv expects delimiter to be one character, got {delimiter!r}.")
-    if decimal not in (".", ","):
+    if decimal not in (None, ".", ","):
         raise ValueError(f"read_csv expects decimal to be '.' or ',', got {decimal!r}.")
+    if is_parquet(path):
+        return _read_parquet(path, target, text, numeric, drop)
+    known_header = header if like is None else like.header
+    cells = read_cells(path, delimiter=delimiter, encoding=encoding, header=header and known_header)
+    return read_columns(
+        cells, target, decimal=decimal, dayfirst=dayfirst, text=text, numeric=numeric, drop=drop, like=like
+    )
+
+
+def _read_parquet(path: PathLike, target: Any, text: Any, numeric: Any, drop: Any) -> Table:
+    """A table from a Parquet file, whose columns have kinds of their own."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            sample = file.read(_SAMPLE)
-            file.seek(0)
-            names, rows, lines = _read_rows(file, delimiter or _find_delimiter(sample), path)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"read_csv expects UTF-8, but {path} is not ({error.reason}): save it as UTF-8.") from None
-    target = _find_target(names, target, path)
-    kept = {text} if isinstance(text, str) else set(text)
-    for name in kept:
-        if name not in names:
-            raise ValueError(f"read_csv finds no column {name!r} in {path}; its columns are {listed(names)}.")
-    columns: dict[str, Any] = {}
-    for name, values in zip(names, zip(*rows, strict=True), strict=True):
-        cells = [None if len(value) <= _LONGEST_MISSING and value.lower() in _MISSING else value for value in values]
-        numbers = None if name in kept else parse_numbers(_with_points(cells) if decimal == "," else cells)
-        if numbers is not None and np.isinf(numbers).any():
-            row = int(np.flatnonzero(np.isinf(numbers))[0])
-            raise ValueError(
-                f"read_csv expects finite numbers, got {cells[row]} in {path}, line {lines[row]}, column {name!r}."
-            )
-        columns[name] = cells if numbers is None else numbers
-    return Table(columns, target)
-
-
-def _read_rows(file: Any, delimiter: str, path: PathLike) -> tuple[list[str], list[list[str]], list[int]]:
-    """Column names, the rows below, and the line that each row begins at."""
-    records = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
-    names: list[str] = []
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    line = 1
+        from pyarrow import parquet
+    except ImportError:
+        raise ImportError("Parquet files need the pyarrow library: pip install '.[dataframe]'") from None
     try:
-        for record in records:
-            values = list(map(str.strip, record))
-            if not any(values) and len(values) < 2:
-                pass
-            elif not names:
-                names = _column_names(values, path)
-            elif len(values) != len(names):
-                raise ValueError(
-                    f"read_csv expects {len(names)} values in every line, as in the header, got {len(values)} in "
-                    f"{path}, line {line}."
-                )
-            else:
-                rows.append(values)
-                lines.append(line)
-            line = records.line_num + 1
-    except csv.Error as error:
-        raise ValueError(f"read_csv cannot read {path}, line {line}: {error}.") from None
-    if not names:
-        raise ValueError(f"read_csv expects a header line, but {path} is empty.")
-    if not rows:
-        raise ValueError(f"read_csv expects rows below the header, but {path} has none.")
-    return names, rows, lines
-
-
-def _column_names(values: list[str], path: PathLike) -> list[str]:
-    names = [value or f"column {place}" for place, value in enumerate(values, start=1)]
-    if parse_numbers(values) is not None:
-        raise ValueError(f"read_csv expects a header line with names, but the first line of {path} holds numbers only.")
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(
-            f"read_csv expects every column to have a name of its own, but {path} has {listed(twice)} twice."
-        )
-    return names
-
-
-def _find_target(names: list[str], target: str | int | None, path: PathLike) -> str | None:
-    if target is None or (isinstance(target, str) and target in names):
-        return target
+        frame = parquet.read_table(path)
+    except (ValueError, OSError) as error:
+        raise TableError(f"read_csv cannot read {os.fspath(path)}: {error}") from None
+    table = Table(frame)
+    names = list(table.columns)
     if isinstance(target, int) and not isinstance(target, bool) and -len(names) <= target < len(names):
-        return names[target]
-    raise ValueError(f"read_csv finds no target column {target!r} in {path}; its columns are {listed(names)}.")
-
-
-def _find_delimiter(sample: str) -> str:
-    """The delimiter that splits the first records into equally many values, and into most."""
-
-    def evenness(delimiter: str) -> tuple[bool, int]:
-        records = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, skipinitialspace=True)
-        widths = [len(record) for record in islice(_untroubled(records), _SAMPLE_ROWS) if record]
-        if len(sample) == _SAMPLE and len(widths) > 1:
-            widths.pop()  # the sample may end in the middle of this record
-        return len(set(widths)) == 1 and widths[0] > 1, widths[0] if widths else 0
-
-    return max(_DELIMITERS, key=evenness)
-
-
-def _untroubled(records: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Records up to the first that breaks the rules of the format: reading the file itself will report it."""
-    while True:
-        try:
-            yield next(records)
-        except (StopIteration, csv.Error):
-            return
-
-
-def _with_points(cells: list[str | None]) -> list[str | None]:
-    """Numbers with a decimal comma as Python writes them; a point in them makes them no numbers."""
-    return [None if cell is None else "not a number" if "." in cell else cell.replace(",", ".") for cell in cells]
+        target = names[target]
+    for asked in (text, numeric, drop):
+        for name in [asked] if isinstance(asked, str) else asked:
+            table.require(name, "read_csv")
+    if text or numeric:
+        raise TableError("read_csv finds the kinds of columns in a Parquet file: text and numeric are for text files")
+    left = table.without([drop] if isinstance(drop, str) else list(drop))
+    return Table(left.columns, target)
 
 
 # -- IDX ------------------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ class Explorer:
         OSError
             If it cannot be written, naming the path; a file that stood there is as it was.
         """
-        from densenet.persistence.atomic import replacing
+        from densenet._files import replacing
 
         with replacing(path) as file:
             file.write(self.html.encode("utf-8"))

@@ -64,6 +64,17 @@ def write_file(path: str | os.PathLike[str], content: Content) -> None:
         write(file, config, arrays)
 
 
+def check_content(content: Content) -> None:
+    """Nothing, if a file could hold the content.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `write_file` does.
+    """
+    _pack_config(content.kind, content.tree, {name: _plain(array, name) for name, array in content.arrays.items()})
+
+
 def read_file(path: str | os.PathLike[str]) -> Content:
     """Read a file, whichever container it is.
 

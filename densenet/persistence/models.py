@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +15,11 @@ from densenet._validation import positive_int
 from densenet.layers.base import Layer, chain_input, every_layer
 from densenet.losses.base import Loss
 from densenet.persistence.codec import Decoder, Encoder
-from densenet.persistence.files import Content, read_file, write_file
+from densenet.persistence.files import Content, check_content, read_file, write_file
 from densenet.sequential import Sequential
 from densenet.tables import TablePreparation
+
+_LONGEST_STATE = 1 << 18
 
 
 def save_model(
@@ -62,6 +65,18 @@ def save_model(
     encoder = Encoder()
     tree = encode_model(model, encoder, loss=loss, preparation=preparation)
     write_file(path, Content("model", tree, encoder.arrays))
+
+
+def check_savable(model: Sequential, *, loss: Loss | None = None, preparation: TablePreparation | None = None) -> None:
+    """Nothing, if `save_model` could write the model now: asked before a long training.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `save_model` does.
+    """
+    encoder = Encoder()
+    check_content(Content("model", encode_model(model, encoder, loss=loss, preparation=preparation), encoder.arrays))
 
 
 _MAX_WIDTH = 1 << 20
@@ -125,7 +140,7 @@ def encode_model(
         "dtype": model.dtype.name,
         "layers": [encoder.encode(layer, f"layers.{i}.config") for i, layer in enumerate(model.layers)],
         "loss": encoder.encode(loss, "loss"),
-        "preparation": None if preparation is None else encoder.encode(preparation.state(), "preparation"),
+        "preparation": None if preparation is None else encoder.encode(_kept(preparation), "preparation"),
     }
     every = list(enumerate(model.every_layer))
     for i, layer in every:
@@ -163,12 +178,27 @@ def decode_model(tree: Any, decoder: Decoder, max_width: int = _MAX_WIDTH) -> Se
             raise CheckpointError("its configuration is not one of a model.")
         model = _assemble(layers, np.dtype(dtype), decoder, max_width)
         model.loss = loss
-        model.preparation = None if state is None else TablePreparation.from_state(state)
+        model.preparation = None if state is None else TablePreparation.from_state(_opened(state))
     except CheckpointError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise CheckpointError(f"its parts do not fit together: {error}") from None
     return model
+
+
+def _kept(preparation: TablePreparation) -> Any:
+    """The preparation's plain data; those of many columns as JSON in an array, which a file may hold any size of."""
+    state = preparation.state()
+    text = json.dumps(state, allow_nan=False).encode("ascii")
+    return state if len(text) < _LONGEST_STATE else np.frombuffer(text, np.uint8)
+
+
+def _opened(kept: Any) -> Any:
+    if not isinstance(kept, np.ndarray):
+        return kept
+    if kept.dtype != np.uint8 or kept.ndim != 1:
+        raise CheckpointError("its preparation is no text.")
+    return json.loads(kept.tobytes().decode("ascii"))
 
 
 def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder, max_width: int) -> Sequential:

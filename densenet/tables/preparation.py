@@ -1,19 +1,11 @@
-"""Tables as people keep them, columns of numbers and of words with gaps, turned into the matrix that a network takes.
-
-A `Table` is columns by name. A `TablePreparation` learns from the training rows what it takes to make numbers of them
-(means, scales, the words that occur) and does the same to every later table, so that a model and its preparation
-together answer in the user's own units. It is kept as plain data beside the model.
-"""
+"""What a network sees of a table, and what its answers mean: learned from the training rows, kept as plain data."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from itertools import compress, pairwise
-from numbers import Real
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -21,118 +13,17 @@ from numpy.typing import NDArray
 
 from densenet._types import Array
 from densenet._validation import as_labels, as_numbers, check_finite
+from densenet.tables.cells import is_boolean, nearly_numbers, parse_numbers
+from densenet.tables.messages import listed, shown_cell
+from densenet.tables.table import Reading, Table, as_texts, is_absent, is_date, is_numeric
 
 Task: TypeAlias = Literal["auto", "classification", "regression"]
 
 _FEW_CATEGORIES = 50
 _MOST_CATEGORIES = 1000
 _MOST_NUMBERED_CLASSES = 20
+_FEW_CLASSES = 10
 _LARGEST_CLASS = 2**53
-
-
-class Table:
-    """Columns of equal length by name: numbers (float64, NaN where missing) or text (str objects, None where missing).
-
-    Parameters
-    ----------
-    data : mapping of str to array-like (n,), or data frame
-        Numbers of any width become float64. Booleans become the text ``"True"`` and ``"False"``, as CSV files have
-        them. A column of objects is numeric if everything in it is a number, else text. None, NaN and a data frame's
-        own marks are missing values; words such as "NA" are words here (`densenet.datasets.read_csv` knows them).
-    target : str, optional
-        The column to be predicted.
-
-    Attributes
-    ----------
-    columns : dict of str to ndarray (n,)
-        float64 or object, in the order given.
-    target : str or None
-
-    Raises
-    ------
-    TypeError
-        If `data` is neither mapping nor data frame, or a column holds dates, complex numbers, bytes or other objects.
-    ValueError
-        If there is no column or no row, two columns have one name, lengths differ, a column is not one-dimensional or
-        masked, a number is infinite, or there is no column `target`.
-
-    Examples
-    --------
-    >>> from densenet.tables import Table
-    >>> table = Table({"area": [50, None, 80], "city": ["Bonn", "Trier", None], "rent": [600, 700, 990]}, target="rent")
-    >>> table
-    Table(3 rows: area numeric, city text, rent numeric; target 'rent')
-    >>> table["area"]
-    array([50., nan, 80.])
-    >>> table.take([0, 2])["city"].tolist()
-    ['Bonn', None]
-    """
-
-    def __init__(self, data: Any, target: str | None = None) -> None:
-        if not isinstance(data, Mapping) and not (hasattr(data, "columns") and hasattr(data, "to_numpy")):
-            raise TypeError(f"Table expects a mapping of columns or a data frame, got {type(data).__name__}.")
-        labels = list(getattr(data, "columns", data))
-        names = [str(label) for label in labels]
-        if not names:
-            raise ValueError("Table expects at least one column, got none.")
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        if twice:
-            raise ValueError(f"Table expects every column to have a name of its own, got twice: {listed(twice)}.")
-        self.columns: dict[str, Array] = {
-            name: _as_column(name, data[label]) for name, label in zip(names, labels, strict=True)
-        }
-        rows = len(self)
-        for name, column in self.columns.items():
-            if len(column) != rows:
-                raise ValueError(
-                    f"Table expects columns of equal length, got {rows} rows in {names[0]!r} and {len(column)} in "
-                    f"{name!r}."
-                )
-        if not rows:
-            raise ValueError("Table expects at least one row, got none.")
-        self.target = None if target is None else self.require(target, "Table")
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
-    def __getitem__(self, name: str) -> Array:
-        return self.columns[self.require(name, "Table")]
-
-    def __repr__(self) -> str:
-        kinds = ", ".join(f"{name} {'numeric' if _is_numeric(c) else 'text'}" for name, c in self.columns.items())
-        return f"Table({len(self)} rows: {kinds}" + (f"; target {self.target!r})" if self.target is not None else ")")
-
-    def require(self, name: str, who: str) -> str:
-        """The name, if there is such a column.
-
-        Raises
-        ------
-        ValueError
-            Listing the columns there are.
-        """
-        if name not in self.columns:
-            raise ValueError(f"{who} finds no column {name!r}; the columns are {listed(self.columns)}.")
-        return name
-
-    def take(self, rows: Any) -> Table:
-        """A table of these rows: row numbers, a mask or a slice, such as the training part of a split."""
-        return Table({name: column[rows] for name, column in self.columns.items()}, self.target)
-
-    def numbers(self) -> NDArray[np.float64]:
-        """All columns side by side (n, columns), for a model that was trained on plain numbers.
-
-        Raises
-        ------
-        ValueError
-            Naming the first column with text, or the row and column of the first missing value.
-        """
-        for name, column in self.columns.items():
-            if not _is_numeric(column):
-                raise ValueError(f"Table.numbers expects numeric columns, but {name!r} holds text.")
-            absent = np.flatnonzero(np.isnan(column))
-            if len(absent):
-                raise ValueError(f"Table.numbers expects a number everywhere, got none in row {absent[0]} of {name!r}.")
-        return np.column_stack(list(self.columns.values()))
 
 
 class TablePreparation:
@@ -142,6 +33,8 @@ class TablePreparation:
 
         numeric        z = (v - m) / s       missing: z = 0 (v = m);  s = 1 where a column does not vary
         ... is missing u = 1 if missing else 0, a column of its own where the fitted column had missing values
+        date           z of the days since 1970, unclipped; sine and cosine of 2 pi weekday / 7 and of
+                       2 pi month / 12; missing as in numbers
         categorical    u_k = 1 if v is category k else 0, categories in sorted order;
                        missing is a category where the fitted column had missing values; all 0 for anything else
         regression     t = (y - m) / s                      y = m + s t
@@ -177,9 +70,10 @@ class TablePreparation:
     """
 
     def __init__(self) -> None:
-        self._columns: tuple[_Numeric | _Categorical, ...] = ()
+        self._columns: tuple[_Column, ...] = ()
         self._dropped: dict[str, str] = {}
         self._target: _Target | None = None
+        self._reading = Reading()
 
     def __repr__(self) -> str:
         if self._target is None:
@@ -229,12 +123,14 @@ class TablePreparation:
         dropped = {other: reason for other, reason in learned.items() if isinstance(reason, str)}
         if not columns:
             raise ValueError(f"{who} finds no input column beside the target {name!r}{_reasons(dropped)}.")
-        return self._take(columns, dropped, learned_target)
+        wanted = {name, *(column.name for column in columns)}
+        hows = {other: how for other, how in table.reading.columns.items() if other in wanted}
+        return self._take(columns, dropped, learned_target, Reading(hows, table.reading.decimal, table.reading.header))
 
     def _take(
-        self, columns: tuple[_Numeric | _Categorical, ...], dropped: dict[str, str], target: _Target
+        self, columns: tuple[_Column, ...], dropped: dict[str, str], target: _Target, reading: Reading
     ) -> TablePreparation:
-        self._columns, self._dropped, self._target = columns, dropped, target
+        self._columns, self._dropped, self._target, self._reading = columns, dropped, target, reading
         return self
 
     # -- what was learned ------------------------------------------------------------------------------------------
@@ -284,6 +180,24 @@ class TablePreparation:
         """One name for each column of x."""
         self._fitted()
         return [feature for column in self._columns for feature in column.features]
+
+    @property
+    def reading(self) -> Reading:
+        """How to read a file of later rows as the training rows were read: ``read_csv(path, like=...)``."""
+        known = self._fitted()
+        kinds = {column.name: {"kind": column.kind} for column in self._columns}
+        if known.classes is None:
+            kinds[known.name] = {"kind": "number"}
+        elif isinstance(known.classes[0], str):
+            kinds[known.name] = {"kind": "text"}
+        every = {name: kind | self._reading.columns.get(name, {}) for name, kind in kinds.items()}
+        return Reading(every, self._reading.decimal, self._reading.header)
+
+    @property
+    def elapsed_features(self) -> list[int]:
+        """Where x holds elapsed time, which goes on beyond the training rows: not to be clipped."""
+        starts = np.cumsum([0, *(len(column.features) for column in self._columns)])
+        return [int(k) for k, column in zip(starts, self._columns, strict=False) if isinstance(column, _Date)]
 
     @property
     def dropped(self) -> dict[str, str]:
@@ -342,6 +256,40 @@ class TablePreparation:
             start = stop
         return x
 
+    def unseen(self, table: Any) -> list[str]:
+        """What a table holds that the training rows did not, one line for each column.
+
+        Words that are no category, missing values where there were none, columns without any value, and numbers or
+        dates farther outside of the training rows' range than this range is wide.
+
+        Parameters
+        ----------
+        table : Table, mapping of columns, or data frame (n rows)
+
+        Examples
+        --------
+        >>> from densenet.tables import TablePreparation
+        >>> rows = {"sex": ["male", "female", "male"], "age": [22, 38, 26], "y": [0.5, 1, 2]}
+        >>> TablePreparation().fit(rows, "y").unseen({"sex": ["Male", "male"], "age": [None, 400]})
+        ["'sex': 1 of 2 values were not in training, such as 'Male'",
+         "'age': 1 of 2 values are missing, none was in training",
+         "'age': 1 of 1 values are far outside of training's 22 to 38, such as 400"]
+        """
+        self._fitted()
+        table = _as_table(table)
+        lines: list[str] = []
+        for column in self._columns:
+            values = table[column.name]
+            absent = is_absent(values)
+            if absent.all():
+                lines.append(f"{shown_cell(column.name)}: empty, no value in {len(values):,} rows")
+                continue
+            if absent.any() and not column.missing:
+                count = f"{absent.sum():,} of {len(values):,} values are"
+                lines.append(f"{shown_cell(column.name)}: {count} missing, none was in training")
+            lines += [f"{shown_cell(column.name)}: {line}" for line in column.unseen(values[~absent])]
+        return lines
+
     def transform_target(self, table: Any) -> Array:
         """The network's targets.
 
@@ -367,11 +315,14 @@ class TablePreparation:
         _check_complete(known.name, values, "TablePreparation")
         if known.classes is None:
             standard = np.empty((len(table), 1), np.float32)
-            _Numeric(known.name, known.mean, known.scale, missing=False).fill(values, standard)
+            _Numeric(known.name, known.mean, known.scale, False).fill(values, standard)
             return standard[:, 0]
         numbered = isinstance(known.classes[0], int)
-        labels = _as_numeric(known.name, values).tolist() if numbered else _as_text(values)
-        number = {label: k for k, label in enumerate(known.classes)}
+        labels = _as_numeric(known.name, values).tolist() if numbered else as_texts(values)
+        number: dict[Any, int] = {label: k for k, label in enumerate(known.classes)}
+        words = [label for label in known.classes if isinstance(label, str)]
+        if words and is_boolean(words):
+            labels = _spelled(labels, words)
         for row, label in enumerate(labels):
             if label not in number:
                 raise ValueError(
@@ -428,7 +379,8 @@ class TablePreparation:
             Before `fit`.
         """
         known = self._fitted()
-        return {"columns": [c.state() for c in self._columns], "dropped": self.dropped, "target": known.state()}
+        state = {"columns": [c.state() for c in self._columns], "dropped": self.dropped, "target": known.state()}
+        return state if self._reading == Reading() else state | {"reading": self._reading.state()}
 
     @staticmethod
     def from_state(state: Any) -> TablePreparation:
@@ -448,7 +400,12 @@ class TablePreparation:
         >>> TablePreparation.from_state(json.loads(text)).state() == preparation.state()
         True
         """
-        top = _fields(state, {"columns": list, "dropped": dict, "target": dict}, "the state")
+        plain = isinstance(state, dict) and "reading" not in state
+        top = _fields(
+            state | {"reading": {}} if plain else state,
+            {"columns": list, "dropped": dict, "target": dict, "reading": dict},
+            "the state",
+        )
         columns = tuple(_column_from_state(entry) for entry in top["columns"])
         dropped, target = dict(top["dropped"]), _Target.from_state(top["target"])
         if not columns:
@@ -459,7 +416,7 @@ class TablePreparation:
         names = [*(column.name for column in columns), *dropped, target.name]
         if len(set(names)) != len(names):
             raise ValueError("TablePreparation state: a column is named twice.")
-        return TablePreparation()._take(columns, dropped, target)
+        return TablePreparation()._take(columns, dropped, target, _reading_from_state(top["reading"], names))
 
     def _fitted(self) -> _Target:
         if self._target is None:
@@ -472,16 +429,35 @@ class TablePreparation:
 
 @dataclass(frozen=True)
 class _Numeric:
-    """z = (v - mean) / scale, 0 where v is missing; u = 1 there, a second column if the fitted one missed values."""
+    """z = (v - mean) / scale, 0 where v is missing; u = 1 there, a second column if the fitted one missed values.
+
+    Values were between `low` and `high`, where that is known.
+    """
 
     name: str
     mean: float
     scale: float
     missing: bool
+    low: float = -math.inf
+    high: float = math.inf
+    kind = "number"
 
     @property
     def features(self) -> list[str]:
         return [self.name, f"{self.name} is missing"] if self.missing else [self.name]
+
+    def unseen(self, values: Array) -> list[str]:
+        numbers = _as_numeric(self.name, values)
+        width = self.high - self.low
+        if not math.isfinite(width):
+            return []
+        beyond = np.flatnonzero((numbers < self.low - width) | (numbers > self.high + width))
+        if not len(beyond):
+            return []
+        span = f"training's {self.low:.6g} to {self.high:.6g}" if width else f"training, always {self.low:.6g}"
+        return [
+            f"{len(beyond):,} of {len(values):,} values are far outside of {span}, such as {numbers[beyond[0]]:.6g}"
+        ]
 
     def fill(self, values: Array, out: NDArray[np.float32]) -> None:
         numbers = _as_numeric(self.name, values)
@@ -498,13 +474,52 @@ class _Numeric:
             out[:, 1] = absent
 
     def state(self) -> dict[str, Any]:
-        return {
-            "kind": "numeric",
-            "name": self.name,
-            "mean": self.mean,
-            "scale": self.scale,
-            "missing": self.missing,
-        }
+        return _standard_state("numeric", self)
+
+
+@dataclass(frozen=True)
+class _Date:
+    """Elapsed days, standardised and unclipped; weekday and month on circles; u = 1 where the date is missing."""
+
+    name: str
+    mean: float
+    scale: float
+    missing: bool
+    low: float
+    high: float
+    kind = "date"
+
+    @property
+    def features(self) -> list[str]:
+        circles = [f"{self.name} {part} {wave}" for part in ("weekday", "month") for wave in ("sin", "cos")]
+        return [self.name, *circles, *([f"{self.name} is missing"] if self.missing else [])]
+
+    def unseen(self, values: Array) -> list[str]:
+        days = _days(self.name, values)
+        width = self.high - self.low
+        beyond = np.flatnonzero((days < self.low - width) | (days > self.high + width))
+        if not len(beyond):
+            return []
+        low, high = (str(np.datetime64(int(day), "D")) for day in (self.low, self.high))
+        such = f"such as {values[beyond[0]].astype('datetime64[D]')}"
+        return [f"{len(beyond):,} of {len(values):,} dates are far outside of training's {low} to {high}, {such}"]
+
+    def fill(self, values: Array, out: NDArray[np.float32]) -> None:
+        days = _days(self.name, values)
+        absent = np.isnan(days)
+        known = np.where(absent, 0.0, days)
+        out[:, 0] = np.where(absent, 0.0, (days - self.mean) / self.scale)  # z = (v - m) / s
+        dates = np.floor(known).astype("datetime64[D]")
+        weekday = (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
+        month = dates.astype("datetime64[M]").astype(np.int64) % 12
+        for k, turns in enumerate((weekday / 7, month / 12)):
+            out[:, 1 + 2 * k] = np.where(absent, 0.0, np.sin(2 * np.pi * turns))
+            out[:, 2 + 2 * k] = np.where(absent, 0.0, np.cos(2 * np.pi * turns))
+        if self.missing:
+            out[:, 5] = absent
+
+    def state(self) -> dict[str, Any]:
+        return _standard_state("date", self)
 
 
 @dataclass(frozen=True)
@@ -514,6 +529,7 @@ class _Categorical:
     name: str
     categories: list[str]
     missing: bool
+    kind = "text"
 
     @property
     def features(self) -> list[str]:
@@ -525,9 +541,20 @@ class _Categorical:
         if self.missing:
             number[None] = len(self.categories)
         # Text is Python objects: one hash look-up a row is cheaper than any comparison by numpy.
-        codes = np.array([number.get(text, -1) for text in _as_text(values)], np.intp)
+        codes = np.array([number.get(text, -1) for text in self._texts(values)], np.intp)
         rows = np.flatnonzero(codes >= 0)
         out[rows, codes[rows]] = 1  # u_k = 1
+
+    def unseen(self, values: Array) -> list[str]:
+        known = set(self.categories)
+        new = [text for text in self._texts(values) if text not in known]
+        if not new:
+            return []
+        return [f"{len(new):,} of {len(values):,} values were not in training, such as {shown_cell(new[0])}"]
+
+    def _texts(self, values: Array) -> list[str | None]:
+        texts = as_texts(values)
+        return _spelled(texts, self.categories) if is_boolean(self.categories) else texts
 
     def state(self) -> dict[str, Any]:
         return {
@@ -536,6 +563,9 @@ class _Categorical:
             "categories": self.categories.copy(),
             "missing": self.missing,
         }
+
+
+_Column: TypeAlias = _Numeric | _Date | _Categorical
 
 
 @dataclass(frozen=True)
@@ -566,24 +596,36 @@ class _Target:
         return _Target(fields["name"], classes.copy())
 
 
-def _learn_column(name: str, values: Array, who: str) -> _Numeric | _Categorical | str:
+def _learn_column(name: str, values: Array, who: str) -> _Column | str:
     """The column's preparation, or the reason to leave it out."""
-    if _is_numeric(values):
+    if is_date(values):
+        days = _days(name, values)
+        present = days[~np.isnan(days)]
+        if not len(present):
+            return "has no values"
+        low, high = float(present.min()), float(present.max())
+        return _Date(name, *_mean_and_scale(name, present, who), len(present) < len(days), low, high)
+    if is_numeric(values):
         absent = np.isnan(values)
         if absent.all():
             return "has no values"
-        mean, scale = _mean_and_scale(name, values[~absent], who)
-        return _Numeric(name, mean, scale, bool(absent.any()))
+        present = values[~absent]
+        low, high = float(present.min()), float(present.max())
+        return _Numeric(name, *_mean_and_scale(name, present, who), bool(absent.any()), low, high)
     categories = sorted({text for text in values if text is not None})
     if _names_rows(len(categories), len(values)):
         return f"has {len(categories)} different texts in {len(values)} rows"
+    if not categories:
+        return "has no values"
     return _Categorical(name, categories, any(text is None for text in values))
 
 
 def _learn_target(name: str, values: Array, training: Array, task: Task, who: str) -> _Target:
     """Task and classes from all values, mean and scale from those of the training rows."""
     _check_complete(name, values, who)
-    numeric = _is_numeric(values)
+    if is_date(values):
+        raise ValueError(f"{who} expects the target {name!r} to be numbers or classes, got dates.")
+    numeric = is_numeric(values)
     if task == "regression" or (task == "auto" and numeric and not _are_numbered_classes(values)):
         return _Target(name, None, *_mean_and_scale(name, _as_numeric(name, training), who))
     classes: Any
@@ -597,7 +639,8 @@ def _learn_target(name: str, values: Array, training: Array, task: Task, who: st
         classes = [int(value) for value in np.unique(values)]
     else:
         classes = sorted(set(values))
-    if _names_rows(len(classes), len(values)):
+    numbers_as_words = not numeric and task == "auto" and 2 * len(classes) > len(values) and nearly_numbers(classes)
+    if _names_rows(len(classes), len(values)) or (numbers_as_words and len(classes) > _FEW_CLASSES):
         raise ValueError(
             f"{who} finds {len(classes)} classes of {name!r} in {len(values)} rows, the first {values[0]!r}: classes "
             "should repeat, and a target for regression should be numbers only."
@@ -626,13 +669,16 @@ def _mean_and_scale(name: str, values: Array, who: str) -> tuple[float, float]:
         return low, 1.0
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         mean, scale = float(values.mean()), float(values.std())
+        if not scale:  # the squares are too small for float64
+            width = float(values.max()) - low
+            scale = width * float(((values - low) / width).std())
     if not math.isfinite(mean) or not math.isfinite(scale):
         raise ValueError(f"{who} cannot standardise column {name!r}: numbers up to {abs(values).max()} are too large.")
     return mean, scale or 1.0
 
 
 def _check_complete(name: str, values: Array, who: str) -> None:
-    absent = np.flatnonzero(np.isnan(values) if _is_numeric(values) else [text is None for text in values])
+    absent = np.flatnonzero(is_absent(values))
     if len(absent):
         raise ValueError(
             f"{who} expects a value of the target {name!r} in every row, got none in row {absent[0]}: fill it in or "
@@ -640,108 +686,48 @@ def _check_complete(name: str, values: Array, who: str) -> None:
         )
 
 
-# -- what people pass as a column -----------------------------------------------------------------------------------
-
-
-def parse_numbers(texts: Sequence[str | None]) -> NDArray[np.float64] | None:
-    """The numbers that the texts write, NaN for None; None if one of them is no number."""
-    try:
-        numbers = np.array([math.nan if text is None else float(text) for text in texts], np.float64)
-    except ValueError:
-        return None
-    # "nan" and "1_000" are numbers to Python, but to nobody else.
-    if "_" in "".join(filter(None, texts)) or any(compress(texts, np.isnan(numbers))):
-        return None
-    return numbers
-
-
-def listed(names: Iterable[Any]) -> str:
-    """Up to twenty names for a message."""
-    shown = [repr(name) for name in names]
-    return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
+# -- columns as the preparation wants them -----------------------------------------------------------------------
 
 
 def _reasons(dropped: Mapping[str, str]) -> str:
     return "; left out: " + ", ".join(f"{name!r} {reason}" for name, reason in dropped.items()) if dropped else ""
 
 
-def _is_numeric(column: Array) -> bool:
-    return column.dtype.kind == "f"
-
-
 def _as_table(value: Any) -> Table:
     return value if isinstance(value, Table) else Table(value)
 
 
+def _spelled(texts: Sequence[str | None], words: Sequence[str]) -> list[str | None]:
+    """Words for true and false as they are spelled among these; others as they are."""
+    spelling = {word.lower(): word for word in words}
+    return [text if text is None else spelling.get(text.lower(), text) for text in texts]
+
+
+def _days(name: str, column: Array) -> NDArray[np.float64]:
+    """Days since 1970-01-01, NaN where there is no date."""
+    if is_date(column):
+        seconds = column.astype("datetime64[s]")
+        return np.where(np.isnat(seconds), np.nan, seconds.astype(np.int64) / 86400.0)
+    if is_absent(column).all():
+        return np.full(len(column), np.nan)
+    row = int(np.flatnonzero(~is_absent(column))[0])
+    raise ValueError(f"TablePreparation expects dates in column {name!r}, got {column[row]!r} in row {row}.")
+
+
 def _as_numeric(name: str, column: Array) -> NDArray[np.float64]:
     """A numeric column, also from texts that write numbers, as a data frame of strings has them."""
-    if _is_numeric(column):
+    if is_numeric(column):
         return column
+    if is_date(column):
+        raise ValueError(f"TablePreparation expects numbers in column {name!r}, got dates.")
     numbers = parse_numbers(column.tolist())
     if numbers is not None and not np.isinf(numbers).any():
         return numbers
     each = (parse_numbers([text]) for text in column)
     row = next(row for row, number in enumerate(each) if number is None or np.isinf(number[0]))
-    raise ValueError(f"TablePreparation expects numbers in column {name!r}, got {column[row]!r} in row {row}.")
-
-
-def _as_text(column: Array) -> list[str | None]:
-    """A text column; where a table happens to have nothing but numbers in it, those as people write them."""
-    if not _is_numeric(column):
-        return list(column)
-    return [None if math.isnan(value) else _text(value) for value in column.tolist()]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, (bool, np.bool_, str)):
-        return str(value)
-    return str(int(value)) if float(value).is_integer() else str(float(value))
-
-
-def _as_column(name: str, values: Any) -> Array:
-    if isinstance(values, np.ma.MaskedArray):
-        raise ValueError(f"Table got a masked array for column {name!r}: the mask would be ignored. Write NaN instead.")
-    kind = getattr(getattr(values, "dtype", None), "kind", "O")
-    if kind not in "biufOUT":
-        raise TypeError(f"Table expects column {name!r} to be numbers or text, got dtype {values.dtype}.")
-    frame_column = hasattr(values, "isna")
-    if kind in "iuf" and frame_column:
-        column = np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
-    elif kind in "iuf":
-        with np.errstate(over="ignore"):
-            column = np.asarray(values, np.float64)
-    else:
-        column = np.array(values, dtype=object)
-        if frame_column:
-            column[np.asarray(values.isna(), bool)] = None
-    if column.ndim != 1:
-        raise ValueError(f"Table expects column {name!r} to be one-dimensional, got shape {column.shape}.")
-    if column.dtype == object:
-        column = _from_objects(name, column.tolist())
-    if _is_numeric(column):
-        infinite = np.flatnonzero(np.isinf(column))
-        if len(infinite):
-            raise ValueError(
-                f"Table expects finite numbers, got {column[infinite[0]]} in row {infinite[0]} of {name!r}."
-            )
-    return column
-
-
-def _from_objects(name: str, items: list[Any]) -> Array:
-    kinds = set(map(type, items))
-    for kind in kinds:
-        if not issubclass(kind, (str, bool, np.bool_, Real, Decimal, type(None))):
-            row = next(row for row, item in enumerate(items) if type(item) is kind)
-            raise TypeError(f"Table expects column {name!r} to be numbers or text, got a {kind.__name__} in row {row}.")
-    present = [None if item != item else item for item in items]  # NaN alone is not itself
-    try:
-        if any(issubclass(kind, (str, bool, np.bool_)) for kind in kinds):
-            column = np.empty(len(items), object)
-            column[:] = [None if item is None else _text(item) for item in present]
-            return column
-        return np.array([math.nan if item is None else float(item) for item in present], np.float64)
-    except OverflowError:
-        raise ValueError(f"Table expects finite numbers, got an integer beyond float64 in {name!r}.") from None
+    raise ValueError(
+        f"TablePreparation expects numbers in column {name!r}, got {shown_cell(column[row])} in row {row}."
+    )
 
 
 # -- reading a state ------------------------------------------------------------------------------------------------
@@ -757,14 +743,43 @@ def _fields(state: Any, types: Mapping[str, Any], what: str) -> dict[str, Any]:
     return state
 
 
-def _column_from_state(state: Any) -> _Numeric | _Categorical:
+_HOW = {"decimal": (".", ","), "forced": (True,), "dayfirst": (True, False), "kind": ("number", "date", "text")}
+
+
+def _standard_state(kind: str, column: _Numeric | _Date) -> dict[str, Any]:
+    """A column that is standardised as plain data; the range where it is known."""
+    names = ["name", "mean", "scale", "missing"] + ["low", "high"] * math.isfinite(column.high - column.low)
+    return {"kind": kind} | {name: getattr(column, name) for name in names}
+
+
+def _reading_from_state(state: dict[str, Any], names: list[str]) -> Reading:
+    fields = {"columns": {}, "decimal": None, "header": True} | state
+    if len(fields) != 3 or not isinstance(fields["columns"], dict) or not isinstance(fields["header"], bool):
+        raise ValueError("TablePreparation state: the reading is not a dict of columns, decimal, header.")
+    if fields["decimal"] not in (None, ".", ","):
+        raise ValueError("TablePreparation state: the decimal sign is neither '.' nor ','.")
+    for name, how in fields["columns"].items():
+        if name not in names or not isinstance(how, dict):
+            raise ValueError("TablePreparation state: the reading is of a column that is not there.")
+        for key, value in how.items():
+            if isinstance(value, str) and len(value) < 20 if key == "mark" else value in _HOW.get(key, ()):
+                continue
+            raise ValueError(f"TablePreparation state: {key!r} is no way to read a column.")
+    return Reading({name: dict(how) for name, how in fields["columns"].items()}, fields["decimal"], fields["header"])
+
+
+def _column_from_state(state: Any) -> _Column:
     kind = state.get("kind") if isinstance(state, dict) else None
-    if kind == "numeric":
-        fields = _fields(
-            state, {"kind": str, "name": str, "mean": float, "scale": float, "missing": bool}, "a numeric column"
-        )
+    if kind in ("numeric", "date"):
+        ranged = {"low": float, "high": float} if "low" in state or kind == "date" else {}
+        types = {"kind": str, "name": str, "mean": float, "scale": float, "missing": bool} | ranged
+        fields = _fields(state, types, f"a {kind} column")
         _check_standard(fields, f"column {fields['name']!r}")
-        return _Numeric(fields["name"], fields["mean"], fields["scale"], fields["missing"])
+        low, high = fields.get("low", -math.inf), fields.get("high", math.inf)
+        if math.isnan(low) or math.isnan(high) or low > high or (kind == "date" and max(-low, high) > 4e6):
+            raise ValueError(f"TablePreparation state: the range of column {fields['name']!r} is none.")
+        made = _Numeric if kind == "numeric" else _Date
+        return made(fields["name"], fields["mean"], fields["scale"], fields["missing"], low, high)
     if kind == "categorical":
         fields = _fields(state, {"kind": str, "name": str, "categories": list, "missing": bool}, "a categorical column")
         _check_sorted(fields["categories"], (str,), f"column {fields['name']!r}")

@@ -1,0 +1,574 @@
+"""Files of every kind, cells that are nearly numbers, and the one command that each refusal ends with."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import gzip
+import io
+import lzma
+import shlex
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+import densenet as dn
+from densenet import datasets
+from densenet.cli import main
+from densenet.tables import Table, TableError, TablePreparation
+from densenet.tables.cells import DATES, MARKS, written
+from densenet.tables.suspicions import leaks, names_of_rows
+
+
+def contents(table):
+    """Columns as lists, NaN as None."""
+    return {name: [None if v != v else v for v in column.tolist()] for name, column in table.columns.items()}
+
+
+def column(cells, name="v", **options):
+    """A column of cells beside one of letters, as a file with semicolons."""
+    return io_table(cells, name, **options)[name].tolist()
+
+
+def io_table(cells, name="v", **options):
+    rows = "".join(f'"{cell}";{chr(97 + i % 26)}\n' for i, cell in enumerate(cells))
+    stdin, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(f"{name};w\n{rows}".encode()))
+    try:
+        return datasets.read_csv("-", delimiter=";", **options)
+    finally:
+        sys.stdin = stdin
+
+
+# -- nearly numbers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cells", "values", "said"),
+    [
+        (["1,5", "2", "0,25"], [1.5, 2, 0.25], "decimal commas: '1,5' is 1.5"),
+        (["12 %", "7%", "0.5 %"], [12, 7, 0.5], "'12 %' is 12"),
+        (["$8,912", "$1,000", "$17"], [8912, 1000, 17], "amounts of money ($), thousands are grouped"),
+        (["1.234,50 €", "7,00 €"], [1234.5, 7], "amounts of money (€), decimal commas, thousands are grouped"),
+        (["52 m2", "80 m2"], [52, 80], "numbers with a unit (m2): '52 m2' is 52"),
+        (["(432.1)", "17", "0.5"], [-432.1, 17, 0.5], "numbers in brackets are negative: '(432.1)' is -432.1"),
+        (["$5.00", "($7.50)", "-$2"], [5, -7.5, -2], "amounts of money ($)"),
+        (["1,234,567", "12"], [1234567, 12], "thousands are grouped"),
+        (["1,234.5", "1,234"], [1234.5, 1234], "thousands are grouped"),
+        (["1'234.5", "7"], [1234.5, 7], "thousands are grouped"),
+        (["12.5-", "3"], [-12.5, 3], "a minus behind them are negative"),
+        (["\u22125", "3"], [-5, 3], ""),
+        (["1 234,5", "7"], [1234.5, 7], "decimal commas"),
+        (["1,234", "1,5"], [1.234, 1.5], "decimal commas"),
+    ],
+)
+def test_what_has_one_reading_is_read_and_said(cells, values, said):
+    table = io_table(cells)
+    assert table["v"].tolist() == values
+    assert said in "; ".join(table.said)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason", "remedy"),
+    [
+        (["1", "2", "3", "85+"], "'85+' is a bound, not a number", {"numeric": ["v"]}),
+        (["1", "2", "3", "<5"], "'<5' is a bound, not a number", {"numeric": ["v"]}),
+        (["50"] * 299 + ["52 m2"], "line 301 '52 m2' has another unit", {"numeric": ["v"]}),
+        (["1", "2", "12 %"], "'12 %' has another unit", {"text": ["v"]}),
+        (["1,234", "5,678"], "'1,234' has two readings; '1,234' is 1234 with decimal '.', 1.234", {"decimal": ","}),
+        (["1,5", "2.5"], "another decimal sign", {"text": ["v"]}),
+        (["1", "2", "3", "three"], "'three' is no number", {"numeric": ["v"]}),
+        (["1", "a", "2", "b"], "'a' is no number", {"text": ["v"]}),
+        (["8GB", "1TB", "2TB"], "has another unit", {"text": ["v"]}),
+        (["1", "2", "3", "inf"], "is not a finite number", {"numeric": ["v"]}),
+    ],
+)
+def test_what_has_no_one_reading_is_refused_with_its_remedy(cells, reason, remedy):
+    with pytest.raises(TableError) as caught:
+        io_table(cells)
+    assert reason in str(caught.value)
+    assert caught.value.remedy == remedy
+    io_table(cells, **remedy)  # and the remedy settles it
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["$8,912", "$1,000.5", "n.a."], [8912, 1000.5, None]),
+        (["1,5", "2,5", "x"], [1.5, 2.5, None]),
+        (["50", "52 m2", "70"], [50, None, 70]),
+        (["a", "b", "1"], [None, None, 1]),
+    ],
+)
+def test_numeric_takes_the_commonest_form(cells, values):
+    assert contents(io_table(cells, numeric="v"))["v"] == values
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["40-49", "50-59"],
+        ["1st", "2nd", "3rd"],
+        ["A11", "A12"],
+        ["12 Main", "7 High", "9 Oak", "1 Elm"],
+        ["1.2.3", "2.0.1"],
+        ["18.00.00", "00.00.00"],
+    ],
+)
+def test_words_with_digits_stay_words(cells):
+    assert column(cells) == cells
+
+
+def test_one_error_names_all_columns_and_the_command_settles_them(write, capsys, tmp_path):
+    cells = [("85+" if i == 3 else i, f"{1 + i % 9},{100 + i}", "5a" if i % 3 else i, i % 7) for i in range(40)]
+    rows = "".join(";".join(map(str, row)) + "\n" for row in cells)
+    path = write("age;money;flat;y\n" + rows)
+    arguments = ["train", str(path), "--target", "y", "--epochs", "1", "--output", str(tmp_path / "run")]
+    assert main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert len(shown.splitlines()) == 1
+    for part in ("'age' line 5 '85+'", "'money' line 2 '1,100' has two readings", "'flat' line 2 '0' has another unit"):
+        assert part in shown
+    command = shlex.split(shown[shown.index(": densenet train") + 2 :])
+    assert command == ["densenet", *arguments, "--numeric", "age", "--text", "flat", "--decimal", ","]
+    assert main(command[1:]) == 0
+    shown = capsys.readouterr().out
+    assert "'age': 1 cell such as '85+' made missing" in shown
+
+
+def test_other_columns_decide_the_decimal_sign(write):
+    assert contents(datasets.read_csv(write("a;b\n1,234;0,5\n2,345;1\n")))["a"] == [1.234, 2.345]
+    assert contents(datasets.read_csv(write("a;b\n1,234;0.5\n2,345;1\n")))["a"] == [1234, 2345]
+    assert contents(datasets.read_csv(write("a;b\n1.234;0,5\n2.345;1\n")))["a"] == [1234, 2345]
+
+
+def test_a_model_reads_later_files_as_it_was_taught(write):
+    table = datasets.read_csv(write("p;q;age;y\n1,5;12 %;85+;1\n2;7 %;30;2\n2,25;9 %;40;3\n"), "y", numeric="age")
+    state = TablePreparation().fit(table).state()
+    preparation = TablePreparation.from_state(state)
+    assert preparation.state() == state
+    later = datasets.read_csv(write("p;q;age;y\n1,234;3 %;90+;4\n"), like=preparation.reading)
+    assert contents(later) == {"p": [1.234], "q": [3], "age": [None], "y": [4]}
+    assert "'age': 1 cell such as '90+' made missing" in later.said
+    bare = datasets.read_csv(write("p;q;age;y\n1,5;3;30;4\n"), like=preparation.reading)
+    assert "'q': the model's numbers had %, these have none" in bare.said
+
+
+def test_numeric_looking_targets_never_become_as_many_classes_as_rows(write):
+    rows = "".join(f'{i},"${i + 1},{i:03}"\n' for i in range(32))
+    table = datasets.read_csv(write("x,price\n" + rows), "price")
+    assert TablePreparation().fit(table).task == "regression"
+    with pytest.raises(ValueError, match="finds 32 classes of 'price' in 32 rows"):
+        TablePreparation().fit({"x": range(32), "price": [f"{i},{i}" for i in range(32)]}, "price")
+
+
+def test_every_rule_of_a_mark_and_of_a_date_is_used():
+    assert len(MARKS) == 9
+    assert len(DATES) == 4
+    assert written("($1,234.50)").values["."] == -1234.5
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+PLAIN = "area,city,rent\n50,Bonn,600\n70,Trier,700\n"
+READ = {"area": [50.0, 70.0], "city": ["Bonn", "Trier"], "rent": [600.0, 700.0]}
+
+
+def packed(content, name="data.csv", **more):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+        for other, text in more.items():
+            archive.writestr(other, text)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sep=;\n" + PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "|"),
+        PLAIN.replace(",", "   "),
+        "  area city \t rent  \n 50  Bonn   600\n70 Trier\t700\n",
+        PLAIN.replace(",", "\t\t"),
+        PLAIN.replace("rent\n", "rent,\n"),
+        PLAIN.replace("\n", ",\n"),
+        PLAIN.replace(",", ";").replace("\n", ";;\n") + ";;;;\n" * 3,
+        "\ufeff" + PLAIN,
+        PLAIN.encode("utf-16"),
+        PLAIN.encode("utf-16-le"),
+        PLAIN.encode("utf-16-be"),
+        PLAIN.encode("utf-32"),
+        gzip.compress(PLAIN.encode()),
+        lzma.compress(PLAIN.encode()),
+        lzma.compress(PLAIN.encode()[:20]) + lzma.compress(PLAIN.encode()[20:]),
+        packed(PLAIN),
+        packed(PLAIN, **{"__MACOSX/._data.csv": "x"}),
+        packed(PLAIN.encode("utf-16")),
+    ],
+)
+def test_files_of_every_kind_read_the_same(write, content):
+    assert contents(datasets.read_csv(write(content))) == READ
+
+
+def test_latin_1_is_recognised_and_said(write):
+    table = datasets.read_csv(write("x,t\n1,Köln\n2,Trier\n".encode("latin-1")))
+    assert table["t"].tolist() == ["Köln", "Trier"]
+    assert table.said == ["read as Windows-1252 (Latin-1), since it is not UTF-8"]
+    assert datasets.read_csv(write("x,t\n1,ж\n".encode("cp1251")), encoding="cp1251")["t"].tolist() == ["ж"]
+    with pytest.raises(TableError, match=r"name its encoding.*encoding=.latin-1"):
+        datasets.read_csv(write("x,t\n1,Привет мир\n".encode("cp1251")))
+
+
+def test_a_target_in_another_case_is_named(write, capsys):
+    path = write(PLAIN)
+    assert main(["check", str(path), "--target", "Rent"]) == 2
+    assert capsys.readouterr().err.endswith(f": densenet check {path} --target rent\n")
+
+
+def test_no_header_and_names_that_are_numbers(write, capsys):
+    assert contents(datasets.read_csv(write("1,a\n2,b\n"), header=False)) == {"x1": [1, 2], "x2": ["a", "b"]}
+    path = write("5.1,3.5,0.2,setosa\n4.9,3.0,0.2,setosa\n6.2,3.1,1.9,virginica\n")
+    assert main(["check", str(path), "--target", "species"]) == 2
+    assert capsys.readouterr().err.endswith("--no-header --target x4\n")
+    assert main(["check", str(path), "--no-header", "--target", "x4"]) == 0
+
+
+def test_names_that_come_twice(write):
+    table = datasets.read_csv(write("a,b,a\n1,2,3\n"))
+    assert contents(table) == {"a": [1], "b": [2], "a (2)": [3]}
+    assert table.said == ["2 columns are named 'a': called 'a', 'a (2)'"]
+
+
+def test_rows_of_delimiters_are_rows_but_at_the_end(write):
+    table = datasets.read_csv(write("a,b\n1,x\n,\n2,y\n,\n,\n"))
+    assert contents(table) == {"a": [1, None, 2], "b": ["x", None, "y"]}
+    assert table.said == ["2 rows of delimiters only at the end left out"]
+
+
+def test_names_of_rows_as_r_writes_them(write):
+    table = datasets.read_csv(write('"a" "b"\n"1" 5 "x y"\n"2" 6 "z"\n'))
+    assert contents(table) == {"row": [1, 2], "a": [5, 6], "b": ["x y", "z"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"0" * (1 << 25)), "stops unpacking"),
+        (lzma.compress(b"0" * (1 << 25)), "stops unpacking"),
+        (packed("0" * (1 << 25)), "stops unpacking"),
+        (gzip.compress(PLAIN.encode())[:-9], "cannot unpack"),
+        (lzma.compress(PLAIN.encode())[:-9], "cannot unpack"),
+        (packed(PLAIN, **{"b.csv": PLAIN}), "expects one file in .*, got 'data.csv', 'b.csv'"),
+        (packed("x", "xl/workbook.xml"), "is a workbook of a spreadsheet"),
+        (bytes(range(256)) * 4, "is no text"),
+        (PLAIN + "x" * 200_000 + "\n", r"expects 3 values .* got 1 in .* line 4"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_short_line(write, content, message):
+    with pytest.raises(TableError, match=message) as caught:
+        datasets.read_csv(write(content))
+    assert len(str(caught.value)) < 500
+
+
+def test_long_cells_make_no_long_errors(write):
+    rows = "".join(f"{i}\n" for i in range(9))
+    with pytest.raises(TableError, match=r"'v' line 11 'zzz.*'\.\.\. \(100,000 characters\) is no number") as caught:
+        datasets.read_csv(write("v\n" + rows + "z" * 100_000 + "\n"))
+    assert len(str(caught.value)) < 500
+
+
+def test_lines_count_as_the_file_does(write):
+    with pytest.raises(TableError, match="line 6"):
+        datasets.read_csv(write('sep=,\na,b\n"x\ny",1\n\n2\n'))
+
+
+def test_standard_input_in_a_pipe(tmp_path):
+    command = [sys.executable, "-m", "densenet", "check", "-"]
+    result = subprocess.run(command, input=gzip.compress(PLAIN.encode()), capture_output=True, check=True)
+    assert "2 rows, 3 columns" in result.stdout.decode()
+
+
+def test_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow writes the Parquet file to read")
+    from pyarrow import parquet
+
+    path = tmp_path / "data.parquet"
+    parquet.write_table(pyarrow.table({**READ, "gap": [None, 1]}), path)
+    table = datasets.read_csv(path, "rent", drop="gap")
+    assert contents(table) == READ
+    assert table.target == "rent"
+
+
+# -- columns --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cells", "first"),
+    [
+        (["2020-03-01", "2020-03-02"], "2020-03-01T00:00:00"),
+        (["2020-03-01T12:30:00Z", "2020-03-02 01:00"], "2020-03-01T12:30:00"),
+        (["2020-03-01T00:30+01:00", "2020-03-02"], "2020-02-29T23:30:00"),
+        (["03/04/2020", "13/04/2020"], "2020-04-03T00:00:00"),
+        (["03/04/2020", "04/13/2020"], "2020-03-04T00:00:00"),
+        (["3.4.2020 18:00", "30.4.2020 19:00"], "2020-04-03T18:00:00"),
+        (["1 Mar 2020", "2-Apr-2020"], "2020-03-01T00:00:00"),
+        (["March 1, 2020", "Apr 2, 2020"], "2020-03-01T00:00:00"),
+        (["1/31/99 11:00 PM", "NA"], "1999-01-31T23:00:00"),
+    ],
+)
+def test_dates(cells, first):
+    assert str(io_table(cells)["v"][0]) == first
+
+
+def test_dates_that_may_be_either_are_refused(write, capsys):
+    path = write("when,y\n" + "".join(f"0{1 + i % 9}/0{1 + i % 7}/2020,{i}\n" for i in range(30)))
+    assert main(["check", str(path)]) == 2
+    assert capsys.readouterr().err.endswith(f"densenet check {path} --dayfirst\n")
+    assert str(datasets.read_csv(path, dayfirst=True)["when"][1]) == "2020-02-02T00:00:00"
+    assert str(datasets.read_csv(path, dayfirst=False)["when"][7]) == "2020-08-01T00:00:00"
+    with pytest.raises(TableError, match="is no day of the calendar"):
+        io_table(["2020-02-30", "2020-03-01"])
+
+
+def test_dates_become_elapsed_days_and_circles():
+    days = np.array(["2024-01-01", "2024-07-01", "NaT"], "datetime64[s]")  # two Mondays
+    preparation = TablePreparation().fit({"when": days, "y": [0.5, 1, 2]}, "y")
+    assert preparation.feature_names == [
+        "when", "when weekday sin", "when weekday cos", "when month sin", "when month cos", "when is missing",
+    ]  # fmt: skip
+    x = preparation.transform({"when": days})
+    np.testing.assert_allclose(x, [[-1, 0, 1, 0, 1, 0], [1, 0, 1, 0, -1, 0], [0, 0, 0, 0, 0, 1]], atol=1e-6)
+    assert preparation.elapsed_features == [0]
+    later = preparation.transform({"when": np.array(["2034-01-01"], "datetime64[D]")})
+    assert later[0, 0] > 30  # not clipped
+    again = TablePreparation.from_state(preparation.state())
+    np.testing.assert_array_equal(again.transform({"when": days}), x)
+
+
+def test_boolean_words_in_any_case_are_two_values():
+    table = io_table(["True", "TRUE", "false", "False"] * 3)
+    assert set(table["v"]) == {"True", "false"} or len(set(table["v"])) == 2
+    assert any("are 2 values" in line for line in table.said)
+    preparation = TablePreparation().fit({"v": ["yes", "no"], "y": [0.5, 1]}, "y")
+    np.testing.assert_array_equal(preparation.transform({"v": ["YES", "No"]}), [[0, 1], [1, 0]])
+    assert preparation.unseen({"v": ["YES", "No"]}) == []
+
+
+def test_columns_that_name_rows():
+    n = 20
+    rows = {
+        "running": np.arange(5, n + 5),
+        "user_id": np.random.default_rng(0).permutation(n),
+        "RowIndex": np.arange(n)[::-1],
+        "text": [f"t{i}" for i in range(n)],
+        "float": np.arange(n) + 0.5,
+        "plain": np.arange(n)[::-1] * 2,
+        "y": np.arange(n),
+    }
+    found = names_of_rows(Table(rows, target="y"))
+    assert list(found) == ["running", "user_id", "RowIndex", "text"]
+    assert "user_id" not in names_of_rows(Table(rows, target="y"), keep=["user_id"])
+
+
+def test_a_leak_is_found_and_a_good_column_is_not():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    rows = {"noise": rng.normal(size=400), "answer": np.where(y == 1, "paid", "lost"), "y": y}
+    part = np.arange(400)
+    preparation = TablePreparation().fit(rows, "y", rows=part[:300])
+    (leak,) = leaks(Table(rows), preparation, part[:300], part[300:])
+    assert leak.column == "answer"
+    assert leak.score == 1
+    assert leak.rest < 0.7
+    assert "if it is not known before the target is, drop it" in str(leak)
+    easy = rows | {"twice": 2.0 * y}
+    fitted = TablePreparation().fit(easy | {"thrice": y + rng.normal(0, 0.01, 400)}, "y", rows=part[:300])
+    both = leaks(Table(easy | {"thrice": rows["noise"]}), fitted, part[:300], part[300:])
+    assert {found.column for found in both} == {"answer", "twice"}
+
+
+# -- data frames ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+def test_data_frames_of_three_libraries(kind):
+    module = pytest.importorskip(kind, reason=f"{kind} makes the data frame to read")
+    pytest.importorskip("narwhals", reason="narwhals is the door for data frames")
+    columns = {
+        "n": [1, None, 3],
+        "f": [0.5, 1.5, None],
+        "t": ["a", None, "b"],
+        "b": [True, False, None],
+        "d": [datetime.datetime(2020, 1, 2, 3), None, datetime.datetime(2021, 1, 1)],
+    }
+    frame = module.table(columns) if kind == "pyarrow" else module.DataFrame(columns)
+    table = Table(frame, target="n")
+    read = contents(table)
+    assert [str(v) for v in table["d"]] == ["2020-01-02T03:00:00", "NaT", "2021-01-01T00:00:00"]
+    del read["d"]
+    assert read == {"n": [1, None, 3], "f": [0.5, 1.5, None], "t": ["a", None, "b"], "b": ["True", "False", None]}
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+def test_an_estimator_takes_a_frame_of_mixed_columns(kind):
+    module = pytest.importorskip(kind, reason=f"{kind} makes the data frame to fit")
+    pytest.importorskip("sklearn", reason="the estimators are scikit-learn's")
+    n = 60
+    columns = {
+        "number": [None if i % 9 == 0 else i / 7 for i in range(n)],
+        "word": [["a", "b", None][i % 3] for i in range(n)],
+        "flag": [i % 2 == 0 for i in range(n)],
+        "day": [datetime.datetime(2020, 1, 1) + datetime.timedelta(days=i) for i in range(n)],
+    }
+    frame = module.table(columns) if kind == "pyarrow" else module.DataFrame(columns)
+    classifier = dn.DenseClassifier(preset="tabular", max_iter=2, random_state=0)
+    shares = classifier.fit(frame, ["odd" if i % 2 else "even" for i in range(n)]).predict_proba(frame)
+    assert shares.shape == (n, 2)
+    assert classifier.feature_names_in_.tolist() == list(columns)
+
+
+# -- many columns ---------------------------------------------------------------------------------------------------
+
+
+def test_thirteen_thousand_columns_are_saved_and_loaded(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = {f"gene number {k}": rng.normal(size=6) for k in range(13_000)} | {"y": [0, 1, 0, 1, 0, 1]}
+    preparation = TablePreparation().fit(rows, "y")
+    model = dn.mlp([13_000, 2, 2], seed=0)
+    dn.persistence.check_savable(model, preparation=preparation)
+    dn.persistence.save_model(model, tmp_path / "wide.npz", preparation=preparation)
+    loaded = dn.load(tmp_path / "wide.npz")
+    assert loaded.preparation.state() == preparation.state()
+    np.testing.assert_array_equal(loaded.preparation.transform(rows), preparation.transform(rows))
+
+
+@pytest.mark.parametrize(
+    "text", [b"[1", b"\xff", b"[]", b'{"columns": [], "dropped": {}, "target": {}}', b"[" * 100_000]
+)
+def test_a_hostile_preparation_in_an_array_is_refused(tmp_path, text):
+    from densenet.persistence.codec import Encoder
+    from densenet.persistence.files import Content, write_file
+    from densenet.persistence.models import encode_model
+
+    encoder = Encoder()
+    tree = encode_model(dn.mlp([1, 1], seed=0), encoder)
+    tree["preparation"] = encoder.encode(np.frombuffer(text, np.uint8), "preparation")
+    write_file(tmp_path / "model.npz", Content("model", tree, encoder.arrays))
+    with pytest.raises(dn.CheckpointError, match="its parts do not fit together"):
+        dn.load(tmp_path / "model.npz")
+
+
+# -- the command ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(tmp_path, write):
+    """A model of a table with an id, words and a date, and the folder it is in."""
+    rng = np.random.default_rng(0)
+    lines = ["id,sex,age,when,ok"]
+    for i in range(60):
+        day = np.datetime64("2020-01-01") + i
+        lines.append(
+            f"{i + 100},{'male' if i % 3 else 'female'},{rng.integers(20, 60)},{day},{'=1+1' if i % 2 else 'no'}"
+        )
+    lines.append("160,male,30,2020-03-02,")
+    path = write("\n".join(lines) + "\n", "people.csv")
+    return path, tmp_path / "run"
+
+
+def train(path, out, *more):
+    return main(["train", str(path), "--target", "ok", "--epochs", "1", "--output", str(out), *more])
+
+
+def test_train_says_what_it_read_and_left_out(trained, capsys):
+    path, out = trained
+    assert train(path, out) == 0
+    shown = capsys.readouterr()
+    (line,) = [line for line in shown.out.splitlines() if line.startswith("training on")]
+    assert "'when': dates" in line
+    assert "1 row without a target left out" in line
+    assert "left out: 'id' runs by 1 from row to row (--keep id to use)" in line
+    assert "--time when holds out the latest rows" in shown.err
+    assert "id" not in dn.load(out / "model.npz").preparation.input_columns
+    assert train(path, out, "--keep", "id", "--time", "when", "--drop", "age") == 0
+    preparation = dn.load(out / "model.npz").preparation
+    assert preparation.input_columns == ["id", "sex", "when"]
+
+
+def test_time_holds_out_the_latest_rows(tmp_path, write, capsys):
+    rows = "".join(f"{(i * 7) % 50},{i % 4},{((i * 7) % 50) * 2 + 0.5}\n" for i in range(50))
+    path = write("t,x,y\n" + rows)
+    assert (
+        main(["train", str(path), "--target", "y", "--time", "t", "--epochs", "0", "--output", str(tmp_path / "r")])
+        == 0
+    )
+    target = dn.load(tmp_path / "r" / "model.npz").preparation.state()["target"]
+    assert target["mean"] == pytest.approx(np.mean([2 * t + 0.5 for t in range(40)]))  # of the 40 earlier rows
+
+
+def test_predict_says_what_it_has_never_seen(trained, write, capsys):
+    path, out = trained
+    assert train(path, out) == 0
+    later = write("id,sex,age,when\n007,Male,,2020-01-05\n-08,Female,,2020-01-06\n", "later.csv")
+    capsys.readouterr()
+    assert main(["predict", str(out / "model.npz"), str(later), "--keep", "id"]) == 0
+    shown = capsys.readouterr()
+    assert "'sex': 2 of 2 values were not in training, such as 'Male'" in shown.err
+    assert "'age': empty, no value in 2 rows" in shown.err
+    assert [row["id"] for row in csv.DictReader(shown.out.splitlines())] == ["007", "-08"]
+    far = write("sex,age,when\nmale,4000,2020-01-05\n", "far.csv")
+    assert main(["predict", str(out / "model.npz"), str(far)]) == 0
+    assert "'age': 1 of 1 values are far outside of training's" in capsys.readouterr().err
+
+
+def test_a_spreadsheet_runs_nothing(trained, write, capsys):
+    path, out = trained
+    assert train(path, out) == 0
+    later = write("id,sex,age,when\n@x,male,30,2020-01-05\n-8,male,31,2020-01-06\n+a,male,31,2020-01-06\n", "later.csv")
+    for more, ids, mark in ((["--spreadsheet"], ["'@x", "-8", "'+a"], "'=1+1"), ([], ["@x", "-8", "+a"], "=1+1")):
+        capsys.readouterr()
+        assert main(["predict", str(out / "model.npz"), str(later), "--keep", "id", *more]) == 0
+        rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+        assert [row["id"] for row in rows] == ids
+        assert {row["ok"] for row in rows} <= {mark, "no"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x,y\n" + "".join(f"{i % 7},5\n" for i in range(20)), "the target 'y' is 5.0 in every row"),
+        ("x,y\n" + "".join(f"{i % 7},yes\n" for i in range(20)), "the target 'y' is 'yes' in every row"),
+        ("x,y\n" + "".join(f"{i % 7},\n" for i in range(20)), "the target 'y' has no value in any row"),
+        ("x,Y\n" + "".join(f"{i % 7},{i}\n" for i in range(20)), "there is no column 'y'"),
+    ],
+)
+def test_targets_that_cannot_be_learned(write, tmp_path, capsys, content, message):
+    assert main(["train", str(write(content)), "--target", "y", "--output", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_reports_and_trains_nothing(trained, tmp_path, capsys):
+    path, _ = trained
+    before = sorted(p.name for p in tmp_path.iterdir())
+    assert main(["check", str(path), "--target", "ok"]) == 0
+    shown = capsys.readouterr().out
+    for part in (
+        "61 rows, 5 columns",
+        "sex     text ",
+        "when    date ",
+        "names rows: 'id' runs by 1 from row to row; train leaves it out without --keep id",
+        "target: 1 rows without a value of 'ok'",
+        "--time when",
+    ):
+        assert part in shown
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_home_is_expanded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data.csv").write_text(PLAIN)
+    assert main(["check", "~/data.csv"]) == 0
