@@ -132,7 +132,8 @@ from densenet.training.step import DivergenceError
 from densenet.training.trainer import Trainer
 
 if typing.TYPE_CHECKING:
-    from densenet import checks, datasets, explain, health, persistence, plots, second_order, tables, training
+    from densenet import batch_size, checks, datasets, explain, health, persistence, plots, second_order, tables, training
+    from densenet.batch_size import GradientNoise, noise_scale
     from densenet.checks import GradCheck, gradcheck
     from densenet.estimators import DenseClassifier as DenseClassifier
     from densenet.estimators import DenseRegressor as DenseRegressor
@@ -211,6 +212,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "GaussianNoise",
     "GradCheck",
     "GradientDoctor",
+    "GradientNoise",
     "HalfSquaredError",
     "HardSigmoid",
     "HardSwish",
@@ -308,6 +310,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "losses",
     "metrics",
     "mlp",
+    "noise_scale",
     "optimizers",
     "per_sample_gradient_norms",
     "per_sample_gradients",
@@ -326,6 +329,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
 ]
 
 _LATER = {
+    "batch_size": "GradientNoise noise_scale".split(),
     "datasets": [],
     "training": [],
     "checks": ["GradCheck", "gradcheck"],

@@ -34,6 +34,7 @@ RANKS = {
     "persistence": 5,
     "second_order": 5,
     "explain": 6,
+    "batch_size": 6,
     "health": 6,
     "estimators": 6,
     "plots": 7,
