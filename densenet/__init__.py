@@ -132,8 +132,19 @@ from densenet.training.step import DivergenceError
 from densenet.training.trainer import Trainer
 
 if typing.TYPE_CHECKING:
-    from densenet import batch_size, checks, datasets, explain, health, persistence, plots, second_order, tables, training
-    from densenet.batch_size import GradientNoise, noise_scale
+    from densenet import (
+        batch_size,
+        checks,
+        datasets,
+        explain,
+        health,
+        persistence,
+        plots,
+        second_order,
+        tables,
+        training,
+    )
+    from densenet.batch_size import GradientNoise, NoiseScale, noise_scale
     from densenet.checks import GradCheck, gradcheck
     from densenet.estimators import DenseClassifier as DenseClassifier
     from densenet.estimators import DenseRegressor as DenseRegressor
@@ -141,6 +152,7 @@ if typing.TYPE_CHECKING:
     from densenet.explain.explain_step import explain_step
     from densenet.explain.route import route
     from densenet.explain.sensitivity import sensitivity
+    from densenet.health.batches import BatchSizes, find_batch_size
     from densenet.health.doctor import Examination, Finding, GradientDoctor, examine
     from densenet.health.rates import LearningRates, find_learning_rate
     from densenet.persistence import (
@@ -182,6 +194,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Adamax",
     "AlphaDropout",
     "BatchNorm",
+    "BatchSizes",
     "BayesianRegularization",
     "BinaryCrossEntropy",
     "CELU",
@@ -243,6 +256,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Mish",
     "ModelCheckpoint",
     "NAdam",
+    "NoiseScale",
     "OneCycle",
     "Optimizer",
     "PReLU",
@@ -288,12 +302,14 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Uncertainty",
     "Warmup",
     "WeightAverage",
+    "batch_size",
     "checks",
     "datasets",
     "diagnose_gradients",
     "examine",
     "explain",
     "explain_step",
+    "find_batch_size",
     "find_learning_rate",
     "from_sklearn",
     "from_torch",
@@ -329,12 +345,14 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
 ]
 
 _LATER = {
-    "batch_size": "GradientNoise noise_scale".split(),
+    "batch_size": "GradientNoise NoiseScale noise_scale".split(),
     "datasets": [],
     "training": [],
     "checks": ["GradCheck", "gradcheck"],
     "explain": "diagnose_gradients explain_step route sensitivity".split(),
-    "health": "Examination Finding GradientDoctor LearningRates examine find_learning_rate".split(),
+    "health": """
+        BatchSizes Examination Finding GradientDoctor LearningRates examine find_batch_size find_learning_rate
+    """.split(),
     "persistence": "CheckpointError from_sklearn from_torch load register to_onnx to_torch".split(),
     "second_order": """
         LBFGS BayesianRegularization ConjugateGradient LevenbergMarquardt Uncertainty

@@ -18,7 +18,8 @@ from scipy import special
 from densenet import losses
 from densenet._blas import one_pool
 from densenet._types import Array
-from densenet._validation import as_generator, as_matrix, check_finite, is_number, positive_int
+from densenet._validation import as_generator, as_matrix, check_finite, is_number, positive_int, same_rows
+from densenet.batch_size.intervals import Deviations, ratio_interval
 from densenet.layers.containers import chain_norms, chain_samples
 from densenet.losses.base import Loss
 from densenet.second_order.hessian import Curvature
@@ -174,7 +175,7 @@ def noise_scale(
     ValueError
         If x or y does not fit, there is one row only for a population, or a layer takes statistics over the batch.
     TypeError
-        If a layer or loss of one's own lacks a method that Hessian products need.
+        If a layer or loss of your own lacks a method that Hessian products need.
 
     Notes
     -----
@@ -183,16 +184,17 @@ def noise_scale(
     `GaussianNoise` as they predict. Frozen parameters are left out of G, Sigma and H. In float64 a piecewise linear
     function has the curvature 0 wherever it is differentiable.
 
-    An interval is the set of B for which tr(M Sigma) - B G^T M G does not differ from 0 (Fieller's method): it has no
-    upper end where G cannot be told from 0, and then only says "above". The variance is the one of U-statistics [2]_,
-    with the pairs' own part tr((M Sigma)^2) / n^2 in it. For the rows themselves there is nothing to be uncertain of,
-    except for the probes.
+    An interval is the set of B for which tr(M Sigma) - B G^T M G does not differ from 0 (Fieller's method) [2]_. How
+    far it may differ is seen by drawing the rows again with replacement (the bootstrap of the studentized difference)
+    [3]_; above 512 rows, by drawing n of 256. The interval has no upper end where G cannot be told from 0, and then
+    only says "above". For the rows themselves there is nothing to be uncertain of, except for the probes.
 
     References
     ----------
     .. [1] McCandlish, Kaplan, Amodei and OpenAI Dota Team, "An empirical model of large-batch training" (2018),
        arXiv 1812.06162, equations 2.8 and 2.9.
-    .. [2] Hoeffding, "A class of statistics with asymptotically normal distribution" (1948), equation 5.13.
+    .. [2] Fieller, "Some problems in interval estimation" (1954), section 3.
+    .. [3] Hall, "Theoretical comparison of bootstrap confidence intervals" (1988), section 2.
 
     Examples
     --------
@@ -220,36 +222,19 @@ def noise_scale(
             "population=False for the figures of this row alone."
         )
     gauss_newton = curvature == "gauss_newton"
-    G, norms = rows.gradient_and_norms()
-    flat = _Moments(n, float(norms.sum() / n), float(G @ G), population)
-    HG = rows.product(G, gauss_newton)
-    error, pairs = 0.0, None
-    if n <= EXACT_ROWS:
-        pairs = rows.pairs(G, gauss_newton)
-        curved = _Moments(n, float(pairs.curved.diagonal().sum() / n), float(G @ HG), population, centred=True)
-    else:
-        drawn = np.array([v @ rows.product(v, gauss_newton) for v in rows.probes(G, probes, rng)])
-        curved = _Moments(n, float(drawn.mean()), float(G @ HG), population, centred=True)
-        error = float(drawn.std(ddof=1) / math.sqrt(probes)) * (n / (n - 1) if population else 1.0)
+    flat, curved, error, G, pairs = measure(rows, population, gauss_newton, probes, rng, exact=n <= EXACT_ROWS)
     b_simple, b_noise = flat.ratio(True), curved.ratio(gauss_newton)
-    z = float(special.ndtri(0.5 + level / 2))
     if population and n > 3:
-        if pairs is None:
-            part = rows.some(_SPREAD_ROWS, rng)
-            own, _ = part.gradient_and_norms()
-            pairs = part.pairs(own, gauss_newton)
-            flat_spread, curved_spread = part.spreads(own, pairs, gauss_newton, rng, n)
-            flat_spread = _first_order(norms, rows.along(G), n, _pair_square(pairs.flat))
-        else:
-            flat_spread, curved_spread = rows.spreads(G, pairs, gauss_newton, rng, n)
-        curved_spread[0, 0] += error**2
-        simple_interval = fieller(flat.trace, flat.square, flat_spread, z)
-        noise_interval = fieller(curved.trace, curved.square, curved_spread, z)
+        part = rows if n <= EXACT_ROWS else rows.some(_SPREAD_ROWS, rng)
+        own = G if part is rows else part.gradient_and_norms()[0]
+        one, other = part.deviations(own, gauss_newton, rng, pairs)
+        simple_interval = ratio_interval(one, flat.trace, flat.square, n, level, rng)
+        noise_interval = ratio_interval(other, curved.trace, curved.square, n, level, rng, error)
     elif population:
         simple_interval, noise_interval = (0.0, math.inf), (0.0, math.inf)
     else:
         simple_interval = (b_simple, b_simple)
-        reach = z * error / curved.square if curved.square > 0 else math.nan
+        reach = float(special.ndtri(0.5 + level / 2)) * error / curved.square if curved.square > 0 else math.nan
         noise_interval = (b_noise - reach, b_noise + reach)
     if math.isnan(b_simple):
         simple_interval = (math.nan, math.nan)
@@ -262,7 +247,25 @@ def noise_scale(
     )  # fmt: skip
 
 
-class _Moments:
+def measure(
+    rows: Rows, population: bool, gauss_newton: bool, probes: int, rng: np.random.Generator, *, exact: bool
+) -> tuple[Moments, Moments, float, Array, Pairs | None]:
+    """tr(M Sigma) and G^T M G for M = 1 and M = H, the probes' standard error, G, and all pairs where it is exact."""
+    n = rows.n
+    G, norms = rows.gradient_and_norms()
+    flat = Moments(n, float(norms.sum() / n), float(G @ G), population)
+    GHG = float(G @ rows.product(G, gauss_newton))
+    if exact:
+        pairs = rows.pairs(G, gauss_newton)
+        curved = Moments(n, float(pairs.curved.diagonal().sum() / n), GHG, population, centred=True)
+        return flat, curved, 0.0, G, pairs
+    drawn = np.array([v @ rows.product(v, gauss_newton) for v in rows.probes(G, probes, rng)])
+    curved = Moments(n, float(drawn.mean()), GHG, population, centred=True)
+    error = float(drawn.std(ddof=1) / math.sqrt(probes)) if probes > 1 else math.nan
+    return flat, curved, error * (n / (n - 1) if population else 1.0), G, None
+
+
+class Moments:
     """tr(M Sigma) and G^T M G from their plain sums over n rows.
 
     Parameters
@@ -292,7 +295,7 @@ class _Moments:
         return math.inf if never_negative and self.trace > 0 else math.nan
 
 
-class _Pairs(NamedTuple):
+class Pairs(NamedTuple):
     """(g_i - G)^T M (g_j - G) of all pairs of rows, for M = 1 and M = H."""
 
     flat: Array
@@ -313,7 +316,7 @@ class Rows:
     def __init__(self, model: Sequential, loss: Loss | str, x: Any, y: Any, who: str) -> None:
         if not isinstance(model, Sequential):
             raise TypeError(f"{who} expects a Sequential as its model, got {model!r}.")
-        for layer in (inner for top in model.layers for inner in top.walk()):
+        for layer in model.every_layer:
             if layer.couples_samples:
                 raise ValueError(
                     f"{who} needs samples that do not depend on one another, but {layer!r} takes its statistics over "
@@ -325,8 +328,7 @@ class Rows:
         self.x = as_matrix(x, model.n_in, double, who)
         check_finite(self.x, who, "x")
         self.y = self.loss.prepare(y, model.output_width(self.x.shape[1]), double)
-        if len(self.y) != len(self.x):
-            raise ValueError(f"{who} expects as many targets as rows, got x {self.x.shape} and y {np.shape(self.y)}.")
+        same_rows(self.x, self.y, who)
         rate = model.marks.rate
         self._free: Array | None = None if rate is None or rate.all() else (rate != 0).astype(double)
         self._only: Curvature | None = None
@@ -338,11 +340,8 @@ class Rows:
 
     def some(self, count: int, rng: np.random.Generator) -> Rows:
         """So many of them, drawn without replacement."""
-        made = Rows.__new__(Rows)
-        made.__dict__.update(self.__dict__)
         at = rng.permutation(self.n)[:count]
-        made.x, made.y, made._only = self.x[at], self.y[at], None
-        return made
+        return Rows(self.model, self.loss, self.x[at], self.y[at], self.who)
 
     def _blocks(self, model: Sequential | None = None) -> Iterator[tuple[slice, Curvature]]:
         """Rows after a forward pass of their own, a block at a time; a single block is kept."""
@@ -434,7 +433,7 @@ class Rows:
             out[m] -= eps.sum() * G
         return self._kept(out) / math.sqrt(self.n)
 
-    def pairs(self, G: Array, gauss_newton: bool) -> _Pairs:
+    def pairs(self, G: Array, gauss_newton: bool) -> Pairs:
         """All products of two rows' deviations: a Hessian product a row."""
         flat, curved = np.empty((2, self.n, self.n))
         for at, g in self.gradients():
@@ -442,106 +441,26 @@ class Rows:
                 flat[i] = self.along(c) - c @ G
                 Hc = self.product(c, gauss_newton)
                 curved[i] = self.along(Hc) - Hc @ G
-        return _Pairs(flat, (curved + curved.T) / 2)
+        return Pairs(flat, (curved + curved.T) / 2)
 
-    def spreads(
-        self, G: Array, pairs: _Pairs, gauss_newton: bool, rng: np.random.Generator, n: int
-    ) -> tuple[Array, Array]:
-        """Covariance (2, 2) of the estimates of tr(M Sigma) and G^T M G from n rows such as these, M = 1 and M = H."""
+    def deviations(
+        self, G: Array, gauss_newton: bool, rng: np.random.Generator, pairs: Pairs | None = None
+    ) -> tuple[Deviations, Deviations]:
+        """How the rows differ, for M = 1 and for M = H; the Hessian is an average over the rows, too."""
+        if pairs is None:
+            pairs = self.pairs(G, gauss_newton)
         GG, HG = float(G @ G), self.product(G, gauss_newton)
-        to_G, to_HG = self.along(G) - GG, self.along(HG) - float(HG @ G)  # (g - G)^T G, (g - G)^T H G
-        flat = _first_order(pairs.flat.diagonal() + 2 * to_G + GG, to_G + GG, n, _pair_square(pairs.flat))
-        # the Hessian is an average over the rows, too
-        drawn = np.stack([self.curvatures(v, gauss_newton) for v in self.probes(G, _SPREAD_PROBES, rng)], axis=1)
-        drawn -= drawn.mean(axis=0)
-        at_G = self.curvatures(G, gauss_newton)
-        GHG = float(HG @ G)
-        curved = _first_order(
-            pairs.curved.diagonal() + 2 * to_HG + GHG,
-            to_HG + GHG,
-            n,
-            _pair_square(pairs.curved),
-            drawn.mean(axis=1),
-            at_G - drawn.mean(axis=1) / self.n,
-        )
-        # what the probes add to the spread over rows by being few
-        curved[0, 0] -= float(drawn.var(axis=1, ddof=1).mean()) / _SPREAD_PROBES / n
-        curved[0, 0] = max(curved[0, 0], 0.0)
-        return flat, curved
+        GHG, none = float(HG @ G), np.zeros(self.n)
+        flat = Deviations(pairs.flat, self.along(G) - GG, GG, none, none)
+        drawn = [self.curvatures(v, gauss_newton) for v in self.probes(G, _SPREAD_PROBES, rng)]
+        trace_too = np.mean(drawn, axis=0)
+        trace_too -= trace_too.mean()
+        square_too = self.curvatures(G, gauss_newton)
+        square_too -= square_too.mean() + trace_too / self.n
+        return flat, Deviations(pairs.curved, self.along(HG) - GHG, GHG, trace_too, square_too)
 
 
-def _pair_square(products: Array) -> float:
-    """tr((M Sigma)^2): the mean of (c_i^T M c_j)^2 over pairs."""
-    n = len(products)
-    return float((np.square(products).sum() - np.square(products.diagonal()).sum()) / (n * (n - 1)))
-
-
-def _first_order(
-    squares: Array, along: Array, n: int, pair_square: float, trace_too: Any = 0.0, square_too: Any = 0.0
-) -> Array:
-    """Covariance (2, 2) of the U-statistics tr(M Sigma) and G^T M G from n rows.
-
-    Parameters
-    ----------
-    squares, along : ndarray (m,)
-        g_i^T M g_i and g_i^T M G of m rows.
-    n : int
-    pair_square : float
-        tr((M Sigma)^2).
-    trace_too, square_too : ndarray (m,) or float
-        What row i adds to both through M itself.
-    """
-    m = len(squares)
-    q = (m * along - squares) / (m - 1)  # mean over j != i of g_i^T M g_j
-    s = (squares + (squares.sum() - squares) / (m - 1)) / 2 - q  # mean over j != i of (g_i - g_j)^T M (g_i - g_j) / 2
-    spread: Array = np.cov(np.stack([2 * s + trace_too, 2 * q + square_too])) / n
-    # pairs give 2 tr((M Sigma)^2) / n^2; the rows' means over their pairs hold 4 / (m n)
-    pairs = pair_square * (2 / (n * (n - 1)) - 4 / (m * n))
-    spread += pairs * np.array([[1.0, -1.0], [-1.0, 1.0]])
-    floor = 2 * pair_square / (n * (n - 1))
-    spread[0, 0], spread[1, 1] = max(spread[0, 0], floor), max(spread[1, 1], floor)
-    return spread
-
-
-def fieller(top: float, bottom: float, spread: Array, z: float) -> tuple[float, float]:
-    """The B at least 0 with |top - B bottom| <= z sd(top - B bottom): an interval for the ratio of what they estimate.
-
-    Parameters
-    ----------
-    top, bottom : float
-        Estimates.
-    spread : ndarray (2, 2)
-        Their covariance.
-    z : float
-        Quantile of the standard normal distribution.
-
-    Returns
-    -------
-    low, high : float
-        high is inf where `bottom` cannot be told from 0.
-
-    References
-    ----------
-    .. [1] Fieller, "Some problems in interval estimation" (1954), section 3.
-    """
-    a = bottom**2 - z**2 * float(spread[1, 1])
-    b = top * bottom - z**2 * float(spread[0, 1])
-    c = top**2 - z**2 * float(spread[0, 0])
-    root = b * b - a * c
-    if a > 0:  # a B^2 - 2 b B + c <= 0
-        half = math.sqrt(max(root, 0.0))
-        ends = ((b - half) / a, (b + half) / a) if bottom > 0 else (0.0, math.inf)
-        return max(ends[0], 0.0), max(ends[1], 0.0)
-    if c <= 0 or root < 0 or top <= 0:
-        return 0.0, math.inf
-    if a == 0:
-        return (max(c / (2 * b), 0.0) if b > 0 else 0.0), math.inf
-    return max((b - math.sqrt(root)) / a, (b + math.sqrt(root)) / a, 0.0), math.inf
-
-
-def _remarks(
-    b_simple: float, b_noise: float, interval: tuple[float, float], curved: _Moments, n: int
-) -> Iterator[str]:
+def _remarks(b_simple: float, b_noise: float, interval: tuple[float, float], curved: Moments, n: int) -> Iterator[str]:
     if math.isnan(b_simple):
         yield "b_simple is nan: every sample's gradient is 0, the model is where no batch moves it."
     elif math.isinf(b_simple):
