@@ -94,13 +94,13 @@ def test_without_a_target_batch_32_is_the_unit():
 def test_it_leaves_no_trace(make):
     mine = trainer(make(), [dn.Dense(64, 16), dn.ReLU(), dn.Dropout(0.2), dn.Dense(16, 10)])
     mine.fit(X, Y, epochs=1, seed=0)
-    twin, x, y = copy.deepcopy(mine), X.copy(), Y.copy()
+    twin, grads, x, y = copy.deepcopy(mine), mine.model.grads.copy(), X.copy(), Y.copy()
     found = dn.find_batch_size(mine, x, y)
     assert found.rates is None
     assert "searched" in str(found)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
-    np.testing.assert_array_equal(mine.model.grads, twin.model.grads)
+    np.testing.assert_array_equal(mine.model.grads, grads)
     assert mine.optimizer.learning_rate == twin.optimizer.learning_rate
     for one in (mine, twin):
         one.fit(X, Y, epochs=1, seed=1)
@@ -138,9 +138,9 @@ def test_what_it_refuses():
         dn.find_batch_size(dn.mlp([64, 10]), X, Y)
     with pytest.raises(TypeError, match="takes all rows at every step"):
         dn.find_batch_size(dn.Trainer(dn.mlp([64, 10]), "mse", dn.LBFGS()), X, Y)
-    with pytest.raises(ValueError, match="at least 8 rows.*got 7"):
+    with pytest.raises(ValueError, match=r"at least 8 rows.*got 7"):
         dn.find_batch_size(trainer(), X[:7], Y[:7])
-    with pytest.raises(ValueError, match="BatchNorm.*LayerNorm or RMSNorm"):
+    with pytest.raises(ValueError, match=r"BatchNorm.*LayerNorm or RMSNorm"):
         dn.find_batch_size(trainer(layers=[dn.Dense(64, 8), dn.BatchNorm(8), dn.Dense(8, 10)]), X, Y)
     with pytest.raises(ValueError, match="as many targets as rows"):
         dn.find_batch_size(trainer(), X, Y[:-1])
@@ -197,15 +197,15 @@ def test_small_batches_are_gathered_and_training_goes_on_as_without():
 
 def test_the_noise_scale_grows_while_the_network_learns_and_is_drawn():
     noise = dn.NoiseScale(every=20)
-    trainer().fit(X, Y, epochs=15, batch_size=64, seed=0, callbacks=[noise])
-    assert noise.b_noise[-1] > 3 * noise.b_noise[0] > 0
+    trainer().fit(X, Y, epochs=10, batch_size=64, seed=0, callbacks=[noise])
+    assert noise.b_simple[-1] > 3 * noise.b_simple[0] > 0
     ax = noise.plot()
     assert [line.get_label() for line in ax.get_lines()] == ["B_simple", "B_noise"]
     assert len(ax.get_lines()[0].get_xdata()) == len(noise.steps) > 10
 
 
 def test_what_the_callback_refuses():
-    with pytest.raises(ValueError, match="at least 2 rows.*got 1"):
+    with pytest.raises(ValueError, match=r"at least 2 rows.*got 1"):
         dn.NoiseScale(rows=1)
     with pytest.raises(ValueError, match="curvature to be"):
         dn.NoiseScale(curvature="fisher")
@@ -214,5 +214,5 @@ def test_what_the_callback_refuses():
     with pytest.raises(TypeError, match="the callback NoiseScale"):
         dn.plots.noise_scales(3)
     made = trainer(layers=[dn.Dense(64, 8), dn.BatchNorm(8), dn.Dense(8, 10)])
-    with pytest.raises(ValueError, match="NoiseScale needs samples.*BatchNorm"):
+    with pytest.raises(ValueError, match=r"NoiseScale needs samples.*BatchNorm"):
         made.fit(X, Y, epochs=1, callbacks=[dn.NoiseScale()])

@@ -29,9 +29,9 @@ class NoiseScale(Callback):
 
     Parameters
     ----------
-    every : int, default 500
+    every : int, default 1000
         Steps from one look to the next.
-    rows : int, default 128
+    rows : int, default 256
         Rows that a look takes, at least; more only where a mini-batch has more, and never more than 4 times as many.
     smoothing : float in [0, 1), default 0.8
         s. The average is taken over about 1 / (1 - s) looks; the start does not weigh on it.
@@ -68,7 +68,7 @@ class NoiseScale(Callback):
     observes: ClassVar[bool] = True
 
     def __init__(
-        self, *, every: int = 500, rows: int = 128, smoothing: float = 0.8, curvature: str = "gauss_newton"
+        self, *, every: int = 1000, rows: int = 256, smoothing: float = 0.8, curvature: str = "gauss_newton"
     ) -> None:
         self.every = positive_int(every, "NoiseScale", "every")
         self.rows = positive_int(rows, "NoiseScale", "rows")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from densenet.cli.batch_size import add_batch_size_command
 from densenet.cli.predict import add_predict_command
 from densenet.cli.route import add_route_command
 from densenet.cli.train import add_train_command
@@ -55,6 +56,7 @@ def _parser() -> _Parser:
     add_train_command(commands)
     add_predict_command(commands)
     add_route_command(commands)
+    add_batch_size_command(commands)
     return parser
 
 

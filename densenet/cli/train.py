@@ -44,14 +44,14 @@ def add_train_command(commands: Any) -> None:
     add("--batch-size", "rows of a mini-batch", type=int, default=32)
     add("--patience", "epochs without a better validation loss before it stops", type=int, default=20)
     add("--held-out", "share of rows kept for the final figures", type=_share, default=0.2, metavar="SHARE")
-    add("--seed", "sets the weights, the split and the order of rows", type=_seed, default=0)
+    add("--seed", "sets the weights, the split and the order of rows", type=seed_number, default=0)
     add("--output", "where results go", type=Path, default=Path("densenet-run"), metavar="FOLDER")
     parser.set_defaults(run=run_train)
 
 
 def run_train(args: argparse.Namespace) -> None:
     """Train as the command line asks, print the results and write the files."""
-    hidden = _widths(args.hidden)
+    hidden = hidden_widths(args.hidden)
     if args.data is None:
         if args.target is not None or args.task != "auto":
             raise ValueError("--target and --task need a CSV file: densenet train data.csv --target COLUMN")
@@ -98,7 +98,8 @@ def run_train(args: argparse.Namespace) -> None:
     _write(args.output, model, loss, preparation, history)
 
 
-def _seed(text: str) -> int:
+def seed_number(text: str) -> int:
+    """A seed from the command line."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
     return int(text)
@@ -114,7 +115,8 @@ def _share(text: str) -> float:
     return share
 
 
-def _widths(text: str) -> list[int]:
+def hidden_widths(text: str) -> list[int]:
+    """Widths such as 64,32."""
     try:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:

@@ -30,6 +30,7 @@ _MOMENTS = 4
 _KEPT = 16  # places on the way that are kept, before it is known which are needed
 _WORK = 3e7  # rows times parameters that the noise is measured with
 _PROBES = 16
+_TIMED, _ROUNDS = 4, 4  # steps of a fit that is timed, and how often
 _CHECKED = 2048  # rows that the error is taken on
 _LARGEST = 1 << 27  # bytes of rows that a timed epoch may take
 _CLEAR = 4.0  # how far from B_crit the first and the last regime are
@@ -247,7 +248,7 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
     moments = tuple((at, _noise(trainer, kept, rows, target, rng)) for at, kept in places)
     seen = [b for _, b in moments if math.isfinite(b)]
     critical = float(np.mean(seen)) if seen else math.inf
-    times = tuple(_step_seconds(trainer, rows, target, size) for size in sizes)
+    times = _step_seconds(trainer, rows, target, sizes)
     counts = np.array([_relative_steps(size, reference, critical, n) for size in sizes])
     counts[[size > max(n // 4, 1) for size in sizes]] = math.nan
     if reach is None:
@@ -307,7 +308,8 @@ def _run(
     every, check = 1, max(1, an_epoch // 4)
     step, lowest, lowest_at = 0, math.inf, 0
     for rows in _batches(len(x), size, rng):
-        trial.step(x[rows], y[rows])
+        with np.errstate(all="ignore"):  # a rate that is too high is a DivergenceError
+            trial.step(x[rows], y[rows])
         step += 1
         if step % every == 0:
             places.append((step, [array.copy() for array in trial.model.state_arrays()]))
@@ -352,18 +354,24 @@ def _noise(trainer: Trainer, kept: list[Array], x: Array, y: Array, rng: np.rand
     return curved.ratio(True)
 
 
-def _step_seconds(trainer: Trainer, x: Array, y: Array, size: int) -> float:
-    """Seconds of a step inside `fit`: the shorter of two times 8 steps, after 4 to warm up."""
+def _step_seconds(trainer: Trainer, x: Array, y: Array, sizes: tuple[int, ...]) -> tuple[float, ...]:
+    """Seconds of a step inside `fit` for every size: the shortest of four times 4 steps, after 4 to warm up.
+
+    Rounds go over all sizes, so that what disturbs the machine for a while does not single one out; and a step is no
+    slower than one with more rows.
+    """
     trial = copy.deepcopy(trainer)
     trial.metrics = []
     trial.optimizer.reset()
     trial.optimizer.learning_rate = 1e-12
-    room = max(1, _LARGEST // (size * max(x[:1].nbytes, 1)))
-    took = []
-    for steps in (4, 8, 8):
-        epoch = max(1, min(steps, room, math.ceil(len(x) / size)))
-        rows = np.arange(epoch * size) % len(x)
-        epochs = max(1, steps // epoch)
-        history = trial.fit(x[rows], y[rows], epochs=epochs, batch_size=size, seed=0, progress=False)
-        took.append(history["seconds"][-1] / (epoch * epochs))
-    return min(took[1:])
+    took = np.full(len(sizes), math.inf)
+    for turn in range(1 + _ROUNDS):
+        for i, size in enumerate(sizes):
+            room = _LARGEST // (size * max(x[:1].nbytes, 1))
+            epoch = max(1, min(_TIMED, room, math.ceil(len(x) / size)))  # steps of an epoch
+            rows = np.arange(epoch * size) % len(x)
+            epochs = max(1, _TIMED // epoch)
+            history = trial.fit(x[rows], y[rows], epochs=epochs, batch_size=size, seed=0, progress=False)
+            if turn:
+                took[i] = min(took[i], history["seconds"][-1] / (epoch * epochs))
+    return tuple(np.minimum.accumulate(took[::-1])[::-1].tolist())

@@ -70,8 +70,9 @@ def batch_sizes(found: BatchSizes, *, axes: Any = None) -> Any:
     )  # fmt: skip
     within = [(s, t) for s, t in zip(found.sizes, found.seconds, strict=True) if low <= s <= high and t == t]
     axes[2].plot(*zip(*within, strict=True), color=COLOURS[1], linewidth=5, alpha=0.35, label="within 20 %", zorder=1)
-    axes[2].legend(frameon=False, fontsize="small")
-    axes[0].legend(frameon=False, fontsize="small")
+    for ax, handles in ((axes[0], axes[0].patches), (axes[2], axes[2].get_lines())):
+        shown = [handle for handle in handles if not handle.get_label().startswith("_")]
+        ax.legend(handles=shown, frameon=False, fontsize="small")
     return axes
 
 
@@ -81,7 +82,7 @@ def regimes(ax: Any, critical: float, span: tuple[float, float]) -> None:
     edges = [low, min(max(critical / 4, low), high), min(max(4 * critical, low), high), high]
     for (name, shade), left, right in zip(_SHADES.items(), edges, edges[1:], strict=False):
         if right > left:
-            ax.axvspan(left, right, color=shade, zorder=0, linewidth=0, label=name)
+            ax.axvspan(left, right, color=shade, zorder=0, label=name)
     if low < critical < high:
         ax.axvline(critical, color=COLOURS[6], linestyle="--", linewidth=1.2, zorder=1)
     ax.set_xlim(low, high)
