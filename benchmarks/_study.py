@@ -34,11 +34,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import _common as common
 import numpy as np
-from densenet.batches import split
 from step import products_alone, steps_for
 
 import densenet as dn
 from densenet.tables import TablePreparation
+from densenet.training.data import split
 
 Part: TypeAlias = tuple[Any, Any]
 

@@ -1,4 +1,4 @@
-"""`find_batch_size` and the callback `NoiseScale`: what they say is what their equations say, and they leave no trace."""
+"""`find_batch_size` and the callback `NoiseScale`: they say what their equations say, and they leave no trace."""
 
 from __future__ import annotations
 
