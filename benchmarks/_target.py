@@ -7,8 +7,9 @@
   steps; the run that is reported begins from other weights. A trial stops when another rate has been faster.
 * A run that misses the goal is censored: all that is known of it is that it takes more steps than it made.
 * The fit S = S_min + E_min / B takes the runs with B <= n/4 (`densenet.batch_size.fit_tradeoff`).
-* The predicted critical batch size is the mean of B_noise over the steps of the run to the goal with the largest batch
-  size up to n/4, for the training rows, with the Gauss-Newton matrix. Its interval is Student's over the seeds, on log.
+* The predicted critical batch size is the geometric mean of B_noise over the steps of the run to the goal with the
+  largest batch size up to n/4, for the training rows, with the Gauss-Newton matrix. Its interval is Student's over the
+  seeds, on log. The arithmetic mean, which single steps with hardly any gradient rule, is written down beside it.
 * Seconds to the goal are the steps, times the seconds of a step that are measured by themselves.
 * Regret is the time to the goal of the batch size that `find_batch_size` calls fastest, over the shortest time of all.
 """
@@ -218,7 +219,8 @@ def fitted_and_predicted(found: Mapping[str, Any]) -> dict[str, Any]:
                 steps.append(run["steps"])
                 missed.append(run["missed"])
     fit = fit_tradeoff(sizes, steps, missed=missed)
-    logs = [math.log(statistics.fmean(look["b_noise"] for look in one["noise"])) for one in found["seeds"]]
+    looks = [[look["b_noise"] for look in one["noise"] if 0 < look["b_noise"] < math.inf] for one in found["seeds"]]
+    logs = [statistics.fmean(map(math.log, one)) for one in looks]
     mean, width = statistics.fmean(logs), 0.0
     if len(logs) > 1:
         width = stats.t.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
@@ -229,8 +231,9 @@ def fitted_and_predicted(found: Mapping[str, Any]) -> dict[str, Any]:
             "interval": [study.finite(end) for end in fit.critical_interval], "spread": fit.spread,
             "runs": fit.runs, "censored": fit.censored,
         },
-        "predicted": {"critical": predicted, "interval": [math.exp(mean - width), math.exp(mean + width)]},
-        "factor": max(predicted / fit.critical, fit.critical / predicted),
+        "predicted": {"critical": predicted, "interval": [math.exp(mean - width), math.exp(mean + width)],
+                      "arithmetic": statistics.geometric_mean(map(statistics.fmean, looks))},
+        "factor": study.finite(max(predicted / fit.critical, fit.critical / predicted)),
         "median_steps": {
             size: study.finite(statistics.median(
                 math.inf if one["runs"][size]["missed"] else one["runs"][size]["steps"] for one in found["seeds"]
@@ -390,6 +393,8 @@ def study_targets(args: argparse.Namespace) -> None:
         if not path.is_file():
             raise SystemExit(f"--part time goes on from {path}, which is not there: run --part steps first.")
         found = json.loads(path.read_text(encoding="utf-8"))["results"]["problems"]
+        for one in found.values():
+            one |= fitted_and_predicted(one)
         missing = {problem.name for problem in problems(args)} ^ set(found)
         if missing:
             raise SystemExit(f"--part time expects the problems of {path}; not in both: {', '.join(sorted(missing))}.")

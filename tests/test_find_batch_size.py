@@ -65,7 +65,7 @@ def test_the_run_reaches_what_it_says(found):
 
 
 def test_the_critical_size_is_the_mean_noise_scale_of_the_run(found):
-    assert found.critical == pytest.approx(np.mean([b for _, b in found.moments]), rel=1e-12)
+    assert found.critical == pytest.approx(np.exp(np.mean([math.log(b) for _, b in found.moments])), rel=1e-12)
     steps = found.steps[found.sizes.index(32)]
     assert len(found.moments) == 4
     assert 0 <= found.moments[0][0] < found.moments[-1][0] <= steps

@@ -51,7 +51,7 @@ class BatchSizes:
     rates : tuple of float or None
         For plain SGD the learning rate for each; None for other rules, whose rates have to be searched.
     critical : float
-        The critical batch size, in samples: the mean of B_noise over the run.
+        The critical batch size, in samples: the geometric mean of B_noise over the run.
     moments : tuple of (int, float)
         Steps done and B_noise there.
     rows, reference : int
@@ -170,7 +170,7 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
     """Predict for every batch size the steps, samples and seconds to go as far as batch 32 goes.
 
     With t(B) the time of a step, measured on this machine, and B_crit the mean of the gradient noise scale B_noise over
-    a run of batch 32 [1]_::
+    a run of batch 32 [1]_ (the geometric mean, as B_noise jumps by factors from step to step)::
 
         S(B) = S_min (1 + B_crit (1/B - 1/n))        E(B) = B S(B)        seconds(B) = S(B) t(B)
 
@@ -246,8 +246,8 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
     reference = min(REFERENCE, max(size for size in sizes if size <= n // 4))
     places, steps = _run(trainer, rows, target, reference, reach, rng)
     moments = tuple((at, _noise(trainer, kept, rows, target, rng)) for at, kept in places)
-    seen = [b for _, b in moments if math.isfinite(b)]
-    critical = float(np.mean(seen)) if seen else math.inf
+    seen = [math.log(b) for _, b in moments if 0 < b < math.inf]
+    critical = math.exp(float(np.mean(seen))) if seen else math.inf
     times = _step_seconds(trainer, rows, target, sizes)
     counts = np.array([_relative_steps(size, reference, critical, n) for size in sizes])
     counts[[size > max(n // 4, 1) for size in sizes]] = math.nan
