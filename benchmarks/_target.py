@@ -1,8 +1,8 @@
 """Steps and samples to one error over many batch sizes, and what can be said of them beforehand.
 
-* The error is the loss on validation rows. It is checked eight times an epoch, or after every step where there are
-  fewer, outside the clock. The goal of a problem leaves a tenth of the way from the first error to the lowest that
-  batch 32 reaches.
+* The error is the loss on validation rows. It is checked forty times an epoch, or after every step where there are
+  fewer, outside the clock. The goal of a split leaves a twentieth of the way from the first error to the lowest that
+  batch 32 reaches with the best of three rates.
 * The rate is searched for every batch size and seed among the same rates. The rate counts best that needs the fewest
   steps; the run that is reported begins from other weights. A trial stops when another rate has been faster.
 * A run that misses the goal is censored: all that is known of it is that it takes more steps than it made.
@@ -42,7 +42,8 @@ SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 RATES = (0.01, 3.2)
 TABLES = ("abalone", "phoneme", "diamonds")
 LEAST_STEPS = 600
-CHECKS = 8
+CHECKS = 40
+LEFT = 0.05
 LOOKS = 6
 Parts = tuple[Part, Part, Part]
 
@@ -125,29 +126,30 @@ def run_to_goal(
     return watch, trainer
 
 
-def goal_of(problem: Problem, epochs: int) -> float:
-    """The first error less nine tenths of the way to the lowest that batch 32 reaches."""
-    parts = problem.parts(0)
-    first, lowest = -math.inf, math.inf
+def goal_of(problem: Problem, parts: Parts, seed: int, epochs: int) -> float:
+    """The error that leaves a share `LEFT` of the way from the first to the lowest that batch 32 reaches."""
+    (x, _), validation, _ = parts
+    model = dn.mlp((x.shape[1], *problem.widths[1:]), seed=np.random.default_rng([seed, 3, 0]))
+    first = dn.Trainer(model, problem.loss, "sgd").evaluate(*validation)["loss"]
+    lowest = first
     for rate in (0.05, 0.15, 0.45):
-        steps = min(epochs, 30) * math.ceil(len(parts[0][0]) / 32)
-        watch, _ = run_to_goal(problem, parts, 32, rate, [0, 3], -math.inf, steps, keep=True)
-        model = dn.mlp((parts[0][0].shape[1], *problem.widths[1:]), seed=np.random.default_rng([0, 3, 0]))
-        first = dn.Trainer(model, problem.loss, "sgd").evaluate(*parts[1])["loss"]
+        steps = min(epochs, 30) * math.ceil(len(x) / 32)
+        watch, _ = run_to_goal(problem, parts, 32, rate, [seed, 3], -math.inf, steps)
         lowest = min([lowest, *(error for error in watch.errors if math.isfinite(error))])
-    return float(f"{first - 0.9 * (first - lowest):.3g}")
+    return float(f"{lowest + LEFT * (first - lowest):.3g}")
 
 
-def one_seed(name: str, seed: int, goal: float, args: argparse.Namespace) -> dict[str, Any]:
+def one_seed(name: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """All batch sizes of a problem and seed: search, run, and the noise on the way."""
     problem = next(p for p in problems(args) if p.name == name)
     with dn.threads(1):
-        return _one_seed(problem, seed, goal, args)
+        return _one_seed(problem, seed, args)
 
 
-def _one_seed(problem: Problem, seed: int, goal: float, args: argparse.Namespace) -> dict[str, Any]:
+def _one_seed(problem: Problem, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     parts = problem.parts(seed)
     n = len(parts[0][0])
+    goal = args.goal or goal_of(problem, parts, seed, args.epochs)
     rates = np.geomspace(*RATES, args.rates_tried).tolist()
     largest = max(size for size in args.sizes if size <= n // 4)
     guess, runs, noise = rates[1], {}, []
@@ -168,7 +170,7 @@ def _one_seed(problem: Problem, seed: int, goal: float, args: argparse.Namespace
         }
         if size == largest:
             noise = noise_on_the_way(problem, parts[0], trainer, watch)
-    return {"seed": seed, "rows": n, "largest": largest, "runs": runs, "noise": noise}
+    return {"seed": seed, "goal": goal, "rows": n, "largest": largest, "runs": runs, "noise": noise}
 
 
 def noise_on_the_way(problem: Problem, rows: Part, trainer: dn.Trainer, watch: ToGoal) -> list[dict[str, float]]:
@@ -192,16 +194,16 @@ def count_steps(args: argparse.Namespace) -> dict[str, Any]:
     with ProcessPoolExecutor(args.jobs) as pool:
         waiting = []
         for problem in problems(args):
-            goal = args.goal or goal_of(problem, args.epochs)
-            tasks = [pool.submit(one_seed, problem.name, seed, goal, args) for seed in range(args.seeds)]
-            waiting.append((problem, goal, tasks))
-        for problem, goal, tasks in waiting:
+            tasks = [pool.submit(one_seed, problem.name, seed, args) for seed in range(args.seeds)]
+            waiting.append((problem, tasks))
+        for problem, tasks in waiting:
             seeds = []
             for task in tasks:
                 common.progress(f"{problem.name}: {len(seeds)}/{len(tasks)} seeds")
                 seeds.append(task.result())
             found[problem.name] = {
-                "net": "-".join(map(str, problem.widths)), "task": problem.task, "goal": goal,
+                "net": "-".join(map(str, problem.widths)), "task": problem.task,
+                "goal": statistics.median(one["goal"] for one in seeds),
                 "rows": seeds[0]["rows"], "seeds": seeds,
             }  # fmt: skip
             found[problem.name] |= fitted_and_predicted(found[problem.name])
@@ -303,7 +305,7 @@ def table_rows(found: Mapping[str, Any]) -> list[list[Any]]:
             [
                 name, one["rows"], one["goal"], fit["critical"], low, high, said["critical"], *said["interval"],
                 one["factor"], f"{fit['censored']}/{fit['runs']}",
-                *((one["fastest"], "/".join(map(str, one["chosen"])), *timed.values()) if timed else ("", "", "", "", "")),
+                *((one["fastest"], "/".join(map(str, one["chosen"])), *timed.values()) if timed else [""] * 5),
             ]
         )  # fmt: skip
     return rows
@@ -358,6 +360,8 @@ def _row(axes: Any, name: str, one: Mapping[str, Any]) -> None:
     for size in there[:: 2 if len(there) > 6 else 1]:
         ax.annotate(str(size), (middle[size], middle[size] * size), (4, 4), textcoords="offset points", fontsize=7)
     ax.legend(frameon=False, fontsize="x-small")
+    study.logarithmic(ax.xaxis)
+    study.logarithmic(ax.yaxis)
     ax = axes[2]
     ax.set(xscale="log", yscale="log", xlabel="batch size", ylabel="seconds to the goal")
     if "seconds" in one:
