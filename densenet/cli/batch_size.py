@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from densenet import datasets, losses, optimizers
-from densenet.cli.train import hidden_widths, seed_number
+from densenet.cli.train import data_options, hidden_widths, seed_number
 from densenet.health.batches import find_batch_size
 from densenet.health.rates import find_learning_rate
 from densenet.sequential import mlp
@@ -24,13 +24,7 @@ def add_batch_size_command(commands: Any) -> None:
         "and seconds to the same error. Without DATA: the shipped handwritten digits.",
     )
 
-    def add(name: str, text: str, **settings: Any) -> None:
-        shown = text if settings.get("default") is None else f"{text} (default: %(default)s)"
-        parser.add_argument(name, help=shown, **settings)
-
-    parser.add_argument("data", nargs="?", metavar="DATA", help="a CSV file with a header line (with --target)")
-    add("--target", "the column of DATA to predict")
-    add("--task", "what the target is", choices=["auto", "classification", "regression"], default="auto")
+    add = data_options(parser)
     add("--reach", "a loss to be reached: makes steps and seconds absolute", type=float, metavar="E")
     add("--hidden", "widths of the hidden layers, such as 128 or 64,32", default="128", metavar="WIDTHS")
     add("--activation", "activation of the hidden layers", default="relu")

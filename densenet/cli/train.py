@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,7 @@ def add_train_command(commands: Any) -> None:
         "Without DATA: the shipped handwritten digits.",
     )
 
-    def add(name: str, text: str, **settings: Any) -> None:
-        shown = text if settings.get("default") is None else f"{text} (default: %(default)s)"
-        parser.add_argument(name, help=shown, **settings)
-
-    parser.add_argument("data", nargs="?", metavar="DATA", help="a CSV file with a header line (with --target)")
-    add("--target", "the column of DATA to predict")
-    add("--task", "what the target is", choices=["auto", "classification", "regression"], default="auto")
+    add = data_options(parser)
     add("--hidden", "widths of the hidden layers, such as 128 or 64,32", default="128", metavar="WIDTHS")
     add("--activation", "activation of the hidden layers", default="relu")
     add("--dropout", "share of hidden activations dropped in training", type=float, default=0.3)
@@ -47,6 +42,19 @@ def add_train_command(commands: Any) -> None:
     add("--seed", "sets the weights, the split and the order of rows", type=seed_number, default=0)
     add("--output", "where results go", type=Path, default=Path("densenet-run"), metavar="FOLDER")
     parser.set_defaults(run=run_train)
+
+
+def data_options(parser: argparse.ArgumentParser) -> Callable[..., None]:
+    """Add DATA, --target and --task; returns what adds further options, with their defaults in the help."""
+
+    def add(name: str, text: str, **settings: Any) -> None:
+        shown = text if settings.get("default") is None else f"{text} (default: %(default)s)"
+        parser.add_argument(name, help=shown, **settings)
+
+    parser.add_argument("data", nargs="?", metavar="DATA", help="a CSV file with a header line (with --target)")
+    add("--target", "the column of DATA to predict")
+    add("--task", "what the target is", choices=["auto", "classification", "regression"], default="auto")
+    return add
 
 
 def run_train(args: argparse.Namespace) -> None:
