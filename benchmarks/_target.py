@@ -10,7 +10,8 @@
 * The predicted critical batch size is the geometric mean of B_noise over the steps of the run to the goal with the
   largest batch size up to n/4, for the training rows, with the Gauss-Newton matrix. Its interval is Student's over the
   seeds, on log. The arithmetic mean, which single steps with hardly any gradient rule, is written down beside it.
-* Seconds to the goal are the steps, times the seconds of a step that are measured by themselves.
+* Seconds to the goal are the steps, times the seconds of a step that are measured by themselves, with one BLAS thread:
+  another process on the machine must not decide.
 * Regret is the time to the goal of the batch size that `find_batch_size` calls fastest, over the shortest time of all.
 """
 
@@ -405,7 +406,8 @@ def study_targets(args: argparse.Namespace) -> None:
     else:
         found = count_steps(args)
     if args.part != "steps":
-        take_times(found, args)
+        with dn.threads(1):
+            take_times(found, args)
     settings = {"sizes": args.sizes, "seeds": args.seeds, "rates": np.geomspace(*RATES, args.rates_tried).tolist(),
                 "epochs": args.epochs, "rounds": args.rounds}  # fmt: skip
     rows = table_rows(found)
