@@ -5,6 +5,10 @@ searched with the same number of trials on validation data. `_study.py` has the 
 
 With `--rate fixed`, `linear` or `sqrt` only the reference's rate is searched (or given as `--base-rate`); the others'
 are that rate, or that rate times B / B_reference or its square root (Goyal et al. 2017; Krizhevsky 2014).
+
+A second study counts steps and samples to one error over ten batch sizes, fits S = S_min + E_min / B, and compares what
+the gradient noise scale predicts and what `find_batch_size` chooses; `_target.py` has its rules in full. `--part` runs
+one of the two, or the second without a clock (steps) and then its clock alone (time).
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import _study as study
+import _target as target
 import numpy as np
 from _study import Contender, Search
 
@@ -39,7 +45,18 @@ def options() -> argparse.Namespace:
     add("--rate", choices=("search", *SCALES), default="search", help="(default: %(default)s)")
     add("--base-rate", type=float, metavar="R", help="the reference's rate, which is otherwise searched")
     add("--rates", nargs=2, type=float, metavar=("LOW", "HIGH"), help="rates to search (default: the optimizer's)")
+    add("--part", choices=("all", "epochs", "target", "steps", "time"), default="all", help="(default: %(default)s)")
+    add("--quick", action="store_true", help="the second study alone, smaller: about a minute")
+    add("--tables", type=Path, metavar="FOLDER", help="second study: also tables of a folder with a tables.toml")
+    add("--names", nargs="+", default=list(target.TABLES), metavar="TABLE", help="(default: %(default)s)")
+    add("--jobs", type=int, default=2, help="second study: processes that count steps (default: %(default)s)")
     args = study.parse(made)
+    args.sizes, args.rates_tried = list(target.SIZES), args.trials
+    if args.quick:
+        args.part = "target" if args.part == "all" else args.part
+        args.epochs, args.seeds, args.rates_tried, args.rounds = 25, 5, 5, 3
+    if args.smoke:
+        args.sizes, args.data = [8, 32, 128], ["regression"]
     args.batch_sizes = sorted({1, 32} if args.smoke else set(args.batch_sizes))
     if args.batch_sizes[0] < 1:
         made.error(f"--batch-sizes expects numbers of at least 1, got {args.batch_sizes[0]}")
@@ -77,6 +94,14 @@ def scaled(args: argparse.Namespace) -> study.Choose:
 def main() -> None:
     """Compare, and draw."""
     args = options()
+    if args.part in ("all", "epochs"):
+        epochs(args)
+    if args.part != "epochs":
+        target.study_targets(args)
+
+
+def epochs(args: argparse.Namespace) -> None:
+    """All batch sizes over the same number of epochs."""
     make, middle = study.OPTIMIZERS[args.optimizer]
     rates = tuple(args.rates or (middle / study.SPAN, middle * study.SPAN))
     contenders = [

@@ -133,7 +133,20 @@ from densenet.training.step import DivergenceError
 from densenet.training.trainer import Trainer
 
 if typing.TYPE_CHECKING:
-    from densenet import checks, course, datasets, explain, health, persistence, plots, second_order, tables, training
+    from densenet import (
+        batch_size,
+        checks,
+        course,
+        datasets,
+        explain,
+        health,
+        persistence,
+        plots,
+        second_order,
+        tables,
+        training,
+    )
+    from densenet.batch_size import GradientNoise, NoiseScale, noise_scale
     from densenet.checks import GradCheck, gradcheck
     from densenet.course.exercise import exercise
     from densenet.course.grade import grade
@@ -143,6 +156,7 @@ if typing.TYPE_CHECKING:
     from densenet.explain.explain_step import explain_step
     from densenet.explain.route import route
     from densenet.explain.sensitivity import sensitivity
+    from densenet.health.batches import BatchSizes, find_batch_size
     from densenet.health.doctor import Examination, Finding, GradientDoctor, examine
     from densenet.health.rates import LearningRates, find_learning_rate
     from densenet.persistence import (
@@ -184,6 +198,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Adamax",
     "AlphaDropout",
     "BatchNorm",
+    "BatchSizes",
     "BayesianRegularization",
     "BinaryCrossEntropy",
     "CELU",
@@ -215,6 +230,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "GaussianNoise",
     "GradCheck",
     "GradientDoctor",
+    "GradientNoise",
     "HalfSquaredError",
     "HardSigmoid",
     "HardSwish",
@@ -245,6 +261,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Mish",
     "ModelCheckpoint",
     "NAdam",
+    "NoiseScale",
     "OneCycle",
     "Optimizer",
     "PReLU",
@@ -291,6 +308,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Uncertainty",
     "Warmup",
     "WeightAverage",
+    "batch_size",
     "checks",
     "course",
     "datasets",
@@ -300,6 +318,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "explain",
     "explain_step",
     "explore",
+    "find_batch_size",
     "find_learning_rate",
     "from_sklearn",
     "from_torch",
@@ -317,6 +336,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "losses",
     "metrics",
     "mlp",
+    "noise_scale",
     "optimizers",
     "per_sample_gradient_norms",
     "per_sample_gradients",
@@ -335,12 +355,15 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
 ]
 
 _LATER = {
+    "batch_size": "GradientNoise NoiseScale noise_scale".split(),
     "datasets": [],
     "training": [],
     "checks": ["GradCheck", "gradcheck"],
     "course": ["exercise", "grade"],
     "explain": "diagnose_gradients explain_step route sensitivity".split(),
-    "health": "Examination Finding GradientDoctor LearningRates examine find_learning_rate".split(),
+    "health": """
+        BatchSizes Examination Finding GradientDoctor LearningRates examine find_batch_size find_learning_rate
+    """.split(),
     "persistence": "CheckpointError from_sklearn from_torch load register to_onnx to_torch".split(),
     "second_order": """
         LBFGS BayesianRegularization ConjugateGradient LevenbergMarquardt Uncertainty

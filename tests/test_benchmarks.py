@@ -154,7 +154,19 @@ def check_scaling(results: dict[str, Any], printed: str) -> None:
     assert {"samples, 20-64-5", "width, step", "depth, products"} <= set(results["exponents"])
 
 
-CHECKS = {"peers": check_peers, "limits": check_limits, "cold_start": check_cold_start, "scaling": check_scaling}
+def check_batch_sizes(results: dict[str, Any], printed: str) -> None:
+    """The second study is beside the first, and says of every problem what its files and its table promise."""
+    assert set(results["problems"]) == {"regression"}
+    assert "fitted critical" in printed
+
+
+CHECKS = {
+    "batch_sizes": check_batch_sizes,
+    "peers": check_peers,
+    "limits": check_limits,
+    "cold_start": check_cold_start,
+    "scaling": check_scaling,
+}
 
 
 def test_peers_notices_another_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,3 +194,30 @@ def test_a_cell_of_peers_is_trained_alike(monkeypatch: pytest.MonkeyPatch) -> No
         for ours, theirs in zip(made[0].weights(), made[1].weights(), strict=True):
             assert ours[0] == pytest.approx(theirs[0], abs=2e-4)
             assert ours[1] == pytest.approx(theirs[1], abs=2e-4)
+
+
+def test_batch_sizes_to_a_goal(tmp_path: Path) -> None:
+    """Counted first, timed afterwards: the same counts; seconds are steps times the time of a step."""
+    command = [sys.executable, str(FOLDER / "batch_sizes.py"), "--smoke", "--out", str(tmp_path), "--part"]
+    written = []
+    for part in ("steps", "time"):
+        done = subprocess.run(
+            [*command, part], capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        text = (tmp_path / "batch_sizes_target.json").read_text(encoding="utf-8")
+        written.append(json.loads(text)["results"]["problems"]["regression"])
+    counted, timed = written
+    assert "regret" not in counted
+    assert timed["seeds"] == counted["seeds"]
+    assert len(counted["seeds"]) == 2
+    for seed in counted["seeds"]:
+        assert set(seed["runs"]) == {"8", "32", "128"}
+        assert seed["largest"] == 128
+        assert all(0 <= look["step"] <= look["of"] for look in seed["noise"])
+    for size, steps in timed["median_steps"].items():
+        if steps is not None:
+            assert timed["seconds"][size] == pytest.approx(steps * timed["step_seconds"][size], rel=1e-4)
+    assert min(value for value in timed["seconds"].values() if value) == timed["seconds"][str(timed["fastest"])]
+    assert timed["regret"]["find_batch_size"] >= 1
+    assert (tmp_path / "batch_sizes_target.png").read_bytes().startswith(PNG)

@@ -190,3 +190,31 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, flowers):
         assert process.stdout.readline() == "species\n"
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+def test_batch_size_on_digits_prints_the_table_and_draws(tmp_path, capsys):
+    picture = tmp_path / "sizes.png"
+    assert main(["batch-size", "--hidden", "16", "--reach", "0.5", "--picture", str(picture)]) == 0
+    printed = capsys.readouterr().out
+    assert "1,797 rows" in printed
+    assert "Batch size" in printed
+    assert "s to an error of 0.5" in printed
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_batch_size_on_a_table_and_its_errors(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = "\n".join(f"{a},{b},{a - 2 * b}" for a, b in rng.normal(size=(200, 2)))
+    path = tmp_path / "data.csv"
+    path.write_text(f"a,b,c\n{rows}\n", encoding="utf-8")
+    assert main(["batch-size", str(path), "--target", "c", "--hidden", "8", "--optimizer", "adam"]) == 0
+    printed = capsys.readouterr().out
+    assert "searched" in printed
+    assert "of the time of batch 32" in printed
+    for arguments, said in (
+        ([str(path)], "--target is needed"),
+        (["--target", "c"], "need a CSV file"),
+        ([str(path), "--target", "c", "--hidden", "8", "--learning-rate", "0.001", "--reach", "-1"], "does not reach"),
+    ):
+        assert main(["batch-size", *arguments]) == 2
+        assert said in capsys.readouterr().err

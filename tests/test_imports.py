@@ -36,6 +36,7 @@ RANKS = {
     "persistence": 5,
     "second_order": 5,
     "explain": 6,
+    "batch_size": 6,
     "health": 6,
     "course": 6,
     "estimators": 6,
@@ -58,6 +59,8 @@ DELEGATIONS = {
     ("explain.route", "plots.route"): "Route.plot draws the route",
     ("explain.sensitivity", "plots.route"): "Sensitivity.plot draws the curve",
     ("health.rates", "plots.rates"): "LearningRates.plot draws the errors",
+    ("batch_size.callback", "plots.batches"): "NoiseScale.plot draws both scales",
+    ("health.batches", "plots.batches"): "BatchSizes.plot draws steps, samples and seconds",
     ("cli", ""): "--version asks the package",
 }
 """Imports upward, each inside a function, by module and what it imports."""
@@ -78,7 +81,9 @@ HEAVY = (
     "scipy.special",
 )
 
-LOADED_WHEN_USED = "checks compiled course datasets explain health persistence plots second_order tables".split()
+LOADED_WHEN_USED = """
+    batch_size checks compiled course datasets explain health persistence plots second_order tables
+""".split()
 
 
 def unit(name: str) -> str:

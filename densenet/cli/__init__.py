@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from densenet.cli.batch_size import add_batch_size_command
 from densenet.cli.check import add_check_command
 from densenet.cli.compile import add_compile_command
 from densenet.cli.explore import add_explore_command
@@ -72,6 +73,7 @@ def _parser() -> _Parser:
     add_grade_command(commands)
     add_compile_command(commands)
     add_explore_command(commands)
+    add_batch_size_command(commands)
     return parser
 
 

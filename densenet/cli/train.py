@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,30 @@ def add_train_command(commands: Any) -> None:
         "Without DATA: the shipped handwritten digits.",
     )
 
+    add = data_options(parser)
+    add("--hidden", "widths of the hidden layers, such as 128 or 64,32", default="128", metavar="WIDTHS")
+    add("--activation", "activation of the hidden layers", default="relu")
+    add("--dropout", "share of hidden activations dropped in training", type=float, default=0.3)
+    add("--optimizer", "first-order optimizer, such as sgd or adam", default="adam")
+    add("--learning-rate", "the optimizer's rate (default: the optimizer's own)", type=float)
+    add("--epochs", "most passes over the training rows", type=int, default=100)
+    add("--batch-size", "rows of a mini-batch", type=int, default=32)
+    add("--patience", "epochs without a better validation loss before it stops", type=int, default=20)
+    add("--held-out", "share of rows kept for the final figures", type=_share, default=0.2, metavar="SHARE")
+    add("--seed", "sets the weights, the split and the order of rows", type=seed_number, default=0)
+    add("--output", "where results go", type=_folder, default=Path("densenet-run"), metavar="FOLDER")
+    add("--time", "a column of dates or numbers: the latest rows are held out", metavar="COLUMN")
+    add_dropping_option(parser)
+    parser.add_argument(
+        "--keep", action="append", default=[], metavar="COLUMNS", help="columns to use although they seem to name rows"
+    )
+    add_reading_options(parser)
+    parser.set_defaults(run=run_train)
+
+
+def data_options(parser: argparse.ArgumentParser) -> Callable[..., None]:
+    """Add DATA, --target and --task; returns what adds further options, with their defaults in the help."""
+
     def add(name: str, text: str, **settings: Any) -> None:
         shown = text if settings.get("default") is None else f"{text} (default: %(default)s)"
         parser.add_argument(name, help=shown, **settings)
@@ -54,29 +79,12 @@ def add_train_command(commands: Any) -> None:
     )
     add("--target", "the column of DATA to predict")
     add("--task", "what the target is", choices=["auto", "classification", "regression"], default="auto")
-    add("--hidden", "widths of the hidden layers, such as 128 or 64,32", default="128", metavar="WIDTHS")
-    add("--activation", "activation of the hidden layers", default="relu")
-    add("--dropout", "share of hidden activations dropped in training", type=float, default=0.3)
-    add("--optimizer", "first-order optimizer, such as sgd or adam", default="adam")
-    add("--learning-rate", "the optimizer's rate (default: the optimizer's own)", type=float)
-    add("--epochs", "most passes over the training rows", type=int, default=100)
-    add("--batch-size", "rows of a mini-batch", type=int, default=32)
-    add("--patience", "epochs without a better validation loss before it stops", type=int, default=20)
-    add("--held-out", "share of rows kept for the final figures", type=_share, default=0.2, metavar="SHARE")
-    add("--seed", "sets the weights, the split and the order of rows", type=_seed, default=0)
-    add("--output", "where results go", type=_folder, default=Path("densenet-run"), metavar="FOLDER")
-    add("--time", "a column of dates or numbers: the latest rows are held out", metavar="COLUMN")
-    add_dropping_option(parser)
-    parser.add_argument(
-        "--keep", action="append", default=[], metavar="COLUMNS", help="columns to use although they seem to name rows"
-    )
-    add_reading_options(parser)
-    parser.set_defaults(run=run_train)
+    return add
 
 
 def run_train(args: argparse.Namespace) -> None:
     """Train as the command line asks, print the results and write the files."""
-    hidden = _widths(args.hidden)
+    hidden = hidden_widths(args.hidden)
     if args.data is None:
         if args.target is not None or args.task != "auto" or args.time is not None:
             raise ValueError("--target and --task need a CSV file: densenet train data.csv --target COLUMN")
@@ -193,7 +201,8 @@ def _folder(text: str) -> Path:
     return Path(file_path(text))
 
 
-def _seed(text: str) -> int:
+def seed_number(text: str) -> int:
+    """A seed from the command line."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
     return int(text)
@@ -209,7 +218,8 @@ def _share(text: str) -> float:
     return share
 
 
-def _widths(text: str) -> list[int]:
+def hidden_widths(text: str) -> list[int]:
+    """Widths such as 64,32."""
     try:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from densenet.plots.batches import batch_sizes, noise_scales
 from densenet.plots.confusion import confusion_matrix
 from densenet.plots.curves import learning_curves
 from densenet.plots.decision import decision_regions
@@ -18,6 +19,7 @@ from densenet.plots.uncertainty import prediction_band
 
 __all__ = [
     "LivePlot",
+    "batch_sizes",
     "confusion_matrix",
     "decision_regions",
     "features",
@@ -26,6 +28,7 @@ __all__ = [
     "learning_rates",
     "loss_along",
     "network_diagram",
+    "noise_scales",
     "predicted_against_true",
     "prediction_band",
     "residual_histogram",

@@ -65,10 +65,8 @@ def gauss_newton_product(
     >>> dn.gauss_newton_product(model, "mse", [[1.0], [2.0]], [0.0, 0.0], [1.0])
     array([5.])
     """
-    at = _At(model, loss, x, y, v, sample_weight, "gauss_newton_product")
-    with one_pool():
-        at.model.run_backward(at.delta_dot)  # J^T (H J v)
-    return at.model.grads
+    at = Curvature(model, loss, x, y, sample_weight, "gauss_newton_product")
+    return at.gauss_newton(direction(v, at.model, "gauss_newton_product"))
 
 
 def hessian_product(model: Sequential, loss: Loss | str, x: Any, y: Any, v: Any, *, sample_weight: Any = None) -> Array:
@@ -113,29 +111,67 @@ def hessian_product(model: Sequential, loss: Loss | str, x: Any, y: Any, v: Any,
     >>> bool(abs(difference - dn.hessian_product(model, "mse", [[1.0]], [0.5], [v])) < 1e-8)
     True
     """
-    at = _At(model, loss, x, y, v, sample_weight, "hessian_product")
-    out = np.empty_like(at.model.params)
-    with one_pool():
-        chain_tangent_backward(at.model.layers, at.delta, at.delta_dot, out)
-    return out
+    at = Curvature(model, loss, x, y, sample_weight, "hessian_product")
+    return at.hessian(direction(v, at.model, "hessian_product"))
 
 
-class _At:
-    """Delta at the outputs, and how it moves along v: D = dE/dY, D' = w / sum(w) H J v."""
+class Curvature:
+    """Second derivatives of the error at one point: one forward pass, then products with any number of directions.
 
-    def __init__(
-        self, model: Sequential, loss: Loss | str, x: Any, y: Any, v: Any, sample_weight: Any, who: str
-    ) -> None:
-        self.model, x, prediction = passed(model, x, who)
-        loss = copy.copy(losses.get(loss))
-        target = loss.prepare(y, prediction.shape[1], model.dtype)
-        same_rows(x, target, who)
-        weight = as_weights(sample_weight, len(x), model.dtype, who)
+    Parameters
+    ----------
+    model, loss, x, y, sample_weight
+        As in `gauss_newton_product`; it works on a copy of the model.
+    who : str
+        Who complains of what does not fit.
+
+    Attributes
+    ----------
+    model : Sequential
+        The copy, after the forward pass.
+    prediction : ndarray (n, k)
+    target : ndarray
+        As the loss prepares it.
+    delta : ndarray (n, k)
+        D = dE/dY.
+    shares : ndarray (n, 1)
+        w / sum(w).
+    """
+
+    def __init__(self, model: Sequential, loss: Loss | str, x: Any, y: Any, sample_weight: Any, who: str) -> None:
+        self.model, self.x, self.prediction = passed(model, x, who)
+        self.loss, dtype = copy.copy(losses.get(loss)), self.model.dtype
+        self.target = self.loss.prepare(y, self.prediction.shape[1], dtype)
+        n = len(self.x)
+        same_rows(self.x, self.target, who)
+        weight = as_weights(sample_weight, n, dtype, who)
         with one_pool():
-            loss.error(prediction, target, weight)
-            self.delta = loss.delta().copy()
-            y_dot = chain_tangent(self.model.layers, np.zeros_like(x), direction(v, self.model, who))  # J v
-        self.delta_dot = np.empty_like(y_dot)
-        loss.slopes_along(prediction, target, y_dot, self.delta_dot)
-        shares = np.full((len(x), 1), 1 / len(x), model.dtype) if weight is None else weight[:, None] / weight.sum()
-        self.delta_dot *= shares
+            self.loss.error(self.prediction, self.target, weight)
+            self.delta = self.loss.delta().copy()
+        self.shares = np.full((n, 1), 1 / n, dtype) if weight is None else weight[:, None] / weight.sum()
+
+    def along(self, v: Array) -> Array:
+        """J v (n, k): how the outputs move when the parameters move along v."""
+        with one_pool():
+            return chain_tangent(self.model.layers, np.zeros_like(self.x), v)
+
+    def slopes_along(self, y_dot: Array) -> Array:
+        """How every sample's dl/dy moves when the outputs move along `y_dot`: H_l y_dot (n, k)."""
+        out = np.empty_like(y_dot)
+        self.loss.slopes_along(self.prediction, self.target, y_dot, out)
+        return out
+
+    def gauss_newton(self, v: Array) -> Array:
+        """J^T H J v."""
+        delta_dot = self.slopes_along(self.along(v)) * self.shares
+        with one_pool():
+            self.model.run_backward(delta_dot)  # J^T (H J v)
+        return self.model.grads.copy()
+
+    def hessian(self, v: Array) -> Array:
+        """H v."""
+        delta_dot = self.slopes_along(self.along(v)) * self.shares  # D' = w / sum(w) H J v
+        out = np.empty_like(self.model.params)
+        with one_pool():
+            chain_tangent_backward(self.model.layers, self.delta, delta_dot, out)
+        return out
