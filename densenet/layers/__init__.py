@@ -33,16 +33,21 @@ from densenet.layers.containers import Concatenate, Residual
 from densenet.layers.dense import Dense
 from densenet.layers.noise import AlphaDropout, Dropout, GaussianNoise
 from densenet.layers.normalization import BatchNorm, LayerNorm, RMSNorm, Scale
+from densenet.layers.tabular import Blend, Clip, Columns, Embedding, Periodic
 
 __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Activation",
     "AlphaDropout",
     "BatchNorm",
+    "Blend",
     "CELU",
+    "Clip",
+    "Columns",
     "Concatenate",
     "Dense",
     "Dropout",
     "ELU",
+    "Embedding",
     "Exp",
     "GELU",
     "Gaussian",
@@ -58,6 +63,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Mish",
     "PReLU",
     "Parameter",
+    "Periodic",
     "RMSNorm",
     "ReLU",
     "Residual",

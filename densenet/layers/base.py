@@ -34,7 +34,7 @@ class Mark:
     """How the optimizer treats one parameter array."""
 
     trainable: bool = True
-    decayed: bool = True
+    decayed: bool | float = True
     rate: float = 1.0
 
 
@@ -344,15 +344,20 @@ class Layer(Configured, ABC):
         """Train parameters again; all of them when none is named."""
         return self.mark(names, trainable=True)
 
-    def set_decay(self, decayed: bool, *names: str) -> Self:
-        """Let the optimizer's `weight_decay` act on parameters, or not; all of them when none is named."""
-        return self.mark(names, decayed=bool(decayed))
+    def set_decay(self, decayed: bool | float, *names: str) -> Self:
+        """Let the optimizer's `weight_decay` act on parameters or not, or multiply it by a factor; on all by default."""
+        if isinstance(decayed, (bool, np.bool_)):
+            return self.mark(names, decayed=bool(decayed))
+        return self.mark(names, decayed=self._factor(decayed, "set_decay"))
 
     def set_rate(self, factor: float, *names: str) -> Self:
         """Multiply the learning rate of parameters by `factor`; all of them when none is named."""
+        return self.mark(names, rate=self._factor(factor, "set_rate"))
+
+    def _factor(self, factor: float, method: str) -> float:
         if not (isinstance(factor, (int, float)) and math.isfinite(factor) and factor >= 0):
-            raise ValueError(f"{type(self).__name__}.set_rate expects a finite factor of at least 0, got {factor!r}.")
-        return self.mark(names, rate=float(factor))
+            raise ValueError(f"{type(self).__name__}.{method} expects a finite factor of at least 0, got {factor!r}.")
+        return float(factor)
 
     def mark(self, names: Sequence[str], **values: Any) -> Self:
         """Set fields of the marks of these parameters, of all when none is named, here or inside a container."""
