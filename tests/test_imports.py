@@ -30,6 +30,7 @@ RANKS = {
     "compiled": 3,
     "datasets": 3,
     "training": 4,
+    "tabular": 5,
     "checks": 5,
     "persistence": 5,
     "second_order": 5,

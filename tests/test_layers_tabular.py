@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -85,7 +87,6 @@ def test_columns_are_the_chains_on_their_own_columns():
     checked(model, x, 6)
 
 
-
 def test_columns_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="chain for each of its widths, got 2 widths and 1 chains"):
         Columns([1, 2], [[]])
@@ -138,9 +139,6 @@ def test_they_travel_in_files_and_copies(tmp_path):
     again = dn.load(tmp_path / "model.npz")
     assert np.array_equal(again.predict(x), model.predict(x))
     assert np.array_equal(again.marks.decay, model.marks.decay)
-    import copy
-    import pickle
-
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert np.array_equal(other.predict(x), model.predict(x))
         other.forward(x)
@@ -151,6 +149,6 @@ def test_a_factor_of_decay_multiplies_it():
     model = dn.Sequential([dn.Dense(2, 1).set_decay(3.0, "W")], seed=0, dtype="float64")
     before = model[0].W.copy()
     dn.AdamW(0.1, weight_decay=0.5).step(model.params, np.zeros(3), model.marks)
-    assert model[0].W == pytest.approx(before * (1 - 0.1 * 0.5 * 3), rel=1e-12)
+    np.testing.assert_allclose(model[0].W, before * (1 - 0.1 * 0.5 * 3), rtol=1e-12)
     with pytest.raises(ValueError, match="set_decay expects a finite factor of at least 0, got -1"):
         model[0].set_decay(-1.0)

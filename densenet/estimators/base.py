@@ -23,16 +23,32 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 
 import densenet.estimators.rules as rules
 import densenet.estimators.tabular as tabular
+import densenet.tabular.recipe as recipe
 from densenet._memory import Buffers
 from densenet._types import Array
 from densenet._validation import cast, fraction, is_number
-from densenet.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, LogSoftmax, Sigmoid, Softmax, activation
+from densenet.layers import (
+    Activation,
+    BatchNorm,
+    Blend,
+    Clip,
+    Dense,
+    Dropout,
+    Layer,
+    LayerNorm,
+    LogSoftmax,
+    Sigmoid,
+    Softmax,
+    activation,
+)
+from densenet.layers.base import chain_width
 from densenet.losses.base import Loss
 from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
 from densenet.optimizers.sgd import SGD
 from densenet.second_order import BayesianRegularization, FullBatchSolver, LevenbergMarquardt
 from densenet.sequential import Sequential
+from densenet.tabular import Preparation
 from densenet.training.hooks import Callback
 from densenet.training.step import DivergenceError
 from densenet.training.trainer import Trainer
@@ -106,10 +122,10 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "callbacks": [list, tuple, Callback],
         "progress": ["boolean", None],
-        "preset": [StrOptions({"tabular"}), None],
+        "preset": [StrOptions({"tabular", "tabular-small"}), None],
     }
 
-    _recipe: ClassVar[dict[str, Any]]
+    _task: ClassVar[str]
 
     best_loss_: float | None
 
@@ -150,14 +166,17 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         values = {name: value for name, value in vars(self).items() if not (name.startswith("_") or name.endswith("_"))}
         by_loss = values.get("class_weight") is not None
         if self.preset is None:
-            return SimpleNamespace(**values, by_loss=by_loss, last_best=False)
+            return SimpleNamespace(**values, by_loss=by_loss, last_best=False, recipe=None)
         defaults = inspect.signature(type(self)).parameters
-        for name, value in (tabular.RECIPE | self._recipe).items():
+        for name, value in tabular.parameters(self.preset, self._task).items():
             if isinstance(values[name], type(defaults[name].default)) and values[name] == defaults[name].default:
                 values[name] = copy.deepcopy(value)
         if takes_all_rows(values["solver"]):
-            raise ValueError(f"preset='tabular' is a recipe for Adam: it does not go with solver={self.solver!r}.")
-        return SimpleNamespace(**values, by_loss=by_loss, last_best=True)
+            raise ValueError(
+                f"preset={self.preset!r} is a recipe for Adam: it does not go with solver={self.solver!r}."
+            )
+        chosen = recipe.RECIPES[self.preset, self._task]
+        return SimpleNamespace(**values, by_loss=by_loss or chosen.by_loss, last_best=True, recipe=chosen)
 
     # -- what comes in -----------------------------------------------------------------------------------------
 
@@ -178,8 +197,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         validate_data(self, X, skip_check_array=True, reset=first)
         check_consistent_length(X, y)
         if first:
-            self.preparation_ = tabular.Preparation().fit(X)
-        return self.preparation_.transform(X), y
+            self.preparation_ = Preparation(embeds=self._settings().recipe.whole).fit(tabular.columns_of(X))
+        return self.preparation_.transform(tabular.columns_of(X)), y
 
     def _new_data(self, X: Any) -> Any:
         """X of a fitted estimator as the model takes it."""
@@ -188,7 +207,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         if self.preset is None:
             return self._ready(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
         validate_data(self, X, skip_check_array=True, reset=False)
-        return self._ready(self.preparation_.transform(X))
+        return self._ready(self.preparation_.transform(tabular.columns_of(X)))
 
     def _ready(self, X: Any) -> Any:
         """Rows that can be sliced, in the model's dtype."""
@@ -215,16 +234,26 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         loss, n_outputs, self.out_activation_ = self._problem(y, settings)
         n_in, hidden = X.shape[1], len(widths)
         kinds = _each(settings.activation, hidden, "activation")
+        before: list[Layer] = []
+        if settings.recipe is not None:
+            before = recipe.front(self.preparation_.layout, settings.recipe.whole)
+            n_in = chain_width(before, n_in, "preset") or n_in
         layers = self._layers((n_in, *widths, n_outputs), kinds, settings)
-        if settings.preset is not None:
-            layers = tabular.marked(layers, n_in)
+        if settings.recipe is not None:
+            recipe.mark(layers)
+            layers = [*before, *layers]
         layers += _output_layers(loss)
+        span = self._output_range(y, n_outputs) if settings.recipe is not None and settings.recipe.whole else None
+        if span is not None:
+            layers.append(Clip(*span))
         draws = any(layer.draws for layer in layers)
         seed = random_state.randint(2**31 - 1) if draws else 0  # only then: without noise all draws are scikit-learn's
         self.model_ = Sequential(layers, seed=seed, dtype=X.dtype)
         dense = self.model_.dense_layers
-        if settings.preset is not None:
-            tabular.draw(dense, random_state)
+        if settings.recipe is not None and settings.recipe.whole:
+            recipe.fit_to_data(self.model_, X, random_state)
+        elif settings.recipe is not None:
+            recipe.draw(dense, random_state)
         else:
             for i, layer in enumerate(dense):
                 last = kinds[min(i, hidden - 1)] if kinds else "identity"
@@ -237,6 +266,10 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_", "trainer_", "history_"):
             self.__dict__.pop(name, None)
 
+    def _output_range(self, y: Array, n_outputs: int) -> tuple[list[float], list[float]] | None:
+        """The range that a recipe keeps the outputs in."""
+        return None
+
     def _layers(self, widths: tuple[int, ...], kinds: list[Any], settings: Any) -> list[Layer]:
         hidden = len(widths) - 2
         rates = [fraction(rate, type(self).__name__, "dropout") for rate in _each(settings.dropout, hidden, "dropout")]
@@ -248,7 +281,9 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
                 layers.append(BatchNorm(width))
             if settings.layer_norm:
                 layers.append(LayerNorm(width))
-            layers.append(activation(copy.deepcopy(kinds[i])))
+            function = activation(copy.deepcopy(kinds[i]))
+            bends = settings.recipe is not None and settings.recipe.whole and isinstance(function, Activation)
+            layers.append(Blend(width, function) if bends else function)
             if rates[i]:
                 layers.append(Dropout(rates[i]))
         return [*layers, Dense(widths[-2], widths[-1])]
@@ -440,10 +475,12 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     def _fit_stochastic(
         self, rows: rules.Rows, held_out: rules.HeldOut | None, settings: Any, scale: float, incremental: bool
     ) -> None:
+        scheduled: list[Callback] = []
         if settings.preset is not None and not isinstance(settings.learning_rate, Schedule):
             steps = settings.max_iter * max(1, rows.end // rows.batch_size)
             optimizer: Any = self.trainer_.optimizer
-            optimizer.learning_rate = tabular.CosineLog4(settings.learning_rate_init, steps)
+            optimizer.learning_rate = recipe.CosineLog4(settings.learning_rate_init, steps)
+            scheduled = [recipe.FlatCosine(steps)] if settings.recipe.whole else []
         deciding = held_out if settings.early_stopping else None
         self._start_record(held_out is not None, deciding is not None)
         follow = rules.Follow(self, settings, rows, scale, deciding, self._patience)
@@ -456,7 +493,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
                 validation_data=None if held_out is None else held_out.rows.stream(),
                 shuffle=False,
                 seed=0,
-                callbacks=[follow, *callbacks],
+                callbacks=[follow, *scheduled, *callbacks],
                 progress=settings.progress,
             )
         except DivergenceError as error:

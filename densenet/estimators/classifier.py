@@ -82,9 +82,10 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         Called as in `Trainer.fit`; "val_loss" is among the figures where rows are held out.
     progress : bool or None, default False
         Whether to show a progress bar; None shows it on a terminal and in a notebook.
-    preset : "tabular" or None, default None
-        The recipe RealMLP-TD-S [3]_: X may be a data frame with words and missing values, and parameters at their
-        defaults take the recipe's values.
+    preset : {"tabular", "tabular-small"} or None, default None
+        The recipe RealMLP-TD or RealMLP-TD-S [3]_: X may be a data frame with words and missing values, and parameters
+        at their defaults take the recipe's values. "tabular" embeds its inputs and has no label smoothing; the loss on
+        held-out rows decides which epoch is kept. "tabular-small" is quicker to train; accuracy decides.
 
     Attributes
     ----------
@@ -148,11 +149,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         "loss": [str, Loss],
         "class_weight": [dict, str, None],
     }
-    _recipe: ClassVar[dict[str, Any]] = {
-        "activation": "selu",
-        "learning_rate_init": 0.04,
-        "loss": SoftmaxCrossEntropy(label_smoothing=0.1),
-    }
+    _task: ClassVar[str] = "classification"
 
     def __init__(
         self,

@@ -85,11 +85,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         "loss": [str, Loss],
         "solver": [StrOptions({"lbfgs", "sgd", "adam", "lm", "br"}), Optimizer, FullBatchSolver],
     }
-    _recipe: ClassVar[dict[str, Any]] = {
-        "activation": "mish",
-        "learning_rate_init": 0.07,
-        "loss": MeanSquaredError(),
-    }
+    _task: ClassVar[str] = "regression"
 
     def __init__(
         self,
@@ -224,7 +220,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         else:
             n_outputs = 2 * k if isinstance(loss, GaussianNLL) else k
         if self.preset is not None and isinstance(loss, PoissonNLL):
-            raise ValueError("preset='tabular' standardises the target: it does not go with counts.")
+            raise ValueError("a preset standardises the target: it does not go with counts.")
         return copy.deepcopy(loss), n_outputs, "exp" if isinstance(loss, PoissonNLL) else "identity"
 
     def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:
@@ -245,6 +241,12 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
             self.uncertainty_ = uncertainty(self.model_, loss, X, target, sample_weight=weight, ridge=ridge)
         except ValueError as error:
             self._no_uncertainty = str(error)
+
+    def _output_range(self, y: Array, n_outputs: int) -> tuple[list[float], list[float]] | None:
+        if y.shape[1] != n_outputs:
+            return None
+        standard = (y - self._mean) / self._scale
+        return standard.min(axis=0).tolist(), standard.max(axis=0).tolist()
 
     def _held_out_classes(self, truth: Array) -> Array | None:
         return None

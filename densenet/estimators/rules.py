@@ -20,7 +20,7 @@ from densenet._blas import products
 from densenet._types import Array
 from densenet.gradient import error_and_gradient
 from densenet.losses import PoissonNLL, SigmoidCrossEntropy
-from densenet.optimizers.adam import Adam
+from densenet.optimizers.adam import Adam, AdamW
 from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
 from densenet.sequential import Sequential
@@ -375,6 +375,9 @@ def optimizer_of(settings: Any) -> Optimizer:
     rate = settings.learning_rate if isinstance(settings.learning_rate, Schedule) else settings.learning_rate_init
     if settings.solver == "sgd":
         return SklearnSGD(rate, settings.momentum, settings.nesterovs_momentum)
-    if settings.preset is not None:
+    if settings.recipe is not None and settings.recipe.weight_decay:
+        decay = settings.recipe.weight_decay
+        return AdamW(rate, settings.beta_1, settings.beta_2, settings.epsilon, weight_decay=decay)
+    if settings.recipe is not None:
         return Adam(rate, settings.beta_1, settings.beta_2, settings.epsilon)
     return SklearnAdam(rate, settings.beta_1, settings.beta_2, settings.epsilon)

@@ -1,0 +1,22 @@
+"""The recipe for tables: what makes a network's inputs of columns, the network itself, and how it is trained.
+
+RealMLP of Holzmueller, Grinsztajn and Steinwart (2024). Everything here is NumPy; the estimators stand above it.
+"""
+
+from __future__ import annotations
+
+from densenet.tabular.preparation import Layout, Preparation
+from densenet.tabular.recipe import RECIPES, CosineLog4, FlatCosine, Recipe, fit_to_data, flat_cosine, front, mark
+
+__all__ = [
+    "RECIPES",
+    "CosineLog4",
+    "FlatCosine",
+    "Layout",
+    "Preparation",
+    "Recipe",
+    "fit_to_data",
+    "flat_cosine",
+    "front",
+    "mark",
+]
