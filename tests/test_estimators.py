@@ -681,7 +681,7 @@ def test_the_whole_recipe_is_the_papers():
     names = [type(layer).__name__ for layer in made.model_]
     assert names == ["Columns", "Scale", *["Dense", "Blend", "Dropout"] * 3, "Dense"]
     numbers, flags, categories = made.model_[0].branches
-    assert (numbers[0].frequencies, numbers[0].width, numbers[0].sigma, flags) == (16, 4, 0.1, [])
+    assert (numbers[0].frequencies, numbers[0].width, numbers[0].sigma, flags) == (16, 4, 0.1, ())
     assert (categories[0].sizes, categories[0].width) == ([13], 8)
     assert (numbers[0].marks["f"].rate, numbers[0].marks["b"].decayed) == (0.1, 0.1)
     assert (made.model_[1].marks["s"].rate, made.model_[1].marks["s"].decayed) == (6, 6)

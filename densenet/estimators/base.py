@@ -7,7 +7,7 @@ import inspect
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from types import MethodType, SimpleNamespace
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -123,6 +124,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         "callbacks": [list, tuple, Callback],
         "progress": ["boolean", None],
         "preset": [StrOptions({"tabular", "tabular-small"}), None],
+        "scoring": [str, callable, None],
     }
 
     _task: ClassVar[str]
@@ -153,6 +155,33 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     # -- parameters --------------------------------------------------------------------------------------------
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name; deep, those of solver, loss and schedule as well (``solver__learning_rate``).
+
+        Parameters
+        ----------
+        deep : bool, default True
+        """
+        made: dict[str, Any] = super().get_params(deep=False)
+        return made | (parts_of(made) if deep else {})
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters by name; ``solver__learning_rate=0.1`` makes a new solver that differs in its rate.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        super().set_params(**{name: value for name, value in params.items() if "__" not in name})
+        for name, value in params.items():
+            own, _, inner = name.partition("__")
+            if inner:
+                if own not in self.get_params(deep=False):
+                    raise ValueError(f"{type(self).__name__} has no parameter {own!r}, got {name!r}.")
+                setattr(self, own, with_part(getattr(self, own), inner, value, name))
+        return self
+
     def _check_parameters(self) -> None:
         if is_number(self.learning_rate):
             raise ValueError(
@@ -160,13 +189,20 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
                 f"or a Schedule. Got {self.learning_rate!r} instead: a number goes into learning_rate_init."
             )
         self._validate_params()
+        self._check_scoring()
+
+    def _check_scoring(self) -> None:
+        if self.scoring is not None:
+            if not self.early_stopping and self.preset is None:
+                raise ValueError("scoring says which epoch is best: it needs early_stopping=True or a preset.")
+            check_scoring(self, scoring=self.scoring)
 
     def _settings(self) -> SimpleNamespace:
         """The parameters that hold: the preset's where a parameter is at its default."""
         values = {name: value for name, value in vars(self).items() if not (name.startswith("_") or name.endswith("_"))}
         by_loss = values.get("class_weight") is not None
         if self.preset is None:
-            return SimpleNamespace(**values, by_loss=by_loss, last_best=False, recipe=None)
+            return SimpleNamespace(**values, by_loss=by_loss and self.scoring is None, last_best=False, recipe=None)
         defaults = inspect.signature(type(self)).parameters
         for name, value in tabular.parameters(self.preset, self._task).items():
             if isinstance(values[name], type(defaults[name].default)) and values[name] == defaults[name].default:
@@ -176,7 +212,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
                 f"preset={self.preset!r} is a recipe for Adam: it does not go with solver={self.solver!r}."
             )
         chosen = recipe.RECIPES[self.preset, self._task]
-        return SimpleNamespace(**values, by_loss=by_loss or chosen.by_loss, last_best=True, recipe=chosen)
+        by_loss = (by_loss or chosen.by_loss) and self.scoring is None
+        return SimpleNamespace(**values, by_loss=by_loss, last_best=True, recipe=chosen)
 
     # -- what comes in -----------------------------------------------------------------------------------------
 
@@ -202,6 +239,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     def _new_data(self, X: Any) -> Any:
         """X of a fitted estimator as the model takes it."""
+        if self.__dict__.get("_rows_are_ready"):
+            return X
         check_is_fitted(self)
         _refuse_masks(X)
         if self.preset is None:
@@ -261,6 +300,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
                 bound = math.sqrt(factor / (layer.n_in + layer.n_out))  # Glorot and Bengio (2010), equation 16
                 layer.W = random_state.uniform(-bound, bound, (layer.n_in, layer.n_out))
                 layer.b = random_state.uniform(-bound, bound, layer.n_out)
+        self._structure = {name: repr(getattr(settings, name)) for name in _STRUCTURAL}
+        self._outputs = _outputs(loss, n_outputs)
         self.n_iter_ = self.t_ = 0
         self.n_outputs_, self.n_layers_ = n_outputs, len(dense) + 1
         for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_", "trainer_", "history_"):
@@ -315,6 +356,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         _refuse_masks(X, y, sample_weight)
         if not first and (hidden := [layer.n_out for layer in self.model_.dense_layers[:-1]]) != _widths(settings):
             raise ValueError(f"hidden_layer_sizes of a model that goes on must stay {hidden}, got {_widths(settings)}.")
+        if not first:
+            self._check_structure(settings)
         if takes_all_rows(settings.solver):
             self._check_whole(settings, X, validation_data)
         X, y = self._checked_data(X, y, incremental, first)
@@ -324,8 +367,9 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             self._initialize(X, y, settings, random_state)
         X, dtype = self._ready(X), self.model_.dtype
         weight = None if weight is None else weight.astype(dtype, copy=False)
-        if not (incremental and "trainer_" in self.__dict__):
+        if not (incremental and "trainer_" in self.__dict__ and self._goes_on(settings)):
             self.trainer_ = self._new_trainer(y, settings)
+            self._training = {name: repr(getattr(settings, name)) for name in _OF_TRAINING}
         loss = self.trainer_.loss
         target, truth = self._encode(y, loss, self.n_outputs_, dtype)
         scale = 1 / self.n_outputs_ if settings.loss == "squared_error" else 1.0
@@ -339,6 +383,27 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         if not np.isfinite(self.model_.params).all():
             raise ValueError(_TOO_LARGE)
         return self
+
+    def _check_structure(self, settings: Any) -> None:
+        """What a model that goes on is made of cannot change."""
+        for name, before in self._structure.items():
+            if (now := repr(getattr(settings, name))) != before:
+                raise ValueError(
+                    f"{name} of a model that goes on must stay {before}, got {now}: with warm_start=False, fit begins "
+                    "a new one."
+                )
+
+    def _goes_on(self, settings: Any) -> bool:
+        """Whether the trainer serves the settings, its rate changed where that is all that has changed."""
+        changed = [name for name, before in self._training.items() if repr(getattr(settings, name)) != before]
+        rates = ("learning_rate", "learning_rate_init")
+        if not changed:
+            return True
+        if any(name not in rates for name in changed) or not isinstance(settings.solver, str):
+            return False
+        self.trainer_.optimizer.learning_rate = rules.optimizer_of(settings).learning_rate
+        self._training |= {name: repr(getattr(settings, name)) for name in rates}
+        return True
 
     def _check_whole(self, settings: Any, X: Any, validation_data: Any) -> None:
         """Solvers that take all rows at once: what does not go with them."""
@@ -394,7 +459,12 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     def _new_trainer(self, y: Array, settings: Any) -> Trainer:
         solver = settings.solver
-        loss, _, _ = self._problem(y, settings)
+        loss, n_outputs, self.out_activation_ = self._problem(y, settings)
+        if _outputs(loss, n_outputs) != self._outputs:
+            raise ValueError(
+                f"loss={settings.loss!r} needs another output layer than the model that goes on has: with "
+                "warm_start=False, fit begins a new one."
+            )
         patience = settings.n_iter_no_change
         max_fail = int(patience) if math.isfinite(patience) else None
         if solver == "lbfgs":
@@ -466,7 +536,17 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     def _held_out(self, rows: rules.Rows, truth: Array) -> rules.HeldOut:
         """Rows that are held out, whose score compares the model's outputs with `truth`."""
-        return rules.HeldOut(rows, lambda: self._score_raw(self._raw(rows.x), truth, rows.weight))
+        if (self.scoring in (None, "accuracy") and self._task == "classification") or self.scoring in (None, "r2"):
+            return rules.HeldOut(rows, lambda: self._score_raw(self._raw(rows.x), truth, rows.weight))
+        view = copy.copy(self)  # of the same model, for rows that are prepared
+        view.__dict__["_rows_are_ready"] = True
+        scorer, y = check_scoring(self, scoring=self.scoring), self._decode(truth)
+        weighted = {} if rows.weight is None else {"sample_weight": rows.weight}
+        return rules.HeldOut(rows, lambda: float(scorer(view, rows.x, y, **weighted)))
+
+    @abstractmethod
+    def _decode(self, truth: Array) -> Array:
+        """Targets as `fit` was given them, from those that `_score_raw` compares."""
 
     @abstractmethod
     def _known(self, y: Any) -> Array:
@@ -553,6 +633,68 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         tags.input_tags.sparse = self.preset is None
         tags.input_tags.string = tags.input_tags.allow_nan = self.preset is not None
         return tags
+
+
+_STRUCTURAL = ("activation", "dropout", "batch_norm", "layer_norm", "preset")
+"""Parameters, beside the widths, that a model is built from."""
+_OF_TRAINING = (
+    "loss",
+    "solver",
+    "learning_rate",
+    "learning_rate_init",
+    "power_t",
+    "momentum",
+    "nesterovs_momentum",
+    "beta_1",
+    "beta_2",
+    "epsilon",
+)
+"""Parameters that a trainer is built from."""
+
+
+def _outputs(loss: Loss, n_outputs: int) -> tuple[Any, ...]:
+    """What a loss wants at the model's end."""
+    return n_outputs, [type(layer).__name__ for layer in _output_layers(loss)]
+
+
+def held_out_of(validation_data: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> Any:
+    """`validation_data`, or the same that was given one by one.
+
+    Raises
+    ------
+    ValueError
+        If both are given, or a part is missing.
+    """
+    given = [X_val is not None, y_val is not None]
+    if validation_data is not None and (any(given) or sample_weight_val is not None):
+        raise ValueError("fit expects validation_data or X_val and y_val, got both.")
+    if any(given) != all(given) or (sample_weight_val is not None and not any(given)):
+        raise ValueError("fit expects X_val and y_val together.")
+    if not all(given):
+        return validation_data
+    return (X_val, y_val) if sample_weight_val is None else (X_val, y_val, sample_weight_val)
+
+
+def parts_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of solvers, losses and schedules among these, as ``solver__learning_rate``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, _WITH_PARTS):
+            inner = value.config()
+            found |= {f"{name}__{part}": entry for part, entry in (inner | parts_of(inner)).items()}
+    return found
+
+
+def with_part(whole: Any, part: str, value: Any, name: str) -> Any:
+    """A new solver, loss or schedule like `whole`, with one of its parameters changed."""
+    own, _, inner = part.partition("__")
+    config = whole.config() if isinstance(whole, _WITH_PARTS) else {}
+    if own not in config:
+        raise ValueError(f"there is no parameter {name!r}: {whole!r} has {', '.join(config) or 'none'}.")
+    return type(whole)(**config | {own: with_part(config[own], inner, value, name) if inner else value})
+
+
+_WITH_PARTS = (Optimizer, Loss, Schedule)
 
 
 def _widths(settings: Any) -> list[int]:

@@ -11,12 +11,13 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
-import densenet.estimators.rules as rules
 from densenet import losses
 from densenet._types import Array
-from densenet.estimators.base import DenseEstimator, partial_fit_if_stochastic
+from densenet._validation import nonnegative
+from densenet.estimators.base import DenseEstimator, held_out_of, partial_fit_if_stochastic
 from densenet.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from densenet.losses.base import Loss
+from densenet.losses.summed import SummedSigmoidCrossEntropy
 
 
 class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -76,8 +77,9 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     dropout : float in [0, 1) or a list with one for each hidden layer, default 0.0
     batch_norm, layer_norm : bool, default False
         Whether `BatchNorm` or `LayerNorm` stands before every hidden activation.
-    class_weight : dict of label to weight, "balanced" or None, default None
-        Multiplies the sample weights.
+    class_weight : dict of label to weight, list of dicts, "balanced" or None, default None
+        Multiplies the sample weights; a class that is not named weighs 1. Of several labels, a dict of 0 and 1 for each
+        label, whose weights multiply.
     callbacks : Callback or list of Callback, default ()
         Called as in `Trainer.fit`; "val_loss" is among the figures where rows are held out.
     progress : bool or None, default False
@@ -86,6 +88,10 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         The recipe RealMLP-TD or RealMLP-TD-S [3]_: X may be a data frame with words and missing values, and parameters
         at their defaults take the recipe's values. "tabular" embeds its inputs and has no label smoothing; the loss on
         held-out rows decides which epoch is kept. "tabular-small" is quicker to train; accuracy decides.
+    scoring : str, callable or None, default None
+        What says which epoch is best, with `early_stopping` or a preset: a name of scikit-learn's such as "roc_auc" or
+        "f1", or a function (estimator, X, y) whose value is better the larger it is. None is the accuracy, or the loss
+        where the preset or class weights ask for it. A function gets X as the network takes it.
 
     Attributes
     ----------
@@ -147,7 +153,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
 
     _parameter_constraints: ClassVar[dict[str, Any]] = DenseEstimator._parameter_constraints | {
         "loss": [str, Loss],
-        "class_weight": [dict, str, None],
+        "class_weight": [dict, list, str, None],
     }
     _task: ClassVar[str] = "classification"
 
@@ -185,6 +191,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         callbacks: Any = (),
         progress: bool | None = False,
         preset: str | None = None,
+        scoring: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -217,10 +224,21 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         self.callbacks = callbacks
         self.progress = progress
         self.preset = preset
+        self.scoring = scoring
 
     # -- fitting -----------------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> DenseClassifier:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> DenseClassifier:
         """Train on X and y.
 
         Parameters
@@ -230,13 +248,16 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         sample_weight : array_like (n,), optional
         validation_data : (X, y) or (X, y, sample_weight), optional
             Held-out rows: their loss goes into `validation_loss_curve_`, and with `early_stopping` their score decides.
+        X_val, y_val, sample_weight_val : array_like, optional
+            The same one by one, so that ``Pipeline(transform_input=["X_val"])`` can transform X_val.
 
         Returns
         -------
         DenseClassifier
             Itself.
         """
-        self._fit(X, y, sample_weight, validation_data, incremental=False)
+        held_out = held_out_of(validation_data, X_val, y_val, sample_weight_val)
+        self._fit(X, y, sample_weight, held_out, incremental=False)
         return self
 
     @partial_fit_if_stochastic
@@ -298,7 +319,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
             if kind == "multiclass":
                 return SoftmaxCrossEntropy(), k, "softmax"
             if multilabel:
-                return rules.SummedSigmoidCrossEntropy(), k, "logistic"
+                return SummedSigmoidCrossEntropy(), k, "logistic"
             return SigmoidCrossEntropy(), 1, "logistic"
         loss = losses.get(settings.loss)
         if self.preset is not None and multilabel and isinstance(loss, SoftmaxCrossEntropy):
@@ -313,7 +334,39 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         return made, k if multilabel or k > 2 else 1, "identity" if loss.expects == "values" else "logistic"
 
     def _class_weights(self, y: Array) -> Array | None:
-        return None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
+        weight, who = self.class_weight, type(self).__name__
+        if weight is None:
+            return None
+        if isinstance(weight, str):
+            if weight != "balanced":
+                raise ValueError(f'{who} expects class_weight to be a dict or "balanced", got {weight!r}.')
+            each: Array = compute_sample_weight(weight, y)
+            return each
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return self._label_weights(np.asarray(self._label_binarizer.transform(y)), weight)
+        if not isinstance(weight, dict):
+            raise ValueError(f"{who} expects a list of class weights for several labels alone, got {weight!r}.")
+        known = self.classes_.tolist()
+        table = np.ones(len(known))
+        for label, value in weight.items():
+            if label not in known:
+                raise ValueError(f"{who} got class_weight for {label!r}, which is none of the classes {known}.")
+            table[known.index(label)] = nonnegative(value, who, f"class_weight[{label!r}]")
+        each = table[np.searchsorted(self.classes_, y)]
+        return each
+
+    def _label_weights(self, truth: Array, weights: Any) -> Array:
+        """Of several labels, the product over the labels of the weight of 0 or 1 there."""
+        who, k = type(self).__name__, truth.shape[1]
+        if not isinstance(weights, list) or len(weights) != k or not all(isinstance(w, dict) for w in weights):
+            raise ValueError(f"{who} expects class_weight for {k} labels to be a list of {k} dicts, got {weights!r}.")
+        each = np.ones(len(truth))
+        for j, weight in enumerate(weights):
+            if unknown := [label for label in weight if label not in (0, 1)]:
+                raise ValueError(f"{who} expects class_weight[{j}] to weigh 0 and 1, got {unknown[0]!r}.")
+            pair = [nonnegative(weight.get(value, 1.0), who, f"class_weight[{j}][{value}]") for value in (0, 1)]
+            each *= np.where(truth[:, j] == 1, pair[1], pair[0])
+        return each
 
     def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:
         if self._label_binarizer.y_type_.startswith("multilabel"):
@@ -323,6 +376,9 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         if loss.task == "binary" and n_outputs > 1:
             return loss.prepare(np.eye(n_outputs, dtype=dtype)[truth], n_outputs, dtype), truth
         return loss.prepare(truth, n_outputs, dtype), truth
+
+    def _decode(self, truth: Array) -> Array:
+        return truth if truth.ndim > 1 else self.classes_[truth]
 
     def _held_out_classes(self, truth: Array) -> Array | None:
         if truth.ndim > 1:
@@ -376,6 +432,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
             With a loss that has no link to probabilities.
         """
         raw = self._raw(self._new_data(X))
+        if len(self.classes_) == 1:
+            return np.ones((len(raw), 1), raw.dtype)
         loss: Loss = self.trainer_.loss
         p = loss.probabilities(raw)
         info = np.finfo(p.dtype)

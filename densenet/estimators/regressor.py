@@ -12,12 +12,12 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_array
 
-import densenet.estimators.rules as rules
 from densenet import losses
 from densenet._types import Array
-from densenet.estimators.base import DenseEstimator, partial_fit_if_stochastic
+from densenet.estimators.base import DenseEstimator, held_out_of, partial_fit_if_stochastic
 from densenet.losses import GaussianNLL, HalfSquaredError, MeanSquaredError, PoissonNLL, Quantile
 from densenet.losses.base import Loss
+from densenet.losses.summed import HalfPoissonDeviance
 from densenet.optimizers.base import Optimizer
 from densenet.second_order import BayesianRegularization, FullBatchSolver, LevenbergMarquardt, uncertainty
 
@@ -44,6 +44,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
     beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, batch_norm, layer_norm, callbacks, progress, preset
+    scoring
         As in `DenseClassifier`. With a preset the target is standardised inside. Beside its solvers there are "lm"
         (Levenberg-Marquardt) and "br" (Bayesian regularization), or an instance of theirs, for squared errors of small
         networks: `max_iter` counts iterations on all rows, `alpha` plays no part, the target is standardised inside,
@@ -120,6 +121,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         callbacks: Any = (),
         progress: bool | None = False,
         preset: str | None = None,
+        scoring: Any = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -151,8 +153,19 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         self.callbacks = callbacks
         self.progress = progress
         self.preset = preset
+        self.scoring = scoring
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> DenseRegressor:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> DenseRegressor:
         """Train on X and y.
 
         Parameters
@@ -162,13 +175,16 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         sample_weight : array_like (n,), optional
         validation_data : (X, y) or (X, y, sample_weight), optional
             Held-out rows: their loss goes into `validation_loss_curve_`, and with `early_stopping` their score decides.
+        X_val, y_val, sample_weight_val : array_like, optional
+            The same one by one, so that ``Pipeline(transform_input=["X_val"])`` can transform X_val.
 
         Returns
         -------
         DenseRegressor
             Itself.
         """
-        self._fit(X, y, sample_weight, validation_data, incremental=False)
+        held_out = held_out_of(validation_data, X_val, y_val, sample_weight_val)
+        self._fit(X, y, sample_weight, held_out, incremental=False)
         return self
 
     @partial_fit_if_stochastic
@@ -209,7 +225,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         if isinstance(settings.loss, str) and settings.loss == "squared_error":
             return HalfSquaredError(), k, "identity"
         if isinstance(settings.loss, str) and settings.loss == "poisson":
-            return rules.HalfPoissonDeviance(), k, "exp"
+            return HalfPoissonDeviance(), k, "exp"
         loss = losses.get(settings.loss)
         if loss.task != "regression":
             raise ValueError(f"DenseRegressor expects a loss for numbers, got {loss!r}.")
@@ -247,6 +263,9 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
             return None
         standard = (y - self._mean) / self._scale
         return standard.min(axis=0).tolist(), standard.max(axis=0).tolist()
+
+    def _decode(self, truth: Array) -> Array:
+        return truth[:, 0] if truth.shape[1] == 1 else truth
 
     def _held_out_classes(self, truth: Array) -> Array | None:
         return None

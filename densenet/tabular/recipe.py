@@ -5,8 +5,8 @@ activations, dropout, decay, and first weights that the data set.
 
 The paper writes a layer as x W / sqrt(n_in) + b with W of unit variance. Adam moves every weight by about its rate,
 whatever the gradient's size, so that this is the same as a plain dense layer with weights of variance 1 / n_in, the
-rate factor 1 / sqrt(n_in) and the decay factor sqrt(n_in), which makes up for the rate in decoupled decay (but for Adam's
-epsilon).
+rate factor 1 / sqrt(n_in) and the decay factor sqrt(n_in), which makes up for the rate in decoupled decay (but for
+Adam's epsilon).
 
 In the published code (pytabkit) a parameter's rate factor r acts twice on its decay: w <- w - r^2 alpha lambda w, which
 for the scales (r = 6) is a strong pull to 0, and for embeddings of numbers and activations (r = 0.1) next to none.
@@ -30,6 +30,7 @@ import numpy as np
 from densenet._types import Array
 from densenet.layers import Blend, Columns, Dense, Dropout, Embedding, Layer, Periodic, Scale
 from densenet.optimizers.schedules import Schedule
+from densenet.persistence.codec import register
 from densenet.sequential import Sequential
 from densenet.tabular.preparation import Layout
 from densenet.training.hooks import Callback
@@ -74,6 +75,7 @@ RECIPES = {
 """By the preset's name and the task."""
 
 
+@register
 class CosineLog4(Schedule):
     """alpha = initial (1/2 - 1/2 cos(2 pi log2(1 + 15 t / steps))): four cosine waves, each twice as long as the last.
 
