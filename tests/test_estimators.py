@@ -622,12 +622,16 @@ def mixed(n=200, seed=0):
 
 
 def test_the_recipes_preparation_by_hand():
-    from densenet.tabular import Preparation
+    from densenet.tabular import Preparation, front, learn_scales
 
     table = pd.DataFrame(
         {"v": [0.0, 1.0, 2.0, 3.0, 100.0], "w": [7.0] * 5, "two": list("abbab"), "three": list("xyzxx")}
     )
-    made = Preparation().fit(table).transform(table)
+    preparation = Preparation().fit(table)
+    plain = preparation.transform(table)
+    model = dn.Sequential(front(preparation.layout, embeds=False), seed=0)
+    learn_scales(model, plain)
+    made = model[0].infer(plain)
     z = (np.array([0.0, 1.0, 2.0, 3.0, 100.0]) - 2) / 2  # median 2, quartiles 1 and 3
     np.testing.assert_allclose(made[:, 0], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-5)
     assert np.abs(made[:, 0]).max() < 3
@@ -656,9 +660,9 @@ def test_the_recipe_is_the_papers():
     y = np.where(table["lift"] == "yes", 1, 0)
     made = dn.DenseClassifier(preset="tabular-small", random_state=0, max_iter=2).fit(table, y)
     names = [type(layer).__name__ for layer in made.model_.layers]
-    assert names == ["Scale", "Dense", "SELU", "Dense", "SELU", "Dense", "SELU", "Dense"]
+    assert names == ["RobustScale", "Scale", "Dense", "SELU", "Dense", "SELU", "Dense", "SELU", "Dense"]
     assert [layer.n_out for layer in made.model_.dense_layers] == [256, 256, 256, 2]
-    assert made.model_.layers[0].marks["s"].rate == 6
+    assert made.model_.layers[1].marks["s"].rate == 6
     first = made.model_.dense_layers[0]
     assert first.marks["W"].rate == pytest.approx(first.n_in**-0.5)
     assert first.marks["b"].rate == 0.1
@@ -668,7 +672,7 @@ def test_the_recipe_is_the_papers():
     assert repr(optimizer.learning_rate) == "CosineLog4(initial=0.04, steps=2)"
     assert made.n_iter_ == 2
     regressor = dn.DenseRegressor(preset="tabular-small", random_state=0, max_iter=1).fit(table, y)
-    assert [type(layer).__name__ for layer in regressor.model_.layers][2] == "Mish"
+    assert [type(layer).__name__ for layer in regressor.model_.layers][3] == "Mish"
     assert regressor.trainer_.optimizer.learning_rate.initial == 0.07
     assert not hasattr(dn.DenseRegressor(max_iter=1).fit(X, COUNTS), "preparation_")
 
@@ -681,9 +685,10 @@ def test_the_whole_recipe_is_the_papers():
     names = [type(layer).__name__ for layer in made.model_]
     assert names == ["Columns", "Scale", *["Dense", "Blend", "Dropout"] * 3, "Dense"]
     numbers, flags, categories = made.model_[0].branches
-    assert (numbers[0].frequencies, numbers[0].width, numbers[0].sigma, flags) == (16, 4, 0.1, ())
+    assert (numbers[1].frequencies, numbers[1].width, numbers[1].sigma) == (16, 4, 0.1)
+    assert [type(layer).__name__ for layer in (numbers[0], *flags)] == ["RobustScale", "RobustScale"]
     assert (categories[0].sizes, categories[0].width) == ([13], 8)
-    assert (numbers[0].marks["f"].rate, numbers[0].marks["b"].decayed) == (0.1, 0.1)
+    assert (numbers[1].marks["f"].rate, numbers[1].marks["b"].decayed) == (0.1, 0.1)
     assert (made.model_[1].marks["s"].rate, made.model_[1].marks["s"].decayed) == (6, 6)
     first = made.model_.dense_layers[0]
     assert first.marks["W"].rate * first.marks["W"].decayed == pytest.approx(1)
@@ -778,7 +783,14 @@ def test_the_recipe_takes_other_parameters_along():
     table, price = mixed()
     made = dn.DenseRegressor(preset="tabular-small", hidden_layer_sizes=(9,), dropout=0.1, max_iter=1, random_state=0)
     made.fit(table, price)
-    assert [type(layer).__name__ for layer in made.model_.layers] == ["Scale", "Dense", "Mish", "Dropout", "Dense"]
+    assert [type(layer).__name__ for layer in made.model_.layers] == [
+        "RobustScale",
+        "Scale",
+        "Dense",
+        "Mish",
+        "Dropout",
+        "Dense",
+    ]
     assert made.model_.dense_layers[-1].marks["W"].rate == pytest.approx(1 / 3)
     assert len(made.history_) == 1
 

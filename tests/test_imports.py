@@ -27,6 +27,7 @@ RANKS = {
     "layers": 2,
     "sequential": 3,
     "gradient": 3,
+    "ensemble": 4,
     "compiled": 3,
     "datasets": 3,
     "training": 4,
@@ -195,6 +196,8 @@ def test_no_super_chains():
 REACHES = {
     ("estimators.classifier", "DenseEstimator._parameter_constraints"): "scikit-learn's name, extended",
     ("estimators.regressor", "DenseEstimator._parameter_constraints"): "scikit-learn's name, extended",
+    ("estimators.base", "member._said"): "members are copies of the estimator itself",
+    ("estimators.base", "member._train"): "members are copies of the estimator itself",
     ("tables", "TablePreparation()._take"): "from_state makes a preparation of its own class from parts it has checked",
 }
 """Where a module takes the `_name` of another object than `self` or `cls`, and why it may."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import densenet as dn
-from densenet.layers import Blend, Clip, Columns, Embedding, Periodic
+from densenet.layers import Average, Blend, Clip, Columns, Embedding, Periodic, RobustScale
 
 RNG = np.random.default_rng(3)
 
@@ -152,3 +152,61 @@ def test_a_factor_of_decay_multiplies_it():
     np.testing.assert_allclose(model[0].W, before * (1 - 0.1 * 0.5 * 3), rtol=1e-12)
     with pytest.raises(ValueError, match="set_decay expects a finite factor of at least 0, got -1"):
         model[0].set_decay(-1.0)
+
+
+def test_a_robust_scale_is_its_equation_and_has_its_derivative():
+    layer = RobustScale(3)
+    model, x = alone(layer), RNG.normal(size=(9, 3)) * [1.0, 50.0, 0.0] + [0.0, 7.0, 4.0]
+    layer.learn(x)
+    y = model.forward(x)
+    for j in range(2):
+        low, middle, high = np.quantile(x[:, j], [0.25, 0.5, 0.75])
+        for r in range(9):
+            z = (x[r, j] - middle) / (high - low)
+            assert y[r, j] == pytest.approx(z / math.sqrt(1 + (z / 3) ** 2), rel=1e-12)
+    assert not y[:, 2].any()
+    assert np.array_equal(model.predict(x), y)
+    checked(dn.Sequential([dn.Dense(2, 3), RobustScale(3), dn.Dense(3, 2)], seed=1), RNG.normal(size=(5, 2)), 2)
+    step, delta = 1e-6, RNG.normal(size=y.shape)
+    slope = (delta * (model.predict(x + step) - model.predict(x - step))).sum(axis=1) / (2 * step)
+    model.forward(x)
+    np.testing.assert_allclose(model.backward(delta).sum(axis=1), slope, rtol=1e-6)
+
+
+def test_a_robust_scale_takes_the_largest_numbers():
+    model = alone(RobustScale(1), "float32")
+    assert model.predict([[3e38], [-3e38]]).ravel() == pytest.approx([3, -3])
+
+
+def test_an_average_is_the_mean_of_its_chains():
+    chains = [[dn.Dense(3, 4), dn.Tanh(), dn.Dense(4, 2)], [dn.Dense(3, 2), dn.Sigmoid()], [dn.Dense(3, 2)]]
+    model, x = alone(Average(chains)), RNG.normal(size=(5, 3))
+    single = [dn.Sequential(copy.deepcopy(chain), dtype="float64").predict(x) for chain in chains]
+    np.testing.assert_allclose(model.forward(x), np.mean(single, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(model.predict(x), np.mean(single, axis=0), rtol=1e-12)
+    checked(model, x, 2)
+    checked(dn.Sequential([dn.Dense(2, 3), Average([[dn.ReLU()], [dn.Tanh()], []])], seed=0), x[:, :2], 3)
+    with pytest.raises(ValueError, match="take as many columns, got no chain"):
+        Average([])
+    with pytest.raises(ValueError, match=r"take as many columns, got \[2, 3\]"):
+        Average([[dn.Dense(2, 1)], [dn.Dense(3, 1)]])
+    with pytest.raises(ValueError, match=r"give as many columns, got \['1', '2'\]"):
+        Average([[dn.Dense(2, 1)], [dn.Dense(2, 2)]])
+
+
+def test_their_onnx_graphs_answer_alike(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    layers = [
+        Columns([2, 1, 2], [[RobustScale(2), Periodic(2)], [], [Embedding([5, 3])]]),
+        dn.Dense(25, 4),
+        Blend(4, "mish"),
+        dn.Dense(4, 1),
+        Clip([-0.1], [0.1]),
+    ]
+    other = [dn.Dense(5, 1), RobustScale(1)]
+    model = dn.Sequential([Average([layers, other])], seed=0)
+    model[0].branches[0][0].branches[0][0].learn(RNG.normal(size=(40, 2)) + 3)
+    dn.to_onnx(model, tmp_path / "model.onnx")
+    x = np.column_stack([RNG.normal(size=(9, 3)), np.arange(9) % 6, np.arange(9) % 4]).astype(np.float32)
+    session = runtime.InferenceSession(tmp_path / "model.onnx")
+    np.testing.assert_allclose(session.run(["y"], {"x": x})[0], model.predict(x), rtol=1e-5, atol=1e-6)

@@ -28,6 +28,7 @@ import densenet.tabular.recipe as recipe
 from densenet._memory import Buffers
 from densenet._types import Array
 from densenet._validation import cast, fraction, is_number
+from densenet.ensemble import Ensemble
 from densenet.layers import (
     Activation,
     BatchNorm,
@@ -50,6 +51,7 @@ from densenet.optimizers.sgd import SGD
 from densenet.second_order import BayesianRegularization, FullBatchSolver, LevenbergMarquardt
 from densenet.sequential import Sequential
 from densenet.tabular import Preparation
+from densenet.tabular.folds import FEWEST_ROWS, Fold, folds, random_fifths
 from densenet.training.hooks import Callback
 from densenet.training.step import DivergenceError
 from densenet.training.trainer import Trainer
@@ -84,6 +86,8 @@ class partial_fit_if_stochastic:
             )
         if estimator.early_stopping:
             raise NoPartialFitError("partial_fit does not support early_stopping=True")
+        if estimator.n_members > 1 or estimator.cv is not None:
+            raise NoPartialFitError("partial_fit does not go with members, which hold different rows out: use fit.")
         if estimator.preset is not None:
             raise NoPartialFitError(
                 "partial_fit does not go with a preset, whose schedule has a fixed length: use fit."
@@ -125,6 +129,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         "progress": ["boolean", None],
         "preset": [StrOptions({"tabular", "tabular-small"}), None],
         "scoring": [str, callable, None],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
+        "cv": ["cv_object"],
     }
 
     _task: ClassVar[str]
@@ -152,6 +158,10 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     @abstractmethod
     def _held_out_classes(self, truth: Array) -> Array | None:
         """What a split keeps the proportions of."""
+
+    @abstractmethod
+    def _answers(self, raw: Array) -> Array:
+        """What the model's outputs say, in the form that members are averaged in."""
 
     # -- parameters --------------------------------------------------------------------------------------------
 
@@ -241,12 +251,15 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         """X of a fitted estimator as the model takes it."""
         if self.__dict__.get("_rows_are_ready"):
             return X
+        return self._ready(self._checked_new(X))
+
+    def _checked_new(self, X: Any) -> Any:
         check_is_fitted(self)
         _refuse_masks(X)
         if self.preset is None:
-            return self._ready(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
+            return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         validate_data(self, X, skip_check_array=True, reset=False)
-        return self._ready(self.preparation_.transform(tabular.columns_of(X)))
+        return self.preparation_.transform(tabular.columns_of(X))
 
     def _ready(self, X: Any) -> Any:
         """Rows that can be sliced, in the model's dtype."""
@@ -289,6 +302,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         seed = random_state.randint(2**31 - 1) if draws else 0  # only then: without noise all draws are scikit-learn's
         self.model_ = Sequential(layers, seed=seed, dtype=X.dtype)
         dense = self.model_.dense_layers
+        if settings.recipe is not None:
+            recipe.learn_scales(self.model_, X)
         if settings.recipe is not None and settings.recipe.whole:
             recipe.fit_to_data(self.model_, X, random_state)
         elif settings.recipe is not None:
@@ -348,7 +363,9 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     # -- fitting -----------------------------------------------------------------------------------------------
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Any:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool, groups: Any = None
+    ) -> Any:
         first = "model_" not in self.__dict__ or not (self.warm_start or incremental)
         if first or not incremental:
             self._check_parameters()
@@ -360,11 +377,37 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             self._check_structure(settings)
         if takes_all_rows(settings.solver):
             self._check_whole(settings, X, validation_data)
+        members = self.n_members > 1 or self.cv is not None
+        if not members and groups is not None:
+            raise ValueError("groups say which rows a member holds out together: they need n_members above 1 or cv.")
+        if members:
+            self._check_members(validation_data, groups)
         X, y = self._checked_data(X, y, incremental, first)
         weight = self._weights(sample_weight, X, y)
+        for name in ("members_", "ensemble_", "out_of_fold_", "_residuals", "_no_residuals"):
+            self.__dict__.pop(name, None)
+        if members:
+            for name in ("model_", "trainer_", "history_", "loss_curve_"):
+                self.__dict__.pop(name, None)
+            return self._fit_members(X, y, weight, validation_data, settings, groups)
+        return self._train(X, y, weight, validation_data, settings, first, incremental)
+
+    def _train(
+        self,
+        X: Any,
+        y: Array,
+        weight: Array | None,
+        validation_data: Any,
+        settings: Any,
+        first: bool,
+        incremental: bool,
+        fold: Fold | None = None,
+    ) -> Any:
+        """Train on rows that are checked; of a fold, the model knows only the rows to train on."""
         random_state = check_random_state(self.random_state)
         if first:
-            self._initialize(X, y, settings, random_state)
+            known = slice(None) if fold is None else fold[0]
+            self._initialize(X[known], y[known], settings, random_state)
         X, dtype = self._ready(X), self.model_.dtype
         weight = None if weight is None else weight.astype(dtype, copy=False)
         if not (incremental and "trainer_" in self.__dict__ and self._goes_on(settings)):
@@ -373,12 +416,15 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         loss = self.trainer_.loss
         target, truth = self._encode(y, loss, self.n_outputs_, dtype)
         scale = 1 / self.n_outputs_ if settings.loss == "squared_error" else 1.0
+        if fold is not None and takes_all_rows(settings.solver):
+            X, target, truth = X[fold[0]], target[fold[0]], truth[fold[0]]
+            weight = None if weight is None else weight[fold[0]]
         if settings.solver == "lbfgs":
             rules.minimise(self, settings, X, target, weight, scale)
         elif takes_all_rows(settings.solver):
             self._fit_whole(X, target, truth, weight, settings, random_state)
         else:
-            rows = self._rows(X, target, truth, weight, validation_data, settings, random_state)
+            rows = self._rows(X, target, truth, weight, validation_data, settings, random_state, fold)
             self._fit_stochastic(*rows, settings, scale, incremental)
         if not np.isfinite(self.model_.params).all():
             raise ValueError(_TOO_LARGE)
@@ -404,6 +450,93 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         self.trainer_.optimizer.learning_rate = rules.optimizer_of(settings).learning_rate
         self._training |= {name: repr(getattr(settings, name)) for name in rates}
         return True
+
+    # -- members -----------------------------------------------------------------------------------------------
+
+    def _check_members(self, validation_data: Any, groups: Any) -> None:
+        if self.warm_start:
+            raise ValueError("warm_start does not go with members, which hold different rows out.")
+        if validation_data is not None and (self.cv is not None or groups is not None):
+            raise ValueError("with validation_data all members train on all rows: cv and groups do not go with it.")
+
+    def _fit_members(
+        self, X: Any, y: Array, weight: Array | None, validation_data: Any, settings: Any, groups: Any
+    ) -> Any:
+        """Members that differ by seed and by the rows they hold out, each at its own best epoch."""
+        random_state = check_random_state(self.random_state)
+        parts: list[Fold | None] = [None]
+        if validation_data is None:
+            parts = list(self._folds(X, y, groups, np.random.default_rng(random_state.randint(2**31 - 1))))
+        count = self.n_members if self.n_members > 1 else len(parts)
+        if count < len(parts):
+            raise ValueError(f"n_members={count} leaves some of the {len(parts)} folds of cv without a member.")
+        for fold in parts:
+            if fold is not None and weight is not None and not all(weight[rows].any() for rows in fold):
+                raise ValueError("the rows of a fold all weigh 0: use fewer members, or leave those rows out.")
+        members: list[Any] = []
+        for i, seed in enumerate(random_state.randint(2**31 - 1, size=count)):
+            member = copy.copy(self)
+            member.n_members, member.cv, member.random_state = 1, None, int(seed)
+            own = copy.deepcopy(settings)  # callbacks and solvers of its own
+            members.append(member._train(X, y, weight, validation_data, own, True, False, parts[i % len(parts)]))
+        self.members_ = members
+        first = members[0]
+        self.n_outputs_, self.n_layers_, self.out_activation_ = first.n_outputs_, first.n_layers_, first.out_activation_
+        self.n_iter_, self.t_ = max(member.n_iter_ for member in members), sum(member.t_ for member in members)
+        self.loss_ = float(np.mean([member.loss_ for member in members]))
+        self.ensemble_ = Ensemble([member.model_ for member in members], loss=first.trainer_.loss)
+        if validation_data is None:
+            self._collect_out_of_fold(X, y, parts)
+        return self
+
+    def _folds(self, X: Any, y: Array, groups: Any, rng: np.random.Generator) -> list[Fold]:
+        """What the members hold out: folds; of few rows, random fifths."""
+        n = X.shape[0]
+        if groups is not None:
+            groups = np.asarray(groups)
+            check_consistent_length(X, groups)
+        if self.cv is not None and not isinstance(self.cv, Integral):
+            splits = self.cv.split(np.zeros(n), y, groups) if hasattr(self.cv, "split") else self.cv
+            return [(np.asarray(train), np.asarray(test)) for train, test in splits]
+        k, labels = int(self.cv or self.n_members), self._labels(y)
+        if groups is None and (n < FEWEST_ROWS or (labels is not None and np.bincount(labels).min() < 2)):
+            return random_fifths(n, k, rng, labels)
+        return folds(n, k, rng, labels, groups)
+
+    @abstractmethod
+    def _labels(self, y: Array) -> Array | None:
+        """The number of every row's class, which folds spread evenly."""
+
+    def _collect_out_of_fold(self, X: Any, y: Array, parts: Sequence[Any]) -> None:
+        """What members say of rows that they held out, the mean where there are several."""
+        total, count = np.zeros(1), np.zeros(X.shape[0])
+        self._residuals: list[Array] = []
+        for j, (_, test) in enumerate(parts):
+            own = self.members_[j :: len(parts)]
+            said = self._say(own, X[test]).mean(axis=0)
+            if j == 0:
+                total = np.zeros((X.shape[0], said.shape[1]))
+            total[test] += said
+            count[test] += 1
+            self._residuals.append(self._errors(said, y[test]))
+        with np.errstate(invalid="ignore"):
+            self.out_of_fold_ = total / count[:, None]  # NaN where no member held the row out
+
+    def _said(self, X: Any) -> Array:
+        """The answers of one member to prepared rows."""
+        return self._answers(self._raw(self._ready(X)))
+
+    def _all_say(self, X: Any) -> Array:
+        """The answers of every member, (members, n, k), to rows as a caller gives them."""
+        return self._say(self.members_, self._checked_new(X))
+
+    @staticmethod
+    def _say(members: Sequence[Any], X: Any) -> Array:
+        return np.array([member._said(X) for member in members])
+
+    def _errors(self, said: Array, y: Array) -> Array:
+        """The size of the errors, (n, k); none for classes."""
+        return np.zeros((0, 1))
 
     def _check_whole(self, settings: Any, X: Any, validation_data: Any) -> None:
         """Solvers that take all rows at once: what does not go with them."""
@@ -488,13 +621,14 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         validation_data: Any,
         settings: Any,
         random_state: Any,
+        fold: Fold | None,
     ) -> tuple[rules.Rows, rules.HeldOut | None]:
         """Training rows in scikit-learn's order, and what is held out."""
         held_out = None
         if validation_data is not None:
             held_out = self._given(validation_data)
-        elif settings.early_stopping:
-            train, test = self._split(truth, settings, random_state)
+        elif settings.early_stopping or fold is not None:
+            train, test = self._split(truth, settings, random_state) if fold is None else fold
             held = rules.Rows(X[test], target[test], None if weight is None else weight[test], self.model_.predict_rows)
             held_out = self._held_out(held, truth[test])
             X, target, weight = X[train], target[train], None if weight is None else weight[train]

@@ -92,6 +92,14 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         What says which epoch is best, with `early_stopping` or a preset: a name of scikit-learn's such as "roc_auc" or
         "f1", or a function (estimator, X, y) whose value is better the larger it is. None is the accuracy, or the loss
         where the preset or class weights ask for it. A function gets X as the network takes it.
+    n_members : int, default 1
+        Networks whose answers are averaged. Each holds one fold of the rows out, which its early stopping watches:
+        stratified for classes, shuffled for numbers, by `groups` where `fit` is given them. Below 60 rows, or 2 of a
+        class, each holds a random fifth out. With `validation_data` all train on all rows and differ by seed. A
+        preset's scales are each member's own; the categories of columns, and a number's mean and standard deviation,
+        are those of all training rows.
+    cv : int, splitter, iterable of (train, held out) or None, default None
+        The folds, where they are not to be `n_members`; with more members than folds, several share one.
 
     Attributes
     ----------
@@ -116,6 +124,13 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     feature_names_in_ : ndarray of str
         Where X had names.
     out_activation_ : str
+    members_ : list of DenseClassifier
+        With `n_members`: the fitted members; they have what concerns one network (`model_`, `history_`, ...).
+    ensemble_ : Ensemble
+        Their networks as one, for prepared rows.
+    out_of_fold_ : ndarray (n, n_classes)
+        Probabilities by members that did not train on a row; NaN for rows that none held out. They chose the epochs,
+        and flatter a little: no substitute for rows that are held out from all.
     preparation_ : object
         With a preset: what makes numbers of X.
 
@@ -192,6 +207,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         progress: bool | None = False,
         preset: str | None = None,
         scoring: Any = None,
+        n_members: int = 1,
+        cv: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -225,6 +242,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         self.progress = progress
         self.preset = preset
         self.scoring = scoring
+        self.n_members = n_members
+        self.cv = cv
 
     # -- fitting -----------------------------------------------------------------------------------------------
 
@@ -238,6 +257,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        groups: Any = None,
     ) -> DenseClassifier:
         """Train on X and y.
 
@@ -250,6 +270,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
             Held-out rows: their loss goes into `validation_loss_curve_`, and with `early_stopping` their score decides.
         X_val, y_val, sample_weight_val : array_like, optional
             The same one by one, so that ``Pipeline(transform_input=["X_val"])`` can transform X_val.
+        groups : array_like (n,), optional
+            Rows of one group are held out by the same member.
 
         Returns
         -------
@@ -257,7 +279,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
             Itself.
         """
         held_out = held_out_of(validation_data, X_val, y_val, sample_weight_val)
-        self._fit(X, y, sample_weight, held_out, incremental=False)
+        self._fit(X, y, sample_weight, held_out, incremental=False, groups=groups)
         return self
 
     @partial_fit_if_stochastic
@@ -380,6 +402,12 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     def _decode(self, truth: Array) -> Array:
         return truth if truth.ndim > 1 else self.classes_[truth]
 
+    def _labels(self, y: Array) -> Array | None:
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return None
+        made: Array = np.searchsorted(self.classes_, y)
+        return made
+
     def _held_out_classes(self, truth: Array) -> Array | None:
         if truth.ndim > 1:
             return None
@@ -412,7 +440,12 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         X : array_like, sparse matrix or data frame (n, n_features)
         """
         labels: Array
-        numbers = self._numbers(self._raw(self._new_data(X)))
+        if "members_" in self.__dict__:
+            p = self._all_say(X).mean(axis=0)
+            several = self._label_binarizer.y_type_.startswith("multilabel")
+            numbers = (p > 0.5).astype(int) if several else p.argmax(axis=1)
+        else:
+            numbers = self._numbers(self._raw(self._new_data(X)))
         if numbers.ndim == 2:
             labels = self._label_binarizer.inverse_transform(numbers)
             return labels
@@ -431,7 +464,12 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         TypeError
             With a loss that has no link to probabilities.
         """
-        raw = self._raw(self._new_data(X))
+        if "members_" in self.__dict__:
+            made: Array = self._all_say(X).mean(axis=0)
+            return made
+        return self._answers(self._raw(self._new_data(X)))
+
+    def _answers(self, raw: Array) -> Array:
         if len(self.classes_) == 1:
             return np.ones((len(raw), 1), raw.dtype)
         loss: Loss = self.trainer_.loss

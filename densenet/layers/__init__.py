@@ -33,11 +33,12 @@ from densenet.layers.containers import Concatenate, Residual
 from densenet.layers.dense import Dense
 from densenet.layers.noise import AlphaDropout, Dropout, GaussianNoise
 from densenet.layers.normalization import BatchNorm, LayerNorm, RMSNorm, Scale
-from densenet.layers.tabular import Blend, Clip, Columns, Embedding, Periodic
+from densenet.layers.tabular import Average, Blend, Clip, Columns, Embedding, Periodic, RobustScale
 
 __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Activation",
     "AlphaDropout",
+    "Average",
     "BatchNorm",
     "Blend",
     "CELU",
@@ -68,6 +69,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "ReLU",
     "Residual",
     "SELU",
+    "RobustScale",
     "Scale",
     "SiLU",
     "Sigmoid",

@@ -1,4 +1,4 @@
-"""Layers for tables: numbers as periodic features, categories as vectors, columns that go different ways.
+"""Layers for tables: robust scales, periodic features, vectors for categories, columns that go different ways, means.
 
 They are what RealMLP puts around a plain network: embeddings of its inputs, activations that learn how much they bend,
 and outputs that keep to the range of the targets.
@@ -17,6 +17,100 @@ from densenet._validation import positive, positive_int
 from densenet.layers.activations import activation
 from densenet.layers.base import Layer, Parameter, chain_input, chain_width, check_layers
 from densenet.layers.elementwise import Activation
+
+
+class RobustScale(Layer):
+    """Columns about their median, in quartile ranges, smoothly kept within -3 and 3; nothing is trained.
+
+    ::
+
+        z = (x - center) factor        y = z / sqrt(1 + (z / 3)^2)        dE/dx = dE/dy factor (1 + (z / 3)^2)^(-3/2)
+
+    Parameters
+    ----------
+    n : int
+        Columns.
+
+    Attributes
+    ----------
+    center, factor : ndarray (n,)
+        0 and 1 until `learn` sets them; they are kept in files and copies.
+
+    Raises
+    ------
+    ValueError
+        If n is no positive integer; by `forward` if x has any shape but (rows, n).
+
+    References
+    ----------
+    .. [1] Holzmueller, Grinsztajn and Steinwart, "Better by default: strong pre-tuned MLPs and boosted trees on tabular
+       data" (2024), arXiv:2407.04491, section 3.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> model = dn.Sequential([dn.layers.RobustScale(1)], dtype="float64")
+    >>> model.layers[0].learn([[0.0], [2.0], [4.0]])
+    >>> model.forward([[0.0], [2.0], [1e9]]).round(3)
+    array([[-0.949],
+           [ 0.   ],
+           [ 3.   ]])
+    """
+
+    state_names: ClassVar[tuple[str, ...]] = ("center", "factor")
+    n_in: int
+    n_out: int
+
+    center: Array
+    factor: Array
+
+    def __init__(self, n: int) -> None:
+        self.n = self.n_in = self.n_out = positive_int(n, "RobustScale", "n")
+
+    def reset_state(self, dtype: Any) -> None:
+        self.center, self.factor = np.zeros(self.n, dtype), np.ones(self.n, dtype)
+
+    def learn(self, x: Any) -> None:
+        """Set `center` to the medians and `factor` to 1 / (third quartile - first quartile) of training rows.
+
+        Where the quartiles are equal, half the range stands in their place; a constant column becomes 0.
+
+        Parameters
+        ----------
+        x : array_like (rows, n)
+        """
+        x = np.asarray(x)
+        self._check_input(x)
+        low, self.center[...], high = np.quantile(x, [0.25, 0.5, 0.75], axis=0)
+        spread = high - low
+        spread = np.where(spread == 0, 0.5 * (x.max(axis=0) - x.min(axis=0)), spread)
+        self.factor[...] = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+
+    def _scaled(self, x: Array, z: Array, root: Array, y: Array) -> Array:
+        np.subtract(x, self.center, out=z)
+        np.multiply(z, self.factor, out=z)  # z = (x - center) factor
+        np.divide(z, 3, out=root)
+        np.hypot(root, 1, out=root)  # sqrt(1 + (z / 3)^2), which cannot overflow
+        return np.divide(z, root, out=y)
+
+    def forward(self, x: Array, training: bool = True) -> Array:
+        if x.shape != self._shape:
+            self._check_input(x)
+            self._shape = self._out_shape = x.shape
+            self._z, self._root, self._y = (self._buffer(name, x.shape, x.dtype) for name in ("z", "root", "y"))
+        return self._scaled(x, self._z, self._root, self._y)
+
+    def backward(self, delta: Array) -> Array:
+        if delta.shape != self._out_shape:
+            self._check_delta(delta)
+        delta *= self.factor
+        delta /= self._root**3  # dE/dx = dE/dy factor (1 + (z / 3)^2)^(-3/2)
+        return delta
+
+    def infer(self, x: Array, out: Array | None = None) -> Array:
+        self._check_input(x)
+        z = np.empty_like(x)
+        return self._scaled(x, z, np.empty_like(z), z if out is None else out)
 
 
 class Periodic(Layer):
@@ -337,11 +431,12 @@ class Columns(Layer):
         if delta.shape != self._out_shape:
             self._check_delta(delta)
         for branch, d, to in zip(self.branches, self._deltas, self._to, strict=True):
-            if branch:
+            trained = [i for i, layer in enumerate(branch) if layer.n_params_inside]
+            if trained:  # nothing is asked of the layers before the first that has parameters
                 d[...] = delta[:, to]
-                for layer in reversed(branch[1:]):
+                for layer in reversed(branch[trained[0] + 1 :]):
                     d = layer.backward(d)
-                branch[0].backward_parameters(d)
+                branch[trained[0]].backward_parameters(d)
 
     def backward(self, delta: Array) -> Array:
         if delta.shape != self._out_shape:
@@ -362,6 +457,87 @@ class Columns(Layer):
                 part = layer.infer(part)
             y[:, to] = part
         return y
+
+
+class Average(Layer):
+    """The mean of m chains on the same columns: Y = (f_1(X) + ... + f_m(X)) / m.
+
+    With D = dE/dY::
+
+        dE/dX = sum_i (df_i/dX)^T D / m
+
+    Parameters
+    ----------
+    branches : list of lists of Layer
+        The chains f_i.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or they take or give different numbers of columns.
+
+    Examples
+    --------
+    >>> import densenet as dn
+    >>> model = dn.Sequential([dn.layers.Average([[dn.Identity()], [dn.Tanh()]])], dtype="float64")
+    >>> model.forward([[1.0]]).round(4)
+    array([[0.8808]])
+    """
+
+    mixes: ClassVar[bool] = True
+
+    def __init__(self, branches: Sequence[Sequence[Layer]]) -> None:
+        self.branches = [check_layers(branch, "Average") for branch in branches]
+        taken = {width for branch in self.branches if (width := chain_input(branch)) is not None}
+        if not self.branches or len(taken) > 1:
+            raise ValueError(f"Average expects chains that take as many columns, got {sorted(taken) or 'no chain'}.")
+        self.n_in = taken.pop() if taken else None
+        given = {chain_width(branch, self.n_in, f"Average, chain {i}") for i, branch in enumerate(self.branches)}
+        if len(given) > 1:
+            raise ValueError(f"Average expects chains that give as many columns, got {sorted(map(str, given))}.")
+        self.n_out = given.pop()
+
+    @property
+    def children(self) -> Sequence[Layer]:
+        return [layer for branch in self.branches for layer in branch]
+
+    def forward(self, x: Array, training: bool = True) -> Array:
+        self._check_input(x)
+        self._shape, m = x.shape, len(self.branches)
+        for i, branch in enumerate(self.branches):
+            y = x
+            for layer in branch:
+                y = layer.forward(y, training)
+            if i == 0:
+                total = self._buffer("y", y.shape, y.dtype)
+                total.fill(0)
+            total += y
+        total /= m  # Y = (f_1(X) + ... + f_m(X)) / m
+        self._out_shape = total.shape
+        return total
+
+    def backward(self, delta: Array) -> Array:
+        self._check_delta(delta)
+        dx = self._buffer("dx", self._shape, delta.dtype)
+        dx.fill(0)
+        d = self._buffer("d", delta.shape, delta.dtype)
+        for branch in self.branches:
+            each = np.divide(delta, len(self.branches), out=d)
+            for layer in reversed(branch):
+                each = layer.backward(each)
+            dx += each  # dE/dX = sum_i (df_i/dX)^T D / m
+        return dx
+
+    def infer(self, x: Array, out: Array | None = None) -> Array:
+        self._check_input(x)
+        total: Array | None = None
+        for branch in self.branches:
+            y = x
+            for layer in branch:
+                y = layer.infer(y)
+            total = y.copy() if total is None else np.add(total, y, out=total)
+        assert total is not None
+        return np.divide(total, len(self.branches), out=total if out is None else out)
 
 
 def _slices(widths: Sequence[int]) -> list[slice]:

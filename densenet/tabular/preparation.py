@@ -1,5 +1,4 @@
-"""Columns of numbers and words to the network's inputs: robust scales, smooth clipping, one-hot columns and numbers of
-categories."""
+"""Columns of numbers and words to the network's inputs: numbers, one-hot columns and numbers of categories."""
 
 from __future__ import annotations
 
@@ -32,13 +31,9 @@ class Preparation:
     """What the training rows teach about columns, and the inputs of every later row.
 
     `TablePreparation` finds out what the columns hold, fills in means for missing numbers, marks them, and makes
-    one-hot columns; of two categories it takes the difference, -1 and 1. Each column v is then scaled and clipped::
-
-        z = (v - median) / (third quartile - first quartile)        x = z / sqrt(1 + (z / 3)^2)
-
-    Where the quartiles are equal, half the range stands in their place; a constant column is 0. A column of more
-    categories than `MOST_ONE_HOT` less one, which a network is to embed, becomes its category's number, from 1; what is
-    missing or was never seen is 0.
+    one-hot columns; of two categories it takes the difference, -1 and 1. A column of more categories than
+    `MOST_ONE_HOT` less one, which a network is to embed, becomes its category's number, from 1; what is missing or was
+    never seen is 0. The network's first layer, `densenet.layers.RobustScale`, scales and clips the rest.
 
     Parameters
     ----------
@@ -62,9 +57,9 @@ class Preparation:
     >>> preparation.layout
     Layout(numbers=1, flags=1, sizes=())
     >>> preparation.transform(columns).round(2)
-    array([[-0.95,  0.  ],
-           [ 0.  , -1.66],
-           [ 0.95,  0.  ]], dtype=float32)
+    array([[-1.22,  1.  ],
+           [ 0.  , -1.  ],
+           [ 1.22,  1.  ]], dtype=float32)
     """
 
     def __init__(self, embeds: bool = False) -> None:
@@ -98,11 +93,6 @@ class Preparation:
                 flags += span
         self._scaled, self._embedded = [*numbers, *flags], embedded
         self.layout = Layout(len(numbers), len(flags), tuple(len(span) + 1 for span in embedded))
-        x = self._plain(table)[:, self._scaled]
-        low, self.median, high = np.quantile(x, [0.25, 0.5, 0.75], axis=0)
-        spread = high - low
-        spread = np.where(spread == 0, 0.5 * (x.max(axis=0) - x.min(axis=0)), spread)
-        self.factor = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
         return self
 
     def transform(self, columns: Mapping[str, Any] | Any) -> Array:
@@ -110,8 +100,7 @@ class Preparation:
         plain = self._plain(columns)
         out = np.zeros((len(plain), self.layout.columns), np.float32)
         scaled = len(self._scaled)
-        z = (plain[:, self._scaled] - self.median) * self.factor
-        out[:, :scaled] = z / np.sqrt(1 + (z / 3) ** 2)  # x = z / sqrt(1 + (z / 3)^2)
+        out[:, :scaled] = plain[:, self._scaled]
         for j, span in enumerate(self._embedded):
             block = plain[:, span.start : span.stop]
             out[:, scaled + j] = np.where(block.any(axis=1), block.argmax(axis=1) + 1, 0)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from densenet._types import Array
-from densenet.layers import Blend, Columns, Dense, Dropout, Embedding, Layer, Periodic, Scale
+from densenet.layers import Blend, Columns, Dense, Dropout, Embedding, Layer, Periodic, RobustScale, Scale
 from densenet.optimizers.schedules import Schedule
 from densenet.persistence.codec import register
 from densenet.sequential import Sequential
@@ -136,21 +136,31 @@ class FlatCosine(Callback):
 
 
 def front(layout: Layout, embeds: bool) -> list[Layer]:
-    """What stands before the first dense layer: embeddings, where they are wanted, and a scale for every column."""
-    layers: list[Layer] = []
-    width = layout.columns
-    if embeds and (layout.numbers or layout.sizes):
-        parts: list[tuple[int, list[Layer]]] = []
-        if layout.numbers:
-            parts.append((layout.numbers, [Periodic(layout.numbers).set_rate(0.1).set_decay(0.1)]))
-        if layout.flags:
-            parts.append((layout.flags, []))
-        if layout.sizes:
-            parts.append((len(layout.sizes), [Embedding(layout.sizes)]))
-        columns = Columns([width for width, _ in parts], [chain for _, chain in parts])
-        layers.append(columns)
-        width = columns.n_out
-    return [*layers, Scale(width).set_rate(6.0).set_decay(6.0)]
+    """What stands before the first dense layer: robust scales, embeddings where they are wanted, trained scales."""
+    if not embeds or not (layout.numbers or layout.sizes):
+        return [RobustScale(layout.columns), Scale(layout.columns).set_rate(6.0).set_decay(6.0)]
+    parts: list[tuple[int, list[Layer]]] = []
+    if layout.numbers:
+        embedded = Periodic(layout.numbers).set_rate(0.1).set_decay(0.1)
+        parts.append((layout.numbers, [RobustScale(layout.numbers), embedded]))
+    if layout.flags:
+        parts.append((layout.flags, [RobustScale(layout.flags)]))
+    if layout.sizes:
+        parts.append((len(layout.sizes), [Embedding(layout.sizes)]))
+    columns = Columns([width for width, _ in parts], [chain for _, chain in parts])
+    return [columns, Scale(columns.n_out).set_rate(6.0).set_decay(6.0)]
+
+
+def learn_scales(model: Sequential, x: Array) -> None:
+    """Medians and quartiles of the training rows, for the robust scales that `front` put at the model's start."""
+    first = model[0]
+    if isinstance(first, RobustScale):
+        first.learn(x)
+    elif isinstance(first, Columns):
+        ends = np.cumsum(first.widths).tolist()
+        for branch, width, end in zip(first.branches, first.widths, ends, strict=True):
+            if isinstance(scale := branch[0], RobustScale):
+                scale.learn(x[:, end - width : end])
 
 
 def mark(layers: Sequence[Layer]) -> None:
