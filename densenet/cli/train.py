@@ -10,6 +10,7 @@ import numpy as np
 
 from densenet import datasets, losses, optimizers, persistence
 from densenet._display import text_table
+from densenet.cli.answer import beside_linear
 from densenet.layers import activation
 from densenet.metrics import MAE, R2, RMSE, Accuracy, Metric
 from densenet.sequential import Sequential, mlp
@@ -95,6 +96,11 @@ def run_train(args: argparse.Namespace) -> None:
     )
     print(f"{len(history)} epochs in {history['seconds'][-1] if len(history) else 0:.2f} s ({history.stopped})")
     print(_results(trainer, preparation, x, y, training, held_out))
+    if preparation is not None:
+        output = model.predict(x[held_out])
+        answers = loss.probabilities(output) if classification else preparation.inverse_target(output)
+        truth = y if classification else preparation.inverse_target(y)
+        print(beside_linear(x, truth, training, held_out, answers, n_outputs if classification else 0))
     _write(args.output, model, loss, preparation, history)
 
 
