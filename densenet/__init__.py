@@ -31,6 +31,7 @@ import typing
 
 from densenet import initializers, losses, metrics, optimizers
 from densenet._blas import threads
+from densenet.ensemble import Ensemble
 from densenet.explore import Explorer, Recorder, explore
 from densenet.initializers import Initializer
 from densenet.layers import (
@@ -216,6 +217,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "ELU",
     "EarlyStopping",
     "ElementwiseLoss",
+    "Ensemble",
     "Examination",
     "Exp",
     "ExponentialDecay",

@@ -622,12 +622,16 @@ def mixed(n=200, seed=0):
 
 
 def test_the_recipes_preparation_by_hand():
-    from densenet.estimators.tabular import Preparation
+    from densenet.tabular import Preparation, front, learn_scales
 
     table = pd.DataFrame(
         {"v": [0.0, 1.0, 2.0, 3.0, 100.0], "w": [7.0] * 5, "two": list("abbab"), "three": list("xyzxx")}
     )
-    made = Preparation().fit(table).transform(table)
+    preparation = Preparation().fit(table)
+    plain = preparation.transform(table)
+    model = dn.Sequential(front(preparation.layout, embeds=False), seed=0)
+    learn_scales(model, plain)
+    made = model[0].infer(plain)
     z = (np.array([0.0, 1.0, 2.0, 3.0, 100.0]) - 2) / 2  # median 2, quartiles 1 and 3
     np.testing.assert_allclose(made[:, 0], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-5)
     assert np.abs(made[:, 0]).max() < 3
@@ -643,7 +647,7 @@ def test_the_recipes_preparation_by_hand():
 
 
 def test_the_recipes_schedule():
-    from densenet.estimators.tabular import CosineLog4
+    from densenet.tabular import CosineLog4
 
     rate = CosineLog4(0.04, 1500)
     peaks = [(2 ** (k + 0.5) - 1) * 100 for k in range(4)]  # log2(1 + 15 t) = k + 1/2
@@ -654,11 +658,11 @@ def test_the_recipes_schedule():
 def test_the_recipe_is_the_papers():
     table, _ = mixed()
     y = np.where(table["lift"] == "yes", 1, 0)
-    made = dn.DenseClassifier(preset="tabular", random_state=0, max_iter=2).fit(table, y)
+    made = dn.DenseClassifier(preset="tabular-small", random_state=0, max_iter=2).fit(table, y)
     names = [type(layer).__name__ for layer in made.model_.layers]
-    assert names == ["Scale", "Dense", "SELU", "Dense", "SELU", "Dense", "SELU", "Dense"]
+    assert names == ["RobustScale", "Scale", "Dense", "SELU", "Dense", "SELU", "Dense", "SELU", "Dense"]
     assert [layer.n_out for layer in made.model_.dense_layers] == [256, 256, 256, 2]
-    assert made.model_.layers[0].marks["s"].rate == 6
+    assert made.model_.layers[1].marks["s"].rate == 6
     first = made.model_.dense_layers[0]
     assert first.marks["W"].rate == pytest.approx(first.n_in**-0.5)
     assert first.marks["b"].rate == 0.1
@@ -667,10 +671,72 @@ def test_the_recipe_is_the_papers():
     assert (optimizer.beta_1, optimizer.beta_2) == (0.9, 0.95)
     assert repr(optimizer.learning_rate) == "CosineLog4(initial=0.04, steps=2)"
     assert made.n_iter_ == 2
-    regressor = dn.DenseRegressor(preset="tabular", random_state=0, max_iter=1).fit(table, y)
-    assert [type(layer).__name__ for layer in regressor.model_.layers][2] == "Mish"
+    regressor = dn.DenseRegressor(preset="tabular-small", random_state=0, max_iter=1).fit(table, y)
+    assert [type(layer).__name__ for layer in regressor.model_.layers][3] == "Mish"
     assert regressor.trainer_.optimizer.learning_rate.initial == 0.07
     assert not hasattr(dn.DenseRegressor(max_iter=1).fit(X, COUNTS), "preparation_")
+
+
+def test_the_whole_recipe_is_the_papers():
+    table, price = mixed()
+    table["street"] = [f"street {i % 12}" for i in range(len(table))]
+    y = np.where(table["lift"] == "yes", 1, 0)
+    made = dn.DenseClassifier(preset="tabular", random_state=0, max_iter=2).fit(table, y)
+    names = [type(layer).__name__ for layer in made.model_]
+    assert names == ["Columns", "Scale", *["Dense", "Blend", "Dropout"] * 3, "Dense"]
+    numbers, flags, categories = made.model_[0].branches
+    assert (numbers[1].frequencies, numbers[1].width, numbers[1].sigma) == (16, 4, 0.1)
+    assert [type(layer).__name__ for layer in (numbers[0], *flags)] == ["RobustScale", "RobustScale"]
+    assert (categories[0].sizes, categories[0].width) == ([13], 8)
+    assert (numbers[1].marks["f"].rate, numbers[1].marks["b"].decayed) == (0.1, 0.1)
+    assert (made.model_[1].marks["s"].rate, made.model_[1].marks["s"].decayed) == (6, 6)
+    first = made.model_.dense_layers[0]
+    assert first.marks["W"].rate * first.marks["W"].decayed == pytest.approx(1)
+    assert (first.marks["b"].rate, first.marks["b"].decayed) == (0.1, False)
+    assert made.trainer_.loss.label_smoothing == 0
+    optimizer = made.trainer_.optimizer
+    assert (type(optimizer), optimizer.weight_decay, optimizer.beta_2) == (dn.AdamW, 0.02, 0.95)
+    assert [layer.rate for layer in made.model_ if isinstance(layer, dn.Dropout)] == [0.15] * 3
+    regressor = dn.DenseRegressor(preset="tabular", random_state=0, max_iter=1).fit(table, price)
+    assert repr(regressor.model_[3].function) == "Mish()"
+    assert regressor.trainer_.optimizer.learning_rate.initial == 0.2
+    far = table.assign(area=1e9, city="Bonn", lift="yes")
+    assert price.min() - 1e-5 <= regressor.predict(far).min() <= regressor.predict(far).max() <= price.max() + 1e-5
+
+
+def test_the_whole_recipe_keeps_the_epoch_of_least_loss():
+    table, price = mixed()
+    y = np.where(price > np.median(price), "dear", "cheap")
+    made = dn.DenseClassifier(preset="tabular", random_state=0, max_iter=12).fit(table, y)
+    best = int(np.argmin(made.validation_loss_curve_))
+    assert made.best_validation_score_ == made.validation_scores_[best]
+
+
+def test_dropout_and_decay_are_flat_and_then_follow_a_cosine():
+    seen = []
+
+    def look(run):
+        seen.append((run.model[4].rate, run.trainer.optimizer.weight_decay))
+
+    table, price = mixed()
+    watch = dn.LambdaCallback(on_batch_begin=look)
+    dn.DenseRegressor(preset="tabular", random_state=0, max_iter=8, callbacks=[watch]).fit(table, price)
+    shares = np.arange(8) / 8
+    factor = np.where(shares <= 0.5, 1, 0.5 + 0.5 * np.cos(np.pi * (2 * shares - 1)))
+    np.testing.assert_allclose(seen, np.column_stack([0.15 * factor, 0.02 * factor]), rtol=1e-12)
+
+
+def test_first_weights_give_every_neuron_unit_variance_on_the_training_rows():
+    from densenet.tabular import fit_to_data
+
+    x = np.random.default_rng(0).normal(size=(300, 5)) * [1, 10, 0.1, 3, 0]
+    layers = [dn.Dense(5, 40), dn.Tanh(), dn.Dense(40, 7)]
+    model = dn.Sequential(layers, dtype="float64")
+    fit_to_data(model, x, np.random.RandomState(0))
+    for layer, values in ((layers[0], x), (layers[2], layers[1].infer(layers[0].infer(x)))):
+        z = values @ layer.W
+        np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-6)
+        assert ((-layer.b > z.min(axis=0)) & (-layer.b < z.max(axis=0))).all()
 
 
 def test_the_recipes_parametrisation_moves_like_the_papers():
@@ -704,6 +770,7 @@ def test_the_recipe_learns_words_and_gaps():
     classes = np.where(price > np.median(price), "dear", "cheap")
     classifier = dn.DenseClassifier(preset="tabular", random_state=0, max_iter=25).fit(table, classes)
     assert classifier.score(new, np.where(truth > np.median(price), "dear", "cheap")) > 0.88
+    classifier = dn.DenseClassifier(preset="tabular-small", random_state=0, max_iter=25).fit(table, classes)
     assert classifier.best_validation_score_ == max(classifier.validation_scores_)
     tags = np.column_stack([price > 3, price > 4]).astype(int)
     assert dn.DenseClassifier(preset="tabular", random_state=0, max_iter=15).fit(table, tags).predict(new).shape == (
@@ -714,9 +781,16 @@ def test_the_recipe_learns_words_and_gaps():
 
 def test_the_recipe_takes_other_parameters_along():
     table, price = mixed()
-    made = dn.DenseRegressor(preset="tabular", hidden_layer_sizes=(9,), dropout=0.1, max_iter=1, random_state=0)
+    made = dn.DenseRegressor(preset="tabular-small", hidden_layer_sizes=(9,), dropout=0.1, max_iter=1, random_state=0)
     made.fit(table, price)
-    assert [type(layer).__name__ for layer in made.model_.layers] == ["Scale", "Dense", "Mish", "Dropout", "Dense"]
+    assert [type(layer).__name__ for layer in made.model_.layers] == [
+        "RobustScale",
+        "Scale",
+        "Dense",
+        "Mish",
+        "Dropout",
+        "Dense",
+    ]
     assert made.model_.dense_layers[-1].marks["W"].rate == pytest.approx(1 / 3)
     assert len(made.history_) == 1
 

@@ -15,14 +15,6 @@ import densenet as dn
 SKIPPED = {"check_array_api_input", "check_classifiers_multilabel_output_format_decision_function"}
 """What scikit-learn's own MLP skips, too: it has no decision function, and SciPy's array API is switched off."""
 
-WEIGHTS = "a random split of repeated rows is another one than that of rows with weights"
-
-
-def expected_failures(estimator):
-    if not estimator.early_stopping:
-        return {}
-    return {f"check_sample_weight_equivalence_on_{kind}_data": WEIGHTS for kind in ("dense", "sparse")}
-
 
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(
@@ -31,7 +23,6 @@ def expected_failures(estimator):
         for estimator in (dn.DenseClassifier, dn.DenseRegressor)
         for settings in ({}, {"solver": "lbfgs"}, {"solver": "sgd"}, {"early_stopping": True})
     ],
-    expected_failed_checks=expected_failures,
 )
 def test_scikit_learn_checks(estimator, check):
     try:

@@ -29,9 +29,11 @@ RANKS = {
     "layers": 2,
     "sequential": 3,
     "gradient": 3,
+    "ensemble": 4,
     "compiled": 3,
     "datasets": 3,
     "training": 4,
+    "tabular": 5,
     "checks": 5,
     "persistence": 5,
     "second_order": 5,
@@ -207,6 +209,8 @@ REACHES = {
         "tables.preparation",
         "TablePreparation()._take",
     ): "from_state makes a preparation of its own class from parts it has checked",
+    ("estimators.base", "member._said"): "members are copies of the estimator itself",
+    ("estimators.base", "member._train"): "members are copies of the estimator itself",
 }
 """Where a module takes the `_name` of another object than `self` or `cls`, and why it may."""
 

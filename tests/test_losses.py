@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import densenet as dn
 from densenet import losses
 from densenet.losses import (
     BinaryCrossEntropy,
@@ -804,3 +805,43 @@ def test_backward_needs_forward():
     for kind in CLASSES:
         with pytest.raises(RuntimeError, match=rf"{kind.__name__}.backward needs forward\(prediction, target\) before"):
             kind().backward()
+
+
+@pytest.mark.parametrize("weights", [2.5, (0.5, 4.0, 1.0), 0.0])
+@pytest.mark.parametrize("soft", [False, True])
+def test_pos_weight_is_pytorchs(weights, soft):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    z, t = 4 * rng.normal(size=(7, 3)), rng.random((7, 3))
+    t = t if soft else (t > 0.5).astype(float)
+    loss = dn.SigmoidCrossEntropy(pos_weight=weights)
+    leaf = torch.tensor(z, requires_grad=True)
+    error = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(np.broadcast_to(weights, 3).astype(float)))(
+        leaf, torch.tensor(t)
+    )
+    error.backward()
+    assert loss.forward(z, t) == pytest.approx(error.item(), rel=1e-12)
+    np.testing.assert_allclose(loss.backward(), leaf.grad.numpy(), rtol=1e-11, atol=1e-15)
+
+
+def test_pos_weight_smoothing_and_sample_weights_have_the_derivative_they_say():
+    rng = np.random.default_rng(5)
+    model = dn.Sequential([dn.Dense(4, 2)], seed=0, dtype="float64")
+    loss = dn.SigmoidCrossEntropy(label_smoothing=0.2, pos_weight=[3.0, 0.5])
+    x, y = rng.normal(size=(6, 4)), rng.integers(0, 2, size=(6, 2))
+    assert dn.gradcheck(model, loss, x, y, sample_weight=rng.random(6) + 0.1)
+
+
+def test_pos_weight_keeps_to_its_range_and_extreme_logits(tmp_path):
+    for wrong in (-1.0, np.nan, np.inf, [1.0, -2.0]):
+        with pytest.raises(ValueError, match="SigmoidCrossEntropy expects pos_weight"):
+            dn.SigmoidCrossEntropy(pos_weight=wrong)
+    with pytest.raises(ValueError, match="pos_weight for each of 3 outputs, got 2"):
+        dn.SigmoidCrossEntropy(pos_weight=[1.0, 2.0]).forward(np.zeros((1, 3)), np.zeros((1, 3)))
+    loss = dn.SigmoidCrossEntropy(pos_weight=2.0)
+    assert loss.forward([[-1e4], [1e4]], [1, 0]) == pytest.approx((2e4 + 1e4) / 2)
+    assert loss.backward() == pytest.approx(np.array([[-1.0], [0.5]]))
+    model = dn.Sequential([dn.Dense(2, 2)], seed=0)
+    model.loss = dn.SigmoidCrossEntropy(pos_weight=[1.0, 2.0])
+    model.save(tmp_path / "model.npz")
+    assert dn.load(tmp_path / "model.npz").loss.pos_weight == (1.0, 2.0)

@@ -14,6 +14,7 @@ import numpy as np
 from densenet import datasets, losses, optimizers, persistence
 from densenet._display import text_table
 from densenet._files import replacing
+from densenet.cli.answer import beside_linear
 from densenet.cli.reading import (
     add_dropping_option,
     add_reading_options,
@@ -139,6 +140,11 @@ def run_train(args: argparse.Namespace) -> None:
     )
     print(f"{len(history)} epochs in {history['seconds'][-1] if len(history) else 0:.2f} s ({history.stopped})")
     print(_results(trainer, preparation, x, y, training, held_out))
+    if preparation is not None:
+        output = model.predict(x[held_out])
+        answers = loss.probabilities(output) if classification else preparation.inverse_target(output)
+        truth = y if classification else preparation.inverse_target(y)
+        print(beside_linear(x, truth, training, held_out, answers, n_outputs if classification else 0))
     _write(args.output, model, loss, preparation, history)
 
 

@@ -11,12 +11,13 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
-import densenet.estimators.rules as rules
 from densenet import losses
 from densenet._types import Array
-from densenet.estimators.base import DenseEstimator, partial_fit_if_stochastic
+from densenet._validation import nonnegative
+from densenet.estimators.base import DenseEstimator, held_out_of, partial_fit_if_stochastic
 from densenet.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from densenet.losses.base import Loss
+from densenet.losses.summed import SummedSigmoidCrossEntropy
 
 
 class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -76,15 +77,29 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     dropout : float in [0, 1) or a list with one for each hidden layer, default 0.0
     batch_norm, layer_norm : bool, default False
         Whether `BatchNorm` or `LayerNorm` stands before every hidden activation.
-    class_weight : dict of label to weight, "balanced" or None, default None
-        Multiplies the sample weights.
+    class_weight : dict of label to weight, list of dicts, "balanced" or None, default None
+        Multiplies the sample weights; a class that is not named weighs 1. Of several labels, a dict of 0 and 1 for each
+        label, whose weights multiply.
     callbacks : Callback or list of Callback, default ()
         Called as in `Trainer.fit`; "val_loss" is among the figures where rows are held out.
     progress : bool or None, default False
         Whether to show a progress bar; None shows it on a terminal and in a notebook.
-    preset : "tabular" or None, default None
-        The recipe RealMLP-TD-S [3]_: X may be a data frame with words and missing values, and parameters at their
-        defaults take the recipe's values.
+    preset : {"tabular", "tabular-small"} or None, default None
+        The recipe RealMLP-TD or RealMLP-TD-S [3]_: X may be a data frame with words and missing values, and parameters
+        at their defaults take the recipe's values. "tabular" embeds its inputs and has no label smoothing; the loss on
+        held-out rows decides which epoch is kept. "tabular-small" is quicker to train; accuracy decides.
+    scoring : str, callable or None, default None
+        What says which epoch is best, with `early_stopping` or a preset: a name of scikit-learn's such as "roc_auc" or
+        "f1", or a function (estimator, X, y) whose value is better the larger it is. None is the accuracy, or the loss
+        where the preset or class weights ask for it. A function gets X as the network takes it.
+    n_members : int, default 1
+        Networks whose answers are averaged. Each holds one fold of the rows out, which its early stopping watches:
+        stratified for classes, shuffled for numbers, by `groups` where `fit` is given them. Below 60 rows, or 2 of a
+        class, each holds a random fifth out. With `validation_data` all train on all rows and differ by seed. A
+        preset's scales are each member's own; the categories of columns, and a number's mean and standard deviation,
+        are those of all training rows.
+    cv : int, splitter, iterable of (train, held out) or None, default None
+        The folds, where they are not to be `n_members`; with more members than folds, several share one.
 
     Attributes
     ----------
@@ -109,6 +124,13 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     feature_names_in_ : ndarray of str
         Where X had names.
     out_activation_ : str
+    members_ : list of DenseClassifier
+        With `n_members`: the fitted members; they have what concerns one network (`model_`, `history_`, ...).
+    ensemble_ : Ensemble
+        Their networks as one, for prepared rows.
+    out_of_fold_ : ndarray (n, n_classes)
+        Probabilities by members that did not train on a row; NaN for rows that none held out. They chose the epochs,
+        and flatter a little: no substitute for rows that are held out from all.
     preparation_ : object
         With a preset: what makes numbers of X.
 
@@ -146,13 +168,9 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
 
     _parameter_constraints: ClassVar[dict[str, Any]] = DenseEstimator._parameter_constraints | {
         "loss": [str, Loss],
-        "class_weight": [dict, str, None],
+        "class_weight": [dict, list, str, None],
     }
-    _recipe: ClassVar[dict[str, Any]] = {
-        "activation": "selu",
-        "learning_rate_init": 0.04,
-        "loss": SoftmaxCrossEntropy(label_smoothing=0.1),
-    }
+    _task: ClassVar[str] = "classification"
 
     def __init__(
         self,
@@ -188,6 +206,9 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         callbacks: Any = (),
         progress: bool | None = False,
         preset: str | None = None,
+        scoring: Any = None,
+        n_members: int = 1,
+        cv: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -220,10 +241,24 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         self.callbacks = callbacks
         self.progress = progress
         self.preset = preset
+        self.scoring = scoring
+        self.n_members = n_members
+        self.cv = cv
 
     # -- fitting -----------------------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> DenseClassifier:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        groups: Any = None,
+    ) -> DenseClassifier:
         """Train on X and y.
 
         Parameters
@@ -233,13 +268,18 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         sample_weight : array_like (n,), optional
         validation_data : (X, y) or (X, y, sample_weight), optional
             Held-out rows: their loss goes into `validation_loss_curve_`, and with `early_stopping` their score decides.
+        X_val, y_val, sample_weight_val : array_like, optional
+            The same one by one, so that ``Pipeline(transform_input=["X_val"])`` can transform X_val.
+        groups : array_like (n,), optional
+            Rows of one group are held out by the same member.
 
         Returns
         -------
         DenseClassifier
             Itself.
         """
-        self._fit(X, y, sample_weight, validation_data, incremental=False)
+        held_out = held_out_of(validation_data, X_val, y_val, sample_weight_val)
+        self._fit(X, y, sample_weight, held_out, incremental=False, groups=groups)
         return self
 
     @partial_fit_if_stochastic
@@ -301,7 +341,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
             if kind == "multiclass":
                 return SoftmaxCrossEntropy(), k, "softmax"
             if multilabel:
-                return rules.SummedSigmoidCrossEntropy(), k, "logistic"
+                return SummedSigmoidCrossEntropy(), k, "logistic"
             return SigmoidCrossEntropy(), 1, "logistic"
         loss = losses.get(settings.loss)
         if self.preset is not None and multilabel and isinstance(loss, SoftmaxCrossEntropy):
@@ -316,7 +356,39 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         return made, k if multilabel or k > 2 else 1, "identity" if loss.expects == "values" else "logistic"
 
     def _class_weights(self, y: Array) -> Array | None:
-        return None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
+        weight, who = self.class_weight, type(self).__name__
+        if weight is None:
+            return None
+        if isinstance(weight, str):
+            if weight != "balanced":
+                raise ValueError(f'{who} expects class_weight to be a dict or "balanced", got {weight!r}.')
+            each: Array = compute_sample_weight(weight, y)
+            return each
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return self._label_weights(np.asarray(self._label_binarizer.transform(y)), weight)
+        if not isinstance(weight, dict):
+            raise ValueError(f"{who} expects a list of class weights for several labels alone, got {weight!r}.")
+        known = self.classes_.tolist()
+        table = np.ones(len(known))
+        for label, value in weight.items():
+            if label not in known:
+                raise ValueError(f"{who} got class_weight for {label!r}, which is none of the classes {known}.")
+            table[known.index(label)] = nonnegative(value, who, f"class_weight[{label!r}]")
+        each = table[np.searchsorted(self.classes_, y)]
+        return each
+
+    def _label_weights(self, truth: Array, weights: Any) -> Array:
+        """Of several labels, the product over the labels of the weight of 0 or 1 there."""
+        who, k = type(self).__name__, truth.shape[1]
+        if not isinstance(weights, list) or len(weights) != k or not all(isinstance(w, dict) for w in weights):
+            raise ValueError(f"{who} expects class_weight for {k} labels to be a list of {k} dicts, got {weights!r}.")
+        each = np.ones(len(truth))
+        for j, weight in enumerate(weights):
+            if unknown := [label for label in weight if label not in (0, 1)]:
+                raise ValueError(f"{who} expects class_weight[{j}] to weigh 0 and 1, got {unknown[0]!r}.")
+            pair = [nonnegative(weight.get(value, 1.0), who, f"class_weight[{j}][{value}]") for value in (0, 1)]
+            each *= np.where(truth[:, j] == 1, pair[1], pair[0])
+        return each
 
     def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:
         if self._label_binarizer.y_type_.startswith("multilabel"):
@@ -326,6 +398,15 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         if loss.task == "binary" and n_outputs > 1:
             return loss.prepare(np.eye(n_outputs, dtype=dtype)[truth], n_outputs, dtype), truth
         return loss.prepare(truth, n_outputs, dtype), truth
+
+    def _decode(self, truth: Array) -> Array:
+        return truth if truth.ndim > 1 else self.classes_[truth]
+
+    def _labels(self, y: Array) -> Array | None:
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return None
+        made: Array = np.searchsorted(self.classes_, y)
+        return made
 
     def _held_out_classes(self, truth: Array) -> Array | None:
         if truth.ndim > 1:
@@ -359,7 +440,12 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         X : array_like, sparse matrix or data frame (n, n_features)
         """
         labels: Array
-        numbers = self._numbers(self._raw(self._new_data(X)))
+        if "members_" in self.__dict__:
+            p = self._all_say(X).mean(axis=0)
+            several = self._label_binarizer.y_type_.startswith("multilabel")
+            numbers = (p > 0.5).astype(int) if several else p.argmax(axis=1)
+        else:
+            numbers = self._numbers(self._raw(self._new_data(X)))
         if numbers.ndim == 2:
             labels = self._label_binarizer.inverse_transform(numbers)
             return labels
@@ -378,7 +464,14 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         TypeError
             With a loss that has no link to probabilities.
         """
-        raw = self._raw(self._new_data(X))
+        if "members_" in self.__dict__:
+            made: Array = self._all_say(X).mean(axis=0)
+            return made
+        return self._answers(self._raw(self._new_data(X)))
+
+    def _answers(self, raw: Array) -> Array:
+        if len(self.classes_) == 1:
+            return np.ones((len(raw), 1), raw.dtype)
         loss: Loss = self.trainer_.loss
         p = loss.probabilities(raw)
         info = np.finfo(p.dtype)

@@ -10,16 +10,17 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_array, check_is_fitted
 
-import densenet.estimators.rules as rules
 from densenet import losses
 from densenet._types import Array
-from densenet.estimators.base import DenseEstimator, partial_fit_if_stochastic
+from densenet.estimators.base import DenseEstimator, held_out_of, partial_fit_if_stochastic
 from densenet.losses import GaussianNLL, HalfSquaredError, MeanSquaredError, PoissonNLL, Quantile
 from densenet.losses.base import Loss
+from densenet.losses.summed import HalfPoissonDeviance
 from densenet.optimizers.base import Optimizer
 from densenet.second_order import BayesianRegularization, FullBatchSolver, LevenbergMarquardt, uncertainty
+from densenet.tabular.folds import intervals
 
 _SQUARES = (LevenbergMarquardt, BayesianRegularization)
 
@@ -44,10 +45,12 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter
     shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction
     beta_1, beta_2, epsilon, n_iter_no_change, max_fun, dropout, batch_norm, layer_norm, callbacks, progress, preset
-        As in `DenseClassifier`. With a preset the target is standardised inside. Beside its solvers there are "lm"
-        (Levenberg-Marquardt) and "br" (Bayesian regularization), or an instance of theirs, for squared errors of small
-        networks: `max_iter` counts iterations on all rows, `alpha` plays no part, the target is standardised inside,
-        and `predict` gives error bars.
+    scoring, n_members, cv
+        As in `DenseClassifier`. With a preset the target is standardised inside, by the mean and deviation of all
+        rows also where members hold some out. Beside its solvers there are "lm" (Levenberg-Marquardt) and "br"
+        (Bayesian regularization), or an instance of theirs, for squared errors of small networks: `max_iter` counts
+        iterations on all rows, `alpha` plays no part, the target is standardised inside, and `predict` gives error
+        bars.
 
     Attributes
     ----------
@@ -85,11 +88,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         "loss": [str, Loss],
         "solver": [StrOptions({"lbfgs", "sgd", "adam", "lm", "br"}), Optimizer, FullBatchSolver],
     }
-    _recipe: ClassVar[dict[str, Any]] = {
-        "activation": "mish",
-        "learning_rate_init": 0.07,
-        "loss": MeanSquaredError(),
-    }
+    _task: ClassVar[str] = "regression"
 
     def __init__(
         self,
@@ -124,6 +123,9 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         callbacks: Any = (),
         progress: bool | None = False,
         preset: str | None = None,
+        scoring: Any = None,
+        n_members: int = 1,
+        cv: Any = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -155,8 +157,22 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         self.callbacks = callbacks
         self.progress = progress
         self.preset = preset
+        self.scoring = scoring
+        self.n_members = n_members
+        self.cv = cv
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> DenseRegressor:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        groups: Any = None,
+    ) -> DenseRegressor:
         """Train on X and y.
 
         Parameters
@@ -166,13 +182,18 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         sample_weight : array_like (n,), optional
         validation_data : (X, y) or (X, y, sample_weight), optional
             Held-out rows: their loss goes into `validation_loss_curve_`, and with `early_stopping` their score decides.
+        X_val, y_val, sample_weight_val : array_like, optional
+            The same one by one, so that ``Pipeline(transform_input=["X_val"])`` can transform X_val.
+        groups : array_like (n,), optional
+            Rows of one group are held out by the same member.
 
         Returns
         -------
         DenseRegressor
             Itself.
         """
-        self._fit(X, y, sample_weight, validation_data, incremental=False)
+        held_out = held_out_of(validation_data, X_val, y_val, sample_weight_val)
+        self._fit(X, y, sample_weight, held_out, incremental=False, groups=groups)
         return self
 
     @partial_fit_if_stochastic
@@ -213,7 +234,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         if isinstance(settings.loss, str) and settings.loss == "squared_error":
             return HalfSquaredError(), k, "identity"
         if isinstance(settings.loss, str) and settings.loss == "poisson":
-            return rules.HalfPoissonDeviance(), k, "exp"
+            return HalfPoissonDeviance(), k, "exp"
         loss = losses.get(settings.loss)
         if loss.task != "regression":
             raise ValueError(f"DenseRegressor expects a loss for numbers, got {loss!r}.")
@@ -224,7 +245,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         else:
             n_outputs = 2 * k if isinstance(loss, GaussianNLL) else k
         if self.preset is not None and isinstance(loss, PoissonNLL):
-            raise ValueError("preset='tabular' standardises the target: it does not go with counts.")
+            raise ValueError("a preset standardises the target: it does not go with counts.")
         return copy.deepcopy(loss), n_outputs, "exp" if isinstance(loss, PoissonNLL) else "identity"
 
     def _encode(self, y: Array, loss: Loss, n_outputs: int, dtype: Any) -> tuple[Array, Array]:
@@ -246,6 +267,18 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         except ValueError as error:
             self._no_uncertainty = str(error)
 
+    def _output_range(self, y: Array, n_outputs: int) -> tuple[list[float], list[float]] | None:
+        if y.shape[1] != n_outputs:
+            return None
+        standard = (y - self._mean) / self._scale
+        return standard.min(axis=0).tolist(), standard.max(axis=0).tolist()
+
+    def _decode(self, truth: Array) -> Array:
+        return truth[:, 0] if truth.shape[1] == 1 else truth
+
+    def _labels(self, y: Array) -> Array | None:
+        return None
+
     def _held_out_classes(self, truth: Array) -> Array | None:
         return None
 
@@ -253,6 +286,54 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         """What the outputs say the target is, in its units (n, k)."""
         made: Array = self.trainer_.loss.estimate(raw) * self._scale.astype(raw.dtype) + self._mean.astype(raw.dtype)
         return made
+
+    def _answers(self, raw: Array) -> Array:
+        if isinstance(self.trainer_.loss, Quantile):
+            made: Array = raw * self._scale.astype(raw.dtype) + self._mean.astype(raw.dtype)
+            return made
+        return self._estimates(raw)
+
+    def _errors(self, said: Array, y: Array) -> Array:
+        made: Array = np.abs(said - y) if said.shape == y.shape else np.zeros((0, 1))
+        return made
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
+        """An interval for a new target of every row, from the errors of members on rows they held out (CV+).
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or data frame (n, n_features)
+        coverage : float in (0, 1), default 0.9
+            The share of new rows whose target should lie inside; at least 2 coverage - 1 is certain where new rows come
+            from where the training rows came from.
+
+        Returns
+        -------
+        low, high : ndarray (n,) or (n, n_outputs)
+
+        Raises
+        ------
+        ValueError
+            If the estimator has no members, they held no rows out, or there are fewer than 50 rows.
+
+        References
+        ----------
+        .. [1] Barber, Candes, Ramdas and Tibshirani, "Predictive inference with the jackknife+" (2021), Annals of
+           Statistics 49(1), section 3.
+        """
+        check_is_fitted(self)
+        residuals = self.__dict__.get("_residuals", [])
+        if not any(len(part) for part in residuals):
+            raise ValueError(
+                "DenseRegressor.predict_interval needs errors on rows that members held out: set n_members=5 and give "
+                "no validation_data."
+            )
+        said, k = self._all_say(X), len(residuals)
+        by_fold = np.array([said[j::k].mean(axis=0) for j in range(k)])
+        columns = range(by_fold.shape[2])
+        found = [intervals(by_fold[:, :, c], [part[:, c] for part in residuals], coverage) for c in columns]
+        low, high = (np.column_stack(side) for side in zip(*found, strict=True))
+        return (low[:, 0], high[:, 0]) if low.shape[1] == 1 else (low, high)
 
     def _score_raw(self, raw: Array, truth: Array, weight: Array | None) -> float:
         if not np.isfinite(raw).all():
@@ -267,15 +348,21 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         X : array_like, sparse matrix or data frame (n, n_features)
         return_std : bool, default False
             Whether to give (estimate, standard deviation of a new target) as `GaussianProcessRegressor` does; after a
-            fit with "lm" or "br". `uncertainty_` has the rest.
+            fit with "lm" or "br". `uncertainty_` has the rest. With members it is their spread, how far they differ;
+            `predict_interval` says how far they err.
 
         Raises
         ------
         ValueError
             If there are no error bars, saying why.
         """
+        if "members_" in self.__dict__:
+            said = self._all_say(X)
+            both = said.mean(axis=0), said.std(axis=0)
+            mean, spread = both if both[0].shape[1] > 1 else (both[0][:, 0], both[1][:, 0])
+            return (mean, spread) if return_std else mean
         ready = self._new_data(X)
-        raw, loss = self._raw(ready), self.trainer_.loss
+        raw = self._raw(ready)
         if return_std:
             bars = self.__dict__.get("uncertainty_")
             if bars is None:
@@ -284,11 +371,8 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
             std = bars.std(ready) * self._scale
             mean = self._estimates(raw)
             return (mean[:, 0], std[:, 0]) if mean.shape[1] == 1 else (mean, std)
-        if isinstance(loss, Quantile):
-            raw = raw * self._scale.astype(raw.dtype) + self._mean.astype(raw.dtype)
-        else:
-            raw = self._estimates(raw)
-        return raw[:, 0] if raw.shape[1] == 1 else raw
+        answers = self._answers(raw)
+        return answers[:, 0] if answers.shape[1] == 1 else answers
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2 of the predictions; of several quantiles that of the one nearest to the median.
@@ -299,5 +383,9 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         y : array_like (n,) or (n, n_outputs)
         sample_weight : array_like (n,), optional
         """
+        if "members_" in self.__dict__:
+            said, loss = self._all_say(X).mean(axis=0), self.members_[0].trainer_.loss
+            said = loss.estimate(said) if isinstance(loss, Quantile) else said
+            return float(r2_score(y, said, sample_weight=sample_weight))
         raw = self._raw(self._new_data(X))
         return float(r2_score(y, self._estimates(raw), sample_weight=sample_weight))

@@ -10,25 +10,25 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from scipy.special import xlogy
 from sklearn.exceptions import ConvergenceWarning
 
 from densenet._blas import products
 from densenet._types import Array
 from densenet.gradient import error_and_gradient
-from densenet.losses import PoissonNLL, SigmoidCrossEntropy
-from densenet.optimizers.adam import Adam
+from densenet.optimizers.adam import Adam, AdamW
 from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
+from densenet.persistence.codec import register
 from densenet.sequential import Sequential
 from densenet.training.data import Batch, StreamBatches
 from densenet.training.hooks import Callback
 from densenet.training.run import Run
 
 
+@register
 class SklearnSGD(Optimizer):
     """Gradient descent whose velocity has the rate inside, as scikit-learn's::
 
@@ -55,6 +55,7 @@ class SklearnSGD(Optimizer):
         return work, 1.0  # u = mu v + alpha g
 
 
+@register
 class SklearnAdam(Optimizer):
     """Adam with epsilon beside the uncorrected root, as scikit-learn's::
 
@@ -86,26 +87,6 @@ class SklearnAdam(Optimizer):
         np.add(work, self._scalar("eps", self.eps), out=work)
         np.divide(m, work, out=work)  # u = m / (sqrt(v) + eps)
         return work, alpha * self._correction
-
-
-class SummedSigmoidCrossEntropy(SigmoidCrossEntropy):
-    """Cross-entropy of independent yes-or-no outputs, summed over the outputs as scikit-learn does."""
-
-    sums_outputs: ClassVar[bool] = True
-
-
-class HalfPoissonDeviance(PoissonNLL):
-    """Half of the Poisson deviance, summed over the outputs: l = t log t - t log p - t + p with p = exp(z).
-
-    It is `PoissonNLL` plus t log t - t, which makes a perfect prediction cost 0 and leaves the derivative as it is.
-    """
-
-    sums_outputs: ClassVar[bool] = True
-
-    def value(self, prediction: Array, target: Array, out: Array) -> None:
-        PoissonNLL.value(self, prediction, target, out)
-        out += xlogy(target, target)
-        out -= target
 
 
 class Rows:
@@ -375,6 +356,9 @@ def optimizer_of(settings: Any) -> Optimizer:
     rate = settings.learning_rate if isinstance(settings.learning_rate, Schedule) else settings.learning_rate_init
     if settings.solver == "sgd":
         return SklearnSGD(rate, settings.momentum, settings.nesterovs_momentum)
-    if settings.preset is not None:
+    if settings.recipe is not None and settings.recipe.weight_decay:
+        decay = settings.recipe.weight_decay
+        return AdamW(rate, settings.beta_1, settings.beta_2, settings.epsilon, weight_decay=decay)
+    if settings.recipe is not None:
         return Adam(rate, settings.beta_1, settings.beta_2, settings.epsilon)
     return SklearnAdam(rate, settings.beta_1, settings.beta_2, settings.epsilon)

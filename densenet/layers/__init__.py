@@ -33,16 +33,22 @@ from densenet.layers.containers import Concatenate, Residual
 from densenet.layers.dense import Dense
 from densenet.layers.noise import AlphaDropout, Dropout, GaussianNoise
 from densenet.layers.normalization import BatchNorm, LayerNorm, RMSNorm, Scale
+from densenet.layers.tabular import Average, Blend, Clip, Columns, Embedding, Periodic, RobustScale
 
 __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Activation",
     "AlphaDropout",
+    "Average",
     "BatchNorm",
+    "Blend",
     "CELU",
+    "Clip",
+    "Columns",
     "Concatenate",
     "Dense",
     "Dropout",
     "ELU",
+    "Embedding",
     "Exp",
     "GELU",
     "Gaussian",
@@ -58,10 +64,12 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "Mish",
     "PReLU",
     "Parameter",
+    "Periodic",
     "RMSNorm",
     "ReLU",
     "Residual",
     "SELU",
+    "RobustScale",
     "Scale",
     "SiLU",
     "Sigmoid",

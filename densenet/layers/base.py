@@ -34,7 +34,7 @@ class Mark:
     """How the optimizer treats one parameter array."""
 
     trainable: bool = True
-    decayed: bool = True
+    decayed: bool | float = True
     rate: float = 1.0
 
 
@@ -344,15 +344,15 @@ class Layer(Configured, ABC):
         """Train parameters again; all of them when none is named."""
         return self.mark(names, trainable=True)
 
-    def set_decay(self, decayed: bool, *names: str) -> Self:
-        """Let the optimizer's `weight_decay` act on parameters, or not; all of them when none is named."""
-        return self.mark(names, decayed=bool(decayed))
+    def set_decay(self, decayed: bool | float, *names: str) -> Self:
+        """Let the optimizer's `weight_decay` act on parameters (all by default), or not, or times a factor."""
+        if isinstance(decayed, (bool, np.bool_)):
+            return self.mark(names, decayed=bool(decayed))
+        return self.mark(names, decayed=_mark_factor(decayed, self, "set_decay"))
 
     def set_rate(self, factor: float, *names: str) -> Self:
         """Multiply the learning rate of parameters by `factor`; all of them when none is named."""
-        if not (isinstance(factor, (int, float)) and math.isfinite(factor) and factor >= 0):
-            raise ValueError(f"{type(self).__name__}.set_rate expects a finite factor of at least 0, got {factor!r}.")
-        return self.mark(names, rate=float(factor))
+        return self.mark(names, rate=_mark_factor(factor, self, "set_rate"))
 
     def mark(self, names: Sequence[str], **values: Any) -> Self:
         """Set fields of the marks of these parameters, of all when none is named, here or inside a container."""
@@ -475,6 +475,12 @@ class Layer(Configured, ABC):
 
     def _argument(self, parameter: inspect.Parameter, value: Any) -> str:
         return repr(value) if parameter.default is inspect.Parameter.empty else f"{parameter.name}={value!r}"
+
+
+def _mark_factor(factor: float, layer: Layer, method: str) -> float:
+    if not (isinstance(factor, (int, float)) and math.isfinite(factor) and factor >= 0):
+        raise ValueError(f"{type(layer).__name__}.{method} expects a finite factor of at least 0, got {factor!r}.")
+    return float(factor)
 
 
 def every_layer(layers: Sequence[Layer]) -> tuple[Layer, ...]:

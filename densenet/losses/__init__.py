@@ -11,6 +11,8 @@ from densenet.losses.crossentropy import CategoricalCrossEntropy, FocalLoss, KLD
 from densenet.losses.hinge import Hinge, SquaredHinge
 from densenet.losses.likelihood import GaussianNLL, PoissonNLL
 from densenet.losses.regression import HalfSquaredError, Huber, LogCosh, MeanAbsoluteError, MeanSquaredError, Quantile
+from densenet.losses.summed import HalfPoissonDeviance as HalfPoissonDeviance
+from densenet.losses.summed import SummedSigmoidCrossEntropy as SummedSigmoidCrossEntropy
 
 __all__ = [
     "BinaryCrossEntropy",

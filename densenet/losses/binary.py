@@ -7,12 +7,13 @@ bounded, and its derivative with it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from densenet._types import Array
-from densenet._validation import as_target_matrix, fraction
+from densenet._validation import as_target_matrix, fraction, nonnegative
 from densenet.losses.base import ElementwiseLoss, Output, Task
 
 SMALLEST_LOG = -100
@@ -56,15 +57,22 @@ class SigmoidCrossEntropy(BinaryLoss):
         l = -t log p - (1 - t) log(1 - p) = max(z, 0) - t z + log(1 + exp(-|z|))
         dl/dz = p - t
 
+    With weights q_j of the positive class of every output, as `torch.nn.BCEWithLogitsLoss` has them::
+
+        l = -q t log p - (1 - t) log(1 - p) = (1 - t) z + (1 + (q - 1) t) (max(-z, 0) + log(1 + exp(-|z|)))
+        dl/dz = (1 - t) p - q t (1 - p)
+
     Parameters
     ----------
     label_smoothing : float in [0, 1), default 0.0
         Mixes the targets with 1/2: t <- (1 - s) t + s / 2.
+    pos_weight : float or sequence of float, optional
+        q, one for all outputs or one each.
 
     Raises
     ------
     ValueError
-        If a target is not in [0, 1].
+        If a target is not in [0, 1], a weight negative or not finite, or their number not that of the outputs.
 
     References
     ----------
@@ -83,8 +91,26 @@ class SigmoidCrossEntropy(BinaryLoss):
 
     expects: ClassVar[Output] = "logits"
 
+    def __init__(self, *, label_smoothing: float = 0.0, pos_weight: float | Sequence[float] | None = None) -> None:
+        BinaryLoss.__init__(self, label_smoothing=label_smoothing)
+        who, weights = type(self).__name__, pos_weight
+        self.pos_weight: float | tuple[float, ...] | None
+        if weights is None or isinstance(weights, (int, float, np.number)):
+            self.pos_weight = None if weights is None else nonnegative(weights, who, "pos_weight")
+        else:
+            self.pos_weight = tuple(nonnegative(w, who, f"pos_weight[{j}]") for j, w in enumerate(weights))
+
+    def prepare(self, target: Any, n_outputs: int, dtype: Any) -> Array:
+        if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != n_outputs:
+            raise ValueError(
+                f"{type(self).__name__} expects pos_weight for each of {n_outputs} outputs, got {len(self.pos_weight)}."
+            )
+        return BinaryLoss.prepare(self, target, n_outputs, dtype)
+
     def resize(self, prediction: Array) -> None:
         ElementwiseLoss.resize(self, prediction)
+        if self.pos_weight is not None:
+            self._q = np.asarray(self.pos_weight, prediction.dtype)
         shape, dtype = prediction.shape, prediction.dtype
         self._e = self._buffer("e", shape, dtype)
         self._p = self._buffer("p", shape, dtype)
@@ -105,9 +131,18 @@ class SigmoidCrossEntropy(BinaryLoss):
         np.maximum(p, e, out=p)
         np.add(e, self._one, out=e)
         np.divide(p, e, out=p)  # p = (1 or exp z) / (1 + exp(-|z|))
+        if self.pos_weight is not None:
+            self._weigh(z, t, out)
+
+    def _weigh(self, z: Array, t: Array, out: Array) -> None:
+        """Add what the weights add: (q - 1) t (-log p), with -log p = max(-z, 0) + log(1 + exp(-|z|))."""
+        surprise = np.log1p(np.exp(-np.abs(z))) - np.minimum(z, self._zero)
+        out += (self._q - self._one) * t * surprise
 
     def slope(self, prediction: Array, target: Array, out: Array) -> None:
         np.subtract(self._p, self._smooth, out=out)  # dl/dz = p - t
+        if self.pos_weight is not None:
+            out -= (self._q - self._one) * self._smooth * (self._one - self._p)  # ... - (q - 1) t (1 - p)
 
     def probabilities(self, prediction: Array) -> Array:
         return sigmoid(prediction)

@@ -309,7 +309,9 @@ class Decoder:
     def _mark(self, layer: Layer, marks: Any) -> None:
         for name, entry in marks.items() if isinstance(marks, dict) else [(None, None)]:
             match entry:
-                case [bool(trainable), bool(decayed), float(rate)] if name in layer.marks and 0 <= rate < math.inf:
+                case [bool(trainable), bool() | float() as decayed, float(rate)] if (
+                    name in layer.marks and 0 <= rate < math.inf and 0 <= decayed < math.inf
+                ):
                     layer.marks[name] = Mark(trainable, decayed, rate)
                 case _:
                     raise CheckpointError(f"it marks parameters of {layer!r} in a way that densenet does not.")

@@ -203,6 +203,60 @@ def _concatenate(graph: _Graph, layer: Any, x: str) -> str:
     return graph.node("Concat", *(graph.chain(branch, x) for branch in layer.branches), axis=1)
 
 
+def _robust_scale(graph: _Graph, layer: Any, x: str) -> str:
+    z = graph.node("Mul", graph.node("Sub", x, graph.constant(layer.center)), graph.constant(layer.factor))
+    third = graph.node("Div", z, graph.constant(3))
+    square = graph.node("Add", graph.node("Mul", third, third), graph.constant(1))
+    return graph.node("Div", z, graph.node("Sqrt", square))
+
+
+def _periodic(graph: _Graph, layer: Any, x: str) -> str:
+    last = graph.constant([2], np.int64)
+    wide = graph.node("Unsqueeze", x, last)  # (rows, n, 1)
+    phase = graph.node("Mul", wide, graph.constant(2 * np.pi * layer.f.astype(np.float64)))
+    cosines = graph.node("Cos", graph.node("Add", phase, graph.constant(layer.c)))
+    by_column = graph.node("Transpose", cosines, perm=[1, 0, 2])
+    combined = graph.node("Transpose", graph.node("MatMul", by_column, graph.constant(layer.W)), perm=[1, 0, 2])
+    joined = graph.node("Concat", graph.node("Add", combined, graph.constant(layer.b)), wide, axis=2)
+    return graph.node("Reshape", joined, graph.constant([-1, layer.n_out], np.int64))
+
+
+def _embedding(graph: _Graph, layer: Any, x: str) -> str:
+    numbers = graph.node("Round", x)
+    known = graph.node(
+        "And",
+        graph.node("Greater", numbers, graph.constant(0)),
+        graph.node("Less", numbers, graph.constant(layer.sizes)),
+    )
+    kept = graph.node("Cast", graph.node("Where", known, numbers, graph.constant(0)), to=graph.onnx.TensorProto.INT64)
+    starts = np.cumsum([0, *layer.sizes[:-1]])
+    rows = graph.node("Add", kept, graph.constant(starts, np.int64))
+    vectors = graph.node("Gather", graph.constant(layer.E), rows, axis=0)
+    return graph.node("Reshape", vectors, graph.constant([-1, layer.n_out], np.int64))
+
+
+def _columns(graph: _Graph, layer: Any, x: str) -> str:
+    parts, at, axis = [], 0, graph.constant([1], np.int64)
+    for branch, width in zip(layer.branches, layer.widths, strict=True):
+        ends = [graph.constant([at], np.int64), graph.constant([at + width], np.int64)]
+        parts.append(graph.chain(branch, graph.node("Slice", x, *ends, axis)))
+        at += width
+    return graph.node("Concat", *parts, axis=1)
+
+
+def _blend(graph: _Graph, layer: Any, x: str) -> str:
+    bend = graph.node("Sub", graph.chain([layer.function], x), x)
+    return graph.node("Add", x, graph.node("Mul", bend, graph.constant(layer.a)))
+
+
+def _clip(graph: _Graph, layer: Any, x: str) -> str:
+    return graph.node("Min", graph.node("Max", x, graph.constant(layer.low)), graph.constant(layer.high))
+
+
+def _average(graph: _Graph, layer: Any, x: str) -> str:
+    return graph.node("Mean", *(graph.chain(branch, x) for branch in layer.branches))
+
+
 _FORMS: dict[type[Layer], Callable[[_Graph, Any, str], str]] = {
     layers.Dense: _dense,
     layers.Identity: _nothing,
@@ -236,4 +290,11 @@ _FORMS: dict[type[Layer], Callable[[_Graph, Any, str], str]] = {
     layers.Scale: _scale,
     layers.Residual: _residual,
     layers.Concatenate: _concatenate,
+    layers.RobustScale: _robust_scale,
+    layers.Periodic: _periodic,
+    layers.Embedding: _embedding,
+    layers.Columns: _columns,
+    layers.Blend: _blend,
+    layers.Clip: _clip,
+    layers.Average: _average,
 }

@@ -1,0 +1,253 @@
+"""Settings of the estimators: what a fit that goes on may change, weights of classes, scores, nested parameters."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+import sklearn
+from sklearn.base import clone
+from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+import densenet as dn
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(90, 4))
+PAIR = np.where(X[:, 0] + 0.5 * X[:, 1] > 0.6, "yes", "no")
+TAGS = (X @ RNG.normal(size=(4, 3)) > 0.3).astype(int)
+NUMBERS = np.sin(X[:, 0]) + X[:, 1]
+
+
+# -- a model that goes on ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "value"),
+    [
+        ("activation", "tanh"),
+        ("dropout", 0.5),
+        ("batch_norm", True),
+        ("layer_norm", True),
+        ("hidden_layer_sizes", (7,)),
+    ],
+)
+def test_what_a_model_is_built_from_cannot_change_when_it_goes_on(changed, value):
+    made = dn.DenseClassifier((5,), max_iter=2, warm_start=True, random_state=0).fit(X, PAIR)
+    before = made.model_.params.copy()
+    made.set_params(**{changed: value})
+    with pytest.raises(ValueError, match=f"{changed} of a model that goes on must stay"):
+        made.fit(X, PAIR)
+    assert np.array_equal(made.model_.params, before)
+    with pytest.raises(ValueError, match=f"{changed} of a model that goes on must stay"):
+        made.partial_fit(X, PAIR)
+    made.set_params(warm_start=False).fit(X, PAIR)
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+def test_a_loss_that_needs_another_output_layer_is_refused(how):
+    made = dn.DenseClassifier((5,), max_iter=2, warm_start=True, random_state=0).fit(X, PAIR)
+    made.loss = "softmax_cross_entropy"
+    with pytest.raises(ValueError, match="loss='softmax_cross_entropy' needs another output layer"):
+        getattr(made, how)(X, PAIR)
+    made.loss = "hinge"
+    getattr(made, how)(X, PAIR)
+    assert isinstance(made.trainer_.loss, dn.Hinge)
+
+
+def test_partial_fit_applies_a_changed_loss_solver_and_rate():
+    made = dn.DenseRegressor(hidden_layer_sizes=(5,), random_state=0).partial_fit(X, NUMBERS)
+    first = made.trainer_
+    made.partial_fit(X, NUMBERS)
+    assert made.trainer_ is first
+    made.set_params(learning_rate_init=0.25).partial_fit(X, NUMBERS)
+    assert made.trainer_ is first
+    assert made.trainer_.optimizer.rate == 0.25
+    made.set_params(loss="huber").partial_fit(X, NUMBERS)
+    assert isinstance(made.trainer_.loss, dn.Huber)
+    made.set_params(solver=dn.SGD(0.5)).partial_fit(X, NUMBERS)
+    assert isinstance(made.trainer_.optimizer, dn.SGD)
+    assert made.trainer_.optimizer.rate == 0.5
+    made.set_params(solver__learning_rate=0.125).partial_fit(X, NUMBERS)
+    assert made.trainer_.optimizer.rate == 0.125
+
+
+# -- weights of classes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf, "3"])
+def test_a_class_weight_is_finite_and_at_least_0(weight):
+    with pytest.raises((ValueError, TypeError), match=r"class_weight\['yes'\]"):
+        dn.DenseClassifier(class_weight={"yes": weight}).fit(X, PAIR)
+
+
+def test_a_class_weight_names_a_class():
+    with pytest.raises(ValueError, match="class_weight for 'maybe', which is none of the classes"):
+        dn.DenseClassifier(class_weight={"maybe": 2.0}).fit(X, PAIR)
+    with pytest.raises(ValueError, match="a dict or \"balanced\", got 'even'"):
+        dn.DenseClassifier(class_weight="even").fit(X, PAIR)
+
+
+def test_a_batch_may_lack_a_class_that_has_a_weight():
+    made = dn.DenseClassifier((5,), class_weight={"yes": 3.0}, random_state=0)
+    only = PAIR == "no"
+    made.partial_fit(X[only], PAIR[only], classes=["no", "yes"]).partial_fit(X, PAIR)
+    plain = dn.DenseClassifier((5,), random_state=0)
+    plain.partial_fit(X[only], PAIR[only], classes=["no", "yes"])
+    plain.partial_fit(X, PAIR, sample_weight=np.where(PAIR == "yes", 3.0, 1.0))
+    assert np.array_equal(made.model_.params, plain.model_.params)
+
+
+def test_several_labels_take_a_list_of_weights_that_multiply():
+    weights = [{1: 2.0}, {0: 0.5, 1: 3.0}, {}]
+    made = dn.DenseClassifier((5,), class_weight=weights, max_iter=3, random_state=0).fit(X, TAGS)
+    each = np.where(TAGS[:, 0] == 1, 2.0, 1.0) * np.where(TAGS[:, 1] == 1, 3.0, 0.5)
+    plain = dn.DenseClassifier((5,), max_iter=3, random_state=0).fit(X, TAGS, sample_weight=each)
+    np.testing.assert_allclose(made.model_.params, plain.model_.params, rtol=1e-12)
+    with pytest.raises(ValueError, match="class_weight for 3 labels to be a list of 3 dicts"):
+        dn.DenseClassifier(class_weight=weights[:2]).fit(X, TAGS)
+    with pytest.raises(ValueError, match=r"class_weight\[1\] to weigh 0 and 1, got 2"):
+        dn.DenseClassifier(class_weight=[{}, {2: 1.0}, {}]).fit(X, TAGS)
+
+
+def test_one_class_has_probability_1():
+    for settings in ({}, {"loss": "softmax_cross_entropy"}):
+        made = dn.DenseClassifier((5,), max_iter=2, **settings).fit(X, ["only"] * len(X))
+        assert np.array_equal(made.predict_proba(X[:3]), np.ones((3, 1)))
+        assert made.predict(X[:2]).tolist() == ["only", "only"]
+
+
+# -- scores and rows that are held out ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scoring", "score"),
+    [
+        ("roc_auc", lambda made: roc_auc_score(PAIR[60:], made.predict_proba(X[60:])[:, 1])),
+        ("f1_macro", lambda made: f1_score(PAIR[60:], made.predict(X[60:]), average="macro")),
+        (lambda made, rows, y: -abs(made.predict_proba(rows)[0, 0] - 0.5), None),
+    ],
+)
+def test_scoring_says_which_epoch_is_best(scoring, score):
+    made = dn.DenseClassifier(
+        (5,), early_stopping=True, scoring=scoring, random_state=1, max_iter=20, learning_rate_init=0.05
+    )
+    made.fit(X[:60], PAIR[:60], X_val=X[60:], y_val=PAIR[60:])
+    assert made.best_validation_score_ == max(made.validation_scores_)
+    if score is not None:
+        assert made.best_validation_score_ == pytest.approx(score(made), abs=1e-12)
+
+
+def test_scoring_goes_through_a_presets_preparation():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": X[:, 0], "b": np.where(X[:, 1] > 0, "up", "down")})
+    made = dn.DenseClassifier(preset="tabular", scoring="roc_auc", random_state=0, max_iter=4)
+    made.fit(frame[:60], PAIR[:60], validation_data=(frame[60:], PAIR[60:]))
+    auc = roc_auc_score(PAIR[60:], made.predict_proba(frame[60:])[:, 1])
+    assert made.best_validation_score_ == pytest.approx(auc, abs=1e-12)
+
+
+def test_scoring_of_numbers_and_what_it_needs():
+    made = dn.DenseRegressor(
+        hidden_layer_sizes=(5,), early_stopping=True, scoring="neg_mean_absolute_error", random_state=1, max_iter=5
+    ).fit(X, NUMBERS)
+    assert made.best_validation_score_ < 0
+    with pytest.raises(ValueError, match="scoring says which epoch is best: it needs early_stopping=True"):
+        dn.DenseRegressor(scoring="r2").fit(X, NUMBERS)
+    with pytest.raises(ValueError, match="scoring"):
+        dn.DenseRegressor(scoring="no such score", early_stopping=True).fit(X, NUMBERS)
+
+
+def test_held_out_rows_go_through_a_pipeline():
+    weight = np.linspace(1, 2, 30)
+    with sklearn.config_context(enable_metadata_routing=True):
+        dense = dn.DenseRegressor(hidden_layer_sizes=(5,), early_stopping=True, random_state=0, max_iter=8)
+        dense.set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
+        pipe = Pipeline([("scale", StandardScaler()), ("dense", dense)], transform_input=["X_val"])
+        pipe.fit(X[:60] * 9, NUMBERS[:60], X_val=X[60:] * 9, y_val=NUMBERS[60:], sample_weight_val=weight)
+    scale = StandardScaler().fit(X[:60] * 9)
+    by_hand = clone(dense).fit(
+        scale.transform(X[:60] * 9),
+        NUMBERS[:60],
+        validation_data=(scale.transform(X[60:] * 9), NUMBERS[60:], weight),
+    )
+    assert np.array_equal(pipe[-1].model_.params, by_hand.model_.params)
+    assert pipe[-1].validation_scores_ == by_hand.validation_scores_
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"validation_data": (X, NUMBERS), "X_val": X, "y_val": NUMBERS},
+            "validation_data or X_val and y_val",
+        ),
+        ({"X_val": X}, "X_val and y_val together"),
+        ({"sample_weight_val": np.ones(90)}, "X_val and y_val together"),
+    ],
+)
+def test_held_out_rows_are_given_in_one_way(given, message):
+    with pytest.raises(ValueError, match=message):
+        dn.DenseRegressor().fit(X, NUMBERS, **given)
+
+
+# -- parameters inside parameters, callbacks ---------------------------------------------------------------------------
+
+
+def test_parameters_of_solver_loss_and_schedule_are_nested():
+    schedule = dn.StepDecay(0.5, every=3)
+    made = dn.DenseClassifier(solver=dn.SGD(schedule, momentum=0.5), loss=dn.SoftmaxCrossEntropy())
+    assert made.get_params()["solver__momentum"] == 0.5
+    assert made.get_params()["solver__learning_rate__initial"] == 0.5
+    assert "solver__momentum" not in made.get_params(deep=False)
+    other = clone(made).set_params(solver__momentum=0.75, loss__label_smoothing=0.25, solver__learning_rate__every=9)
+    assert (other.solver.momentum, other.loss.label_smoothing, other.solver.learning_rate.every) == (0.75, 0.25, 9)
+    assert (made.solver.momentum, made.loss.label_smoothing, schedule.every) == (0.5, 0.0, 3)
+    with pytest.raises(ValueError, match="there is no parameter 'solver__pace'"):
+        made.set_params(solver__pace=1)
+    with pytest.raises(ValueError, match="no parameter 'engine'"):
+        made.set_params(engine__pace=1)
+    with pytest.raises(ValueError, match="there is no parameter 'activation__slope'"):
+        made.set_params(activation__slope=1)
+
+
+def test_a_search_goes_over_a_solvers_rate():
+    dense = dn.DenseRegressor(hidden_layer_sizes=(5,), solver=dn.SGD(1e-6), max_iter=15, random_state=0)
+    search = GridSearchCV(dense, {"solver__learning_rate": [1e-6, 0.1]}, cv=2).fit(X, NUMBERS)
+    assert search.best_params_ == {"solver__learning_rate": 0.1}
+
+
+CHECKPOINTS = {
+    "classes": (dn.DenseClassifier, PAIR, {}),
+    "labels": (dn.DenseClassifier, TAGS, {"solver": "sgd"}),
+    "numbers": (dn.DenseRegressor, NUMBERS, {"solver": "sgd", "learning_rate": "adaptive"}),
+    "counts": (dn.DenseRegressor, np.abs(NUMBERS), {"loss": "poisson"}),
+    "preset": (dn.DenseClassifier, PAIR, {"preset": "tabular"}),
+}
+
+
+@pytest.mark.parametrize("case", CHECKPOINTS)
+def test_a_model_checkpoint_works_in_an_estimator(case, tmp_path):
+    kind, y, settings = CHECKPOINTS[case]
+    path = tmp_path / "epoch {epoch}.npz"
+    keep = dn.ModelCheckpoint(path)
+    made = kind(hidden_layer_sizes=(5,), max_iter=3, callbacks=[keep], random_state=0, **settings).fit(X, y)
+    assert "ModelCheckpoint(" in repr(made)
+    last = tmp_path / "epoch 3.npz"
+    again = dn.load(last)
+    assert np.array_equal(again.params, made.model_.params) or case == "preset"
+    code = f"import densenet as dn; print(dn.load({str(last)!r}).params.sum())"
+    fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert fresh.returncode == 0, fresh.stderr
+    assert float(fresh.stdout) == pytest.approx(float(again.params.sum()), rel=1e-5)
+    pickle.loads(pickle.dumps(made))
