@@ -223,6 +223,7 @@ REASONS = {
     "LogCosh": {"loss": dn.LogCosh()},
     "NAdam": {"optimizer": dn.NAdam()},
     "amsgrad": {"optimizer": dn.Adam(amsgrad=True)},
+    "weighs its classes": {"loss": dn.SigmoidCrossEntropy(pos_weight=2.0)},
 }
 
 

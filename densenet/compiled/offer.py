@@ -7,6 +7,7 @@ from densenet.compiled.blas import BlasError, address
 from densenet.compiled.instructions import LAYERS, LOSSES, OPTIMIZERS
 from densenet.layers.noise import Dropout
 from densenet.losses.base import Loss
+from densenet.losses.binary import SigmoidCrossEntropy
 from densenet.optimizers.adam import Adam, AdamW
 from densenet.sequential import Sequential
 
@@ -32,6 +33,8 @@ def refusal(model: Sequential, loss: Loss, optimizer: object) -> str | None:
         return "the model has no parameters"
     if type(loss) not in LOSSES:
         return f"{loss!r} has no kernel"
+    if isinstance(loss, SigmoidCrossEntropy) and loss.pos_weight is not None:
+        return f"{loss!r} weighs its classes, and the kernel does not"
     if type(optimizer) not in OPTIMIZERS:
         return f"{optimizer!r} has no kernel"
     if isinstance(optimizer, (Adam, AdamW)) and optimizer.amsgrad:
