@@ -91,6 +91,25 @@ WRITERS: dict[str, tuple[str, Callable[[Path, Path], Any]]] = {
 }
 
 
+def drawn_once() -> None:
+    """Let `densenet route` draw its pictures once for all trials; they are written as ever."""
+
+    def once(draw: Callable[..., Any]) -> Callable[..., Any]:
+        kept: dict[Any, Any] = {}
+
+        def again(found: Any, *rest: Any) -> Any:
+            if rest not in kept:
+                kept[rest] = draw(found, *rest)
+            return kept[rest]
+
+        return again
+
+    route: Any = cli.route
+    route._picture, route._page = once(route._picture), once(route._page)
+    with tempfile.TemporaryDirectory() as folder:
+        command("route", "--html", str(Path(folder, "page.html")), "--plot", str(Path(folder, "net.png")))
+
+
 def trial(writer: str, limit: int | None, path: Path, beside: Path) -> str:
     """Write under a limit, in a child process: what came of it."""
     reader, pipe = os.pipe()
@@ -163,6 +182,7 @@ def main() -> int:
     if resource is None:
         raise SystemExit("full_disk.py sets limits on the size of files, which this system does not have.")
     dn.threads(1)
+    drawn_once()
     missing = {name for name in ("onnx", "safetensors") if importlib.util.find_spec(name) is None}
     needs = {"ONNX": "onnx", "model, safetensors": "safetensors", "checkpoint, safetensors": "safetensors"}
     results = [check(writer, args.smoke) for writer in args.writers if needs.get(writer) not in missing]
