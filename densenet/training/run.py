@@ -218,6 +218,37 @@ class Run:
             "callbacks": hooks["callbacks"],
         }
 
+    def _schema(self, callback: Check) -> Check:
+        """Type, shape and range of every field of `state_dict`."""
+        params = self.model.params
+        vector = array(params.shape, params.dtype)
+        gathered = record({"seen": whole(), "weight": real(0), "sum": maybe(vector)})
+        figures = table(array((None,), finite=False))
+        indices = maybe(array((None,), np.intp))
+        return record(
+            {
+                "plan": table(plain),
+                "fingerprints": maybe(table(maybe(text()))),
+                "epoch": whole(),
+                "inside": flag,
+                "batch": whole(),
+                "sums": row(real(), real(0), real()),
+                "step": whole(),
+                "stepped": flag,
+                "batch_error": real(finite=False),
+                "stopped": maybe(text()),
+                "seconds": real(0),
+                "metrics": many(table(plain)),
+                "gathered": maybe(gathered),
+                "generator": maybe(_generator),
+                "gradients": flag,
+                "arrays": maybe(row(*(array(a.shape, a.dtype) for a in self.model.state_arrays()), kind=list)),
+                "history": record({"figures": figures, "train_indices": indices, "validation_indices": indices}),
+                "hook": text("", "on_batch_end", "on_epoch_end"),
+                "callbacks": many(callback),
+            }
+        )
+
     def check_state(self, state: Any, callback: Check, changed_data: bool = False) -> None:
         """Complain unless `state` is what `state_dict` gives for a fit like this one; `callback` checks their entries.
 
@@ -232,33 +263,8 @@ class Run:
         UserWarning
             If `state` was written by version 0.1 and cannot tell.
         """
-        params, rows = self.model.params, self.plan["rows"]
-        vector = array(params.shape, params.dtype)
-        gathered = record({"seen": whole(), "weight": real(0), "sum": maybe(vector)})
-        figures = table(array((None,), finite=False))
-        indices = maybe(array((None,), np.intp))
-        fields: dict[str, Check] = {
-            "plan": table(plain),
-            "fingerprints": maybe(table(maybe(text()))),
-            "epoch": whole(),
-            "inside": flag,
-            "batch": whole(),
-            "sums": row(real(), real(0), real()),
-            "step": whole(),
-            "stepped": flag,
-            "batch_error": real(finite=False),
-            "stopped": maybe(text()),
-            "seconds": real(0),
-            "metrics": many(table(plain)),
-            "gathered": maybe(gathered),
-            "generator": maybe(_generator),
-            "gradients": flag,
-            "arrays": maybe(row(*(array(a.shape, a.dtype) for a in self.model.state_arrays()), kind=list)),
-            "history": record({"figures": figures, "train_indices": indices, "validation_indices": indices}),
-            "hook": text("", "on_batch_end", "on_epoch_end"),
-            "callbacks": many(callback),
-        }
-        record(fields)(state, "its position")
+        self._schema(callback)(state, "its position")
+        rows = self.plan["rows"]
         for name, value in self.plan.items():
             if name == "learning_rate":  # the optimizer's state decides
                 continue

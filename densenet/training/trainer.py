@@ -307,27 +307,17 @@ class Trainer(Generic[Method]):
         batch_size = positive_int(batch_size, "fit", "batch_size")
         share = fraction(validation_split, "fit", "validation_split")
         callbacks, bar = as_callbacks(callbacks), progress_bar(progress)
-        rng = as_generator(seed, "fit")
+        rng, shuffle = as_generator(seed, "fit"), shuffle and not isinstance(self.optimizer, FullBatchSolver)
         with self._alone(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            checkpoint = None if resume is None else self._checkpoint(resume)
-            history = History()
-            if checkpoint is not None:
-                history.load_state_dict(checkpoint.progress["history"])
+            checkpoint, history = self._begin(resume)
             data = fit_data(
                 self.model, self.loss, x, y, sample_weight, class_weight, validation_data, share, rng, history.drawn
             )
             history.train_indices, history.validation_indices = data.train_rows, data.validation_rows
             self._check_fit(data, epochs)
-            if isinstance(self.optimizer, FullBatchSolver):
-                shuffle, callbacks = False, [*callbacks, *_stop_on_validation(self.optimizer, data)]
-            else:
-                self.optimizer.attach(self.model)
-            hooks, step = Hooks([*callbacks, bar] if bar else callbacks), self._step(self.accumulate)
-            plan = {
-                "validation_split": share,
-                "batch_size": batch_size,
-                "class_weight": plain_class_weight(class_weight),
-            }
+            hooks, step = self._hooks(callbacks, bar, data), self._step(self.accumulate)
+            weights = plain_class_weight(class_weight)
+            plan = {"validation_split": share, "batch_size": batch_size, "class_weight": weights}
             run = self._run(data, history, epochs, rng if shuffle else None, plan)
             if checkpoint is not None:
                 checkpoint.resume(run, hooks, step, bool(changed_data))
@@ -350,6 +340,20 @@ class Trainer(Generic[Method]):
                 yield
         finally:
             del self._busy
+
+    def _begin(self, resume: str | os.PathLike[str] | None) -> tuple[Checkpoint | None, History]:
+        """The checkpoint to go on from, and the history so far."""
+        checkpoint, history = None if resume is None else self._checkpoint(resume), History()
+        if checkpoint is not None:
+            history.load_state_dict(checkpoint.progress["history"])
+        return checkpoint, history
+
+    def _hooks(self, callbacks: list[Callback], bar: Callback | None, data: FitData) -> Hooks:
+        if isinstance(self.optimizer, FullBatchSolver):
+            callbacks = [*callbacks, *_stop_on_validation(self.optimizer, data)]
+        else:
+            self.optimizer.attach(self.model)
+        return Hooks([*callbacks, bar] if bar else callbacks)
 
     def _checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
         from densenet.persistence.checkpoints import read_checkpoint
