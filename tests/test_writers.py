@@ -132,7 +132,7 @@ def test_predictions_replace_the_old_file_at_once(tmp_path, monkeypatch, capsys)
     data, out = tmp_path / "data.csv", tmp_path / "out.csv"
     data.write_text("a,b\n1,2\n3,4\n")
     out.write_text("old")
-    monkeypatch.setattr("densenet.cli.predict._write_csv", lambda file, columns: file.write("half") and 1 / 0)
+    monkeypatch.setattr("densenet.cli.predict._write_csv", lambda file, *rest: file.write("half") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["predict", str(tmp_path / "model.npz"), str(data), "--output", str(out)])
     assert out.read_text() == "old"

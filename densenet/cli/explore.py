@@ -7,6 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
+from densenet.cli.reading import add_reading_options
 from densenet.cli.route import model_and_data
 from densenet.explore import explore
 
@@ -17,7 +18,7 @@ error reaches it. Without MODEL: the notes' network 2-3-2-2-1."""
 def add_explore_command(commands: Any) -> None:
     """Add ``explore`` to the subcommands of an argument parser; ``args.run(args)`` runs it."""
     parser = commands.add_parser(
-        "explore", help="a page in which one touches a weight and sees why it changes", description=_DESCRIPTION
+        "explore", help="a page in which you touch a weight and see why it changes", description=_DESCRIPTION
     )
     add = parser.add_argument
     add("model", nargs="?", metavar="MODEL", help="a model file, such as densenet-run/model.npz")
@@ -31,7 +32,8 @@ def add_explore_command(commands: Any) -> None:
     add("--loss", metavar="NAME", help='loss of a model that was saved without one, such as "mse"')
     add("--output", type=Path, default=Path("explore.html"), metavar="FILE", help="where (default: explore.html)")
     add("--open", action="store_true", help="open it in the browser")
-    parser.set_defaults(run=run_explore)
+    add_reading_options(parser)
+    parser.set_defaults(run=run_explore, drop=[])
 
 
 def run_explore(args: argparse.Namespace) -> None:

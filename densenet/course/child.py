@@ -1,7 +1,7 @@
 """The process in which a submission runs: arrays in, arrays out. It imports NumPy and nothing of this package.
 
-Run as a script: ``python child.py SUBMISSION INPUT.npz OUTPUT.npz MEGABYTES SECONDS``. It is no sandbox: the submission
-can do what the account that runs it can do.
+Run as a script with the arguments ``SUBMISSION INPUT.npz OUTPUT.npz MEGABYTES SECONDS``. It is no sandbox: the
+submission can do what the account that runs it can do.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Checkpoint:
                 f"the checkpoint was written with {there}; this process has {here}: the last bits may differ from "
                 "those of an uninterrupted run. densenet.threads(n) sets the number of threads, the extra [fast] "
                 "brings the kernels.",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def resume(self, run: Run, hooks: Hooks, step: Step, changed_data: bool) -> None:
