@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from densenet._display import text_table
+from densenet._files import replacing_text
 from densenet.course.exercise import KINDS
 from densenet.course.grade import Grade
 from densenet.course.submission import grade_file
@@ -58,7 +59,8 @@ def run_grade(args: argparse.Namespace) -> int:
             print(one)
     if args.json is not None:
         details = {name: one.to_dict(args.points) for name, one in found.items()}
-        args.json.write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
+        with replacing_text(args.json) as file:
+            file.write(json.dumps(details, indent=1) + "\n")
     if args.csv is not None:
         _write_csv(args.csv, found, args.points)
     return 0 if all(found.values()) else 1
@@ -96,7 +98,7 @@ def _said(one: Grade) -> str:
 
 
 def _write_csv(path: Path, found: dict[str, Grade], maximum: float) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replacing_text(path) as file:
         writer = csv.writer(file)
         writer.writerow(["student", "points", "maximum", "correct", "feedback"])
         for name, one in found.items():
