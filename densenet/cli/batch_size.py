@@ -10,8 +10,6 @@ from densenet import datasets, losses, optimizers
 from densenet._files import replacing
 from densenet.cli.reading import add_dropping_option, add_reading_options, read_table
 from densenet.cli.train import data_options, hidden_widths, seed_number
-from densenet.health.batches import find_batch_size
-from densenet.health.rates import find_learning_rate
 from densenet.sequential import mlp
 from densenet.tables import TablePreparation
 from densenet.training.trainer import Trainer
@@ -41,6 +39,9 @@ def add_batch_size_command(commands: Any) -> None:
 
 def run_batch_size(args: argparse.Namespace) -> None:
     """Print the table and the sentence, and draw the picture where one is asked for."""
+    from densenet.health.batches import find_batch_size  # the other commands start without it
+    from densenet.health.rates import find_learning_rate
+
     if args.data is None:
         if args.target is not None or args.task != "auto":
             raise ValueError("--target and --task need a CSV file: densenet batch-size data.csv --target COLUMN")
