@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import special
 
 from densenet import losses
 from densenet._blas import one_pool
@@ -234,6 +233,8 @@ def noise_scale(
         simple_interval, noise_interval = (0.0, math.inf), (0.0, math.inf)
     else:
         simple_interval = (b_simple, b_simple)
+        from scipy import special
+
         reach = float(special.ndtri(0.5 + level / 2)) * error / curved.square if curved.square > 0 else math.nan
         noise_interval = (b_noise - reach, b_noise + reach)
     if math.isnan(b_simple):

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from densenet._types import Array
 
@@ -163,6 +162,8 @@ def ratio_interval(
     spread[0, 0] += error**2
     low, high = quantiles(rows, bottom, n, level, rng)
     if bottom <= 0:  # rows drawn again hardly ever cancel as these do
+        from scipy import special
+
         high = max(high, float(special.ndtri(0.5 + level / 2)))
     return fieller(top, bottom, spread, max(high, 0.0))[0], fieller(top, bottom, spread, max(-low, 0.0))[1]
 

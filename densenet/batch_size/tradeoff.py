@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special
 
 from densenet._types import Array
 from densenet._validation import as_numbers, is_number
@@ -118,6 +117,8 @@ def fit_tradeoff(batch_sizes: Any, steps: Any, *, missed: Any = None, level: flo
             f"{who} expects runs that reached the target at two batch sizes or more, got {len(set(B[~late]))}: let "
             "runs go on for longer, or set a target that is easier to reach."
         )
+    from scipy import optimize, special  # pictures and commands that fit nothing start without them
+
     grid = np.linspace(math.log(B.min()) - _SPAN, math.log(B.max()) + _SPAN, 281)
     profile = np.array([_least(at, B, S, late)[0] for at in grid])
     start = int(profile.argmin())
@@ -146,6 +147,8 @@ def _least(log_critical: float, B: Array, S: Array, late: Array) -> tuple[float,
     if not late.any():
         return _negative(mean, spread, there, residuals[late]), mean, spread
 
+    from scipy import optimize
+
     def objective(p: Array) -> float:
         return _negative(float(p[0]), max(math.exp(float(p[1])), _FLOOR), there, residuals[late])
 
@@ -157,6 +160,10 @@ def _least(log_critical: float, B: Array, S: Array, late: Array) -> tuple[float,
 
 def _negative(mean: float, spread: float, there: Array, late: Array) -> float:
     reached = len(there) * math.log(spread) + float(np.square(there - mean).sum()) / (2 * spread**2)
+    if not late.size:
+        return reached
+    from scipy import special
+
     return reached - float(special.log_ndtr((mean - late) / spread).sum())
 
 
@@ -166,4 +173,6 @@ def _cross(inside: float, outside: float, limit: float, B: Array, S: Array, late
         return 0.0 if outside < inside else math.inf
     if _least(inside, B, S, late)[0] >= limit:
         return math.exp(inside)
+    from scipy import optimize
+
     return math.exp(optimize.brentq(lambda at: _least(at, B, S, late)[0] - limit, inside, outside, xtol=1e-4))

@@ -1,4 +1,4 @@
-"""``densenet explore``: a page in which a person touches a weight of a model and sees why it changes."""
+"""``densenet explore``: a page in which you touch a weight of a model and see why it changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from densenet.cli.reading import add_reading_options
 from densenet.cli.route import model_and_data
 from densenet.explore import explore
 
-_DESCRIPTION = """Write a page, one file without network, in which one touches a weight and sees by which routes the
+_DESCRIPTION = """Write a page, one file without network, in which you touch a weight and see by which routes the
 error reaches it. Without MODEL: the notes' network 2-3-2-2-1."""
 
 
