@@ -195,3 +195,10 @@ def test_the_command_takes_a_saved_model(tmp_path, capsys):
 def test_a_page_that_cannot_be_written_is_one_error(notes, tmp_path):
     with pytest.raises(OSError, match="missing"):
         dn.explore(*notes).save(tmp_path / "missing" / "page.html")
+
+
+def test_a_loss_with_arguments_that_the_page_does_not_know_is_refused():
+    model = dn.mlp([2, 1], seed=0)
+    with pytest.raises(ValueError, match="without pos_weight"):
+        dn.explore(model, dn.SigmoidCrossEntropy(pos_weight=2.0), [[1.0, 2.0]], [1.0])
+    dn.explore(model, dn.SigmoidCrossEntropy(label_smoothing=0.2), [[1.0, 2.0]], [1.0])

@@ -108,6 +108,8 @@ def _refuse(model: Any, loss: Any) -> None:
     if isinstance(loss, Loss) and type(loss) not in LOSSES:
         known = ", ".join(kind.__name__ for kind in LOSSES)
         raise ValueError(f"explore: the page cannot compute {loss!r}; it knows {known}.")
+    if isinstance(loss, SigmoidCrossEntropy) and loss.pos_weight is not None:
+        raise ValueError(f"explore: the page cannot compute {loss!r}; it knows this loss without pos_weight.")
     if not isinstance(model, Sequential):
         return
     if not model.dense_layers:
