@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from numpy.testing import assert_allclose
 from threadpoolctl import ThreadpoolController
 
 import densenet as dn
+from densenet import _blas
 from densenet._blas import _pools, blas_description, one_pool, products
 
 SHAPES = list(itertools.product((1, 2, 5, 33), repeat=3))
@@ -87,3 +90,13 @@ def test_numpys_and_scipys_pools_are_told_apart():
     assert not {c.filepath for c in ours} & {c.filepath for c in others}
     with one_pool():
         assert all(pool.num_threads == 1 for pool in others)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_routines_are_those_of_scipys_public_module(found, monkeypatch):
+    public = importlib.import_module("scipy.linalg.blas")
+    if not found:  # a SciPy that keeps them elsewhere
+        monkeypatch.delitem(sys.modules, "scipy.linalg._fblas")
+        monkeypatch.setattr(_blas.PathFinder, "find_spec", lambda *_: None)
+    for name in "sgemm dgemm sgemv dgemv saxpy daxpy sdot ddot".split():
+        assert getattr(_blas._routines(), name) is getattr(public, name)

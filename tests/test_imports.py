@@ -80,6 +80,7 @@ HEAVY = (
     "threadpoolctl",
     "numba",
     "llvmlite",
+    "scipy.linalg",
     "scipy.special",
 )
 
@@ -190,6 +191,18 @@ def test_importing_the_package_brings_none_of_them():
     code = f"import sys, densenet; print([m for m in {HEAVY + rooms!r} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_command_loads_no_other_and_a_picture_no_second_derivatives():
+    rooms = ("cli.explore", "cli.route", "batch_size", "explain", "health", "second_order")
+    code = (
+        "import sys, densenet.cli, densenet.plots\n"
+        "try: densenet.cli.main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        f"print([m for m in {tuple(f'densenet.{room}' for room in rooms)!r} if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 def test_no_super_chains():

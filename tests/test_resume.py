@@ -126,27 +126,59 @@ def test_a_stream_has_no_fingerprint(tmp_path):
         resume(path)
 
 
-def plain_fingerprint(array, dtype, rows=None):
+def plain_fingerprint(array, dtype, rows=None, block=1 << 20):
+    """Line by line and column by column, in whole numbers of Python."""
     array = np.asarray(array)
     numbers = array.astype(dtype) if rows is None else array[rows].astype(dtype)
-    return hashlib.sha256(f"{array.shape} {dtype}".encode() + numbers.tobytes()).hexdigest()
+    size = numbers.itemsize
+    digest = hashlib.sha256(f"{array.shape} {dtype}".encode())
+    step = max(1, block // (numbers[:1].nbytes))
+    for start in range(0, len(numbers), step):
+        data = numbers[start : start + step].tobytes()
+        words = [int.from_bytes(data[i : i + size], "little") for i in range(0, len(data), size)]
+        count = len(words) // 1024
+        lines = [words[1024 * i : 1024 * (i + 1)] for i in range(count)]
+        sums = [sum(column) for column in zip(*lines, strict=True)] or [0] * 1024
+        for number in [*sums, *(sum(line) for line in lines)]:
+            digest.update((number % 256**size).to_bytes(size, "little"))
+        digest.update(data[1024 * count * size :])
+    return digest.hexdigest()
 
 
-@pytest.mark.parametrize("chunk", [1, 100, 1 << 20])
-def test_a_fingerprint_takes_all_rows_or_4096_of_them(chunk, monkeypatch):
-    monkeypatch.setattr(data_module, "_CHUNK", chunk)
+@pytest.mark.parametrize("block", [1, 100, 20000, 1 << 20])
+def test_a_fingerprint_takes_all_rows_or_4096_of_them(block, monkeypatch):
+    def plain(array, dtype, rows=None):
+        return plain_fingerprint(array, dtype, rows, block)
+
+    monkeypatch.setattr(data_module, "_BLOCK", block)
     x = RNG.standard_normal((5000, 2))
-    assert fingerprint(x, np.float32) == plain_fingerprint(x, "<f4")
-    assert fingerprint(Y, np.intp) == plain_fingerprint(Y, "<i8")
+    assert fingerprint(x, np.float32) == plain(x, "<f4")
+    assert fingerprint(Y, np.intp) == plain(Y, "<i8")
     monkeypatch.setattr(data_module, "_WHOLE", 5000 * 8)
-    assert fingerprint(x, np.float32) == plain_fingerprint(x, "<f4")
+    assert fingerprint(x, np.float32) == plain(x, "<f4")
     monkeypatch.setattr(data_module, "_WHOLE", 5000 * 8 - 1)
     spread = [i * 4999 // 4095 for i in range(4096)]
     assert (spread[0], spread[-1], len(set(spread))) == (0, 4999, 4096)
-    assert fingerprint(x, np.float32) == plain_fingerprint(x, "<f4", spread)
+    assert fingerprint(x, np.float32) == plain(x, "<f4", spread)
     monkeypatch.setattr(data_module, "_WHOLE", 1)
-    assert fingerprint(x[:30], np.float32) == plain_fingerprint(x[:30], "<f4")
-    assert fingerprint(x[:1], np.float32) == plain_fingerprint(x[:1], "<f4")
+    assert fingerprint(x[:30], np.float32) == plain(x[:30], "<f4")
+    assert fingerprint(x[:1], np.float32) == plain(x[:1], "<f4")
+
+
+def test_any_changed_number_and_any_two_exchanged_change_the_fingerprint():
+    labels = RNG.integers(0, 3, 3000)
+    marks = {fingerprint(labels, np.intp)}
+    for i in range(len(labels)):
+        changed = labels.copy()
+        changed[i] += 1
+        marks.add(fingerprint(changed, np.intp))
+    assert len(marks) == 3001
+    mark = fingerprint(labels, np.intp)
+    for _ in range(500):
+        i, j = RNG.integers(0, 3000, 2)
+        changed = labels.copy()
+        changed[[i, j]] = changed[[j, i]]
+        assert (fingerprint(changed, np.intp) == mark) == (labels[i] == labels[j])
 
 
 def test_the_shape_belongs_to_the_fingerprint():

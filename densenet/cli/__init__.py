@@ -7,21 +7,16 @@ table. Bad arguments and bad files end with one line on stderr and exit code 2.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from densenet.cli.batch_size import add_batch_size_command
-from densenet.cli.check import add_check_command
-from densenet.cli.compile import add_compile_command
-from densenet.cli.explore import add_explore_command
-from densenet.cli.grade import add_grade_command
-from densenet.cli.predict import add_predict_command
 from densenet.cli.reading import command_to_copy
-from densenet.cli.route import add_route_command
-from densenet.cli.train import add_train_command
 from densenet.tables import TableError
+
+_COMMANDS = "train check predict route grade compile explore batch-size".split()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,9 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     training on the shipped handwritten digits: ...
     0
     """
-    parser = _parser()
-    args = parser.parse_args(arguments)
     given = list(sys.argv[1:] if arguments is None else arguments)
+    args = _parser(given).parse_args(given)
     try:
         code = args.run(args)
     except BrokenPipeError:  # whoever read the output has seen enough
@@ -62,18 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(code or 0)
 
 
-def _parser() -> _Parser:
+def _parser(arguments: Sequence[str]) -> _Parser:
+    """The parser of the commands that the arguments name, so that no other is loaded; of all where they name none."""
     parser = _Parser(prog="densenet", description="Dense neural networks in NumPy, from the command line.")
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    add_train_command(commands)
-    add_check_command(commands)
-    add_predict_command(commands)
-    add_route_command(commands)
-    add_grade_command(commands)
-    add_compile_command(commands)
-    add_explore_command(commands)
-    add_batch_size_command(commands)
+    for command in [name for name in _COMMANDS if name in arguments] or _COMMANDS:
+        name = command.replace("-", "_")
+        getattr(importlib.import_module(f"densenet.cli.{name}"), f"add_{name}_command")(commands)
     return parser
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densenet.batch_size.callback import NoiseScale
-from densenet.health.batches import BatchSizes
 from densenet.plots._style import COLOURS, quiet
 from densenet.plots._style import axes as made_axes
+
+if TYPE_CHECKING:  # other pictures do without these rooms
+    from densenet.batch_size.callback import NoiseScale
+    from densenet.health.batches import BatchSizes
 
 _SHADES = {"perfect scaling": "#ddeedd", "diminishing returns": "#fff4d0", "no more gain": "#f6dddd"}
 
@@ -41,6 +43,8 @@ def batch_sizes(found: BatchSizes, *, axes: Any = None) -> Any:
     >>> len(dn.plots.batch_sizes(dn.find_batch_size(trainer, x, y)))
     3
     """
+    from densenet.health.batches import BatchSizes
+
     if not isinstance(found, BatchSizes):
         raise TypeError(f"batch_sizes expects what find_batch_size returns, got {type(found).__name__}.")
     if axes is None:
@@ -125,6 +129,8 @@ def noise_scales(found: NoiseScale, *, ax: Any = None) -> Any:
     >>> dn.plots.noise_scales(noise).get_xlabel()
     'epoch'
     """
+    from densenet.batch_size.callback import NoiseScale
+
     if not isinstance(found, NoiseScale):
         raise TypeError(f"noise_scales expects the callback NoiseScale, got {type(found).__name__}.")
     if not found.steps:

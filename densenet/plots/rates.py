@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from densenet.health.rates import LearningRates
 from densenet.plots._style import COLOURS, axes, quiet
+
+if TYPE_CHECKING:  # other pictures do without this room
+    from densenet.health.rates import LearningRates
 
 
 def learning_rates(found: LearningRates, *, ax: Any = None) -> Any:
@@ -35,6 +37,8 @@ def learning_rates(found: LearningRates, *, ax: Any = None) -> Any:
     >>> dn.plots.learning_rates(dn.find_learning_rate(trainer, x, y)).get_xscale()
     'log'
     """
+    from densenet.health.rates import LearningRates
+
     if not isinstance(found, LearningRates):
         raise TypeError(f"learning_rates expects what find_learning_rate returns, got {type(found).__name__}.")
     ax = axes(ax)

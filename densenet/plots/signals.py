@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from densenet.health.signals import FIGURES, SignalRecord
 from densenet.plots._style import axes, in_order, layer_legend, quiet
+
+if TYPE_CHECKING:  # other pictures do without this room
+    from densenet.health.signals import SignalRecord
 
 _LABELS = {
     "mean": "mean of the outputs",
@@ -51,8 +53,8 @@ def signals(record: SignalRecord, figure: str = "gradient", *, ax: Any = None) -
     'optimizer steps done'
     """
     _check(record, "signals")
-    if figure not in FIGURES:
-        raise ValueError(f"signals expects a figure of {', '.join(FIGURES)}, got {figure!r}.")
+    if figure not in _LABELS:
+        raise ValueError(f"signals expects a figure of {', '.join(_LABELS)}, got {figure!r}.")
     if not len(record):
         raise ValueError(
             "signals expects a record of at least one moment, got an empty one: call fit with the doctor first."
@@ -117,6 +119,8 @@ def update_ratios(record: SignalRecord, *, ax: Any = None) -> Any:
 
 
 def _check(record: Any, who: str) -> None:
+    from densenet.health.signals import SignalRecord
+
     if not isinstance(record, SignalRecord):
         raise TypeError(f"{who} expects the record of a GradientDoctor (doctor.record), got {type(record).__name__}.")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from densenet._validation import as_matrix
 from densenet.plots._style import COLOURS, axes, quiet
-from densenet.second_order.uncertainty import Uncertainty
+
+if TYPE_CHECKING:  # other pictures do without this room
+    from densenet.second_order.uncertainty import Uncertainty
 
 
 def prediction_band(
