@@ -199,8 +199,8 @@ def fingerprint(array: Array, dtype: Any) -> str:
             words = np.ascontiguousarray(array[rows], dtype).reshape(-1).view(word)
         lines, rest = np.split(words, [len(words) // _LINE * _LINE])
         for axis in (0, 1):
-            digest.update(np.add.reduce(lines.reshape(-1, _LINE), axis, word))
-        digest.update(rest)
+            digest.update(np.add.reduce(lines.reshape(-1, _LINE), axis, word).data)
+        digest.update(rest.data)
     return digest.hexdigest()
 
 
