@@ -413,6 +413,7 @@ class R2(_OfDeviations):
     def reset(self) -> None:
         self._total, self._rows = 0.0, 0
         self._origin: Floats | None = None
+        self._mean = self._scatter = self._residual = np.zeros(0)
 
     def update(self, prediction: Array, target: Array, weight: Array | None = None) -> None:
         d, t, w = self._deviations(prediction, target, weight)

@@ -373,6 +373,14 @@ def test_state_goes_on_in_another_metric(kind):
     assert other.result() == metric.result() == pytest.approx(value(make(kind), p, t), rel=1e-12)
 
 
+@pytest.mark.parametrize("kind", CLASSES + NUMBERS)
+def test_a_state_has_the_same_names_before_and_after_the_first_batch(kind):
+    metric = make(kind)
+    before = set(metric.state_dict())
+    metric.update(np.array([[0.2, 0.8], [0.7, 0.3]]), np.array([[0.0, 1.0], [1.0, 0.0]]))
+    assert set(metric.state_dict()) == before  # what resumes a run in the middle of an epoch asks for them
+
+
 def test_errors():
     p, y = np.full((2, 3), 1 / 3), np.array([0, 1])
     with pytest.raises(ValueError, match=r"Accuracy expects prediction \(n, k\) and target .* got \(2, 3\) and \(1,\)"):

@@ -15,12 +15,12 @@ from densenet._types import Array
 from densenet._validation import as_labels, as_numbers, check_finite
 from densenet.tables.cells import is_boolean, nearly_numbers, parse_numbers
 from densenet.tables.messages import listed, shown_cell
+from densenet.tables.summary import MOST_DIFFERENT, Summary
 from densenet.tables.table import Reading, Table, as_texts, is_absent, is_date, is_numeric
 
 Task: TypeAlias = Literal["auto", "classification", "regression"]
 
 _FEW_CATEGORIES = 50
-_MOST_CATEGORIES = 1000
 _MOST_NUMBERED_CLASSES = 20
 _FEW_CLASSES = 10
 _LARGEST_CLASS = 2**53
@@ -87,7 +87,10 @@ class TablePreparation:
 
         Parameters
         ----------
-        table : Table, mapping of columns, or data frame
+        table : Table, mapping of columns, data frame, or ParquetBatches
+            `datasets.ParquetBatches` are read once, row group by row group: counts and extremes are exact, mean and
+            standard deviation are merged without loss of digits. No quantile is learned. Its row groups that `split`
+            held out say which classes there are, and no more.
         target : str, optional
             The column to be predicted; the table's own target if None.
         task : {"auto", "classification", "regression"}, default "auto"
@@ -109,23 +112,25 @@ class TablePreparation:
         who = "TablePreparation.fit"
         if task not in ("auto", "classification", "regression"):
             raise ValueError(f"{who} expects task to be 'auto', 'classification' or 'regression', got {task!r}.")
-        table = _as_table(table)
-        name = table.target if target is None else target
-        if name is None:
-            raise ValueError(f"{who} expects the name of the target column, and the table does not name one either.")
-        table.require(name, who)
-        training = table if rows is None else table.take(rows)
-        learned_target = _learn_target(name, table[name], training[name], task, who)
-        learned = {
-            other: _learn_column(other, values, who) for other, values in training.columns.items() if other != name
-        }
-        columns = tuple(found for found in learned.values() if not isinstance(found, str))
-        dropped = {other: reason for other, reason in learned.items() if isinstance(reason, str)}
+        if hasattr(table, "parts"):
+            every, learned = _of_parts(table, target, task, who)
+            name, reading, training = table.target, Reading(), every
+        else:
+            table = _as_table(table)
+            name, reading = _target_of(table, target, who), table.reading
+            known = table if rows is None else table.take(rows)
+            every = _target_summary(name, table[name], task, who)
+            training = every if rows is None else _target_summary(name, known[name], task, who)
+            learned = {other: _summary(other, values) for other, values in known.columns.items() if other != name}
+        learned_target = _learn_target(name, every, training, task, who)
+        found = {other: _learn_column(other, summary, who) for other, summary in learned.items()}
+        columns = tuple(column for column in found.values() if not isinstance(column, str))
+        dropped = {other: reason for other, reason in found.items() if isinstance(reason, str)}
         if not columns:
             raise ValueError(f"{who} finds no input column beside the target {name!r}{_reasons(dropped)}.")
         wanted = {name, *(column.name for column in columns)}
-        hows = {other: how for other, how in table.reading.columns.items() if other in wanted}
-        return self._take(columns, dropped, learned_target, Reading(hows, table.reading.decimal, table.reading.header))
+        hows = {other: how for other, how in reading.columns.items() if other in wanted}
+        return self._take(columns, dropped, learned_target, Reading(hows, reading.decimal, reading.header))
 
     def _take(
         self, columns: tuple[_Column, ...], dropped: dict[str, str], target: _Target, reading: Reading
@@ -596,85 +601,107 @@ class _Target:
         return _Target(fields["name"], classes.copy())
 
 
-def _learn_column(name: str, values: Array, who: str) -> _Column | str:
-    """The column's preparation, or the reason to leave it out."""
+def _target_of(table: Table, target: str | None, who: str) -> str:
+    name = table.target if target is None else target
+    if name is None:
+        raise ValueError(f"{who} expects the name of the target column, and the table does not name one either.")
+    return table.require(name, who)
+
+
+def _summary(name: str, values: Array) -> Summary:
+    """What is learned of an input column's values."""
     if is_date(values):
-        days = _days(name, values)
-        present = days[~np.isnan(days)]
-        if not len(present):
-            return "has no values"
-        low, high = float(present.min()), float(present.max())
-        return _Date(name, *_mean_and_scale(name, present, who), len(present) < len(days), low, high)
-    if is_numeric(values):
-        absent = np.isnan(values)
-        if absent.all():
-            return "has no values"
-        present = values[~absent]
-        low, high = float(present.min()), float(present.max())
-        return _Numeric(name, *_mean_and_scale(name, present, who), bool(absent.any()), low, high)
-    categories = sorted({text for text in values if text is not None})
-    if _names_rows(len(categories), len(values)):
-        return f"has {len(categories)} different texts in {len(values)} rows"
-    if not categories:
-        return "has no values"
-    return _Categorical(name, categories, any(text is None for text in values))
+        return Summary.of_numbers(_days(name, values), "date")
+    return Summary.of_numbers(values) if is_numeric(values) else Summary.of_texts(values)
 
 
-def _learn_target(name: str, values: Array, training: Array, task: Task, who: str) -> _Target:
-    """Task and classes from all values, mean and scale from those of the training rows."""
+def _target_summary(name: str, values: Array, task: Task, who: str) -> Summary:
+    """What is learned of the target's values, which must all be there and suit the task."""
     _check_complete(name, values, who)
     if is_date(values):
         raise ValueError(f"{who} expects the target {name!r} to be numbers or classes, got dates.")
-    numeric = is_numeric(values)
-    if task == "regression" or (task == "auto" and numeric and not _are_numbered_classes(values)):
-        return _Target(name, None, *_mean_and_scale(name, _as_numeric(name, training), who))
-    classes: Any
-    if numeric:
-        broken = np.flatnonzero((values != np.floor(values)) | (np.abs(values) > _LARGEST_CLASS))
-        if len(broken):
-            raise ValueError(
-                f"{who} expects classes to be text or whole numbers, got {values[broken[0]]} in row {broken[0]} of "
-                f"{name!r}: use task='regression'."
-            )
-        classes = [int(value) for value in np.unique(values)]
-    else:
-        classes = sorted(set(values))
-    numbers_as_words = not numeric and task == "auto" and 2 * len(classes) > len(values) and nearly_numbers(classes)
-    if _names_rows(len(classes), len(values)) or (numbers_as_words and len(classes) > _FEW_CLASSES):
+    if task == "regression":
+        return Summary.of_numbers(_as_numeric(name, values))
+    if not is_numeric(values):
+        return Summary.of_texts(values)
+    broken = np.flatnonzero((values != np.floor(values)) | (np.abs(values) > _LARGEST_CLASS))
+    if task == "classification" and len(broken):
         raise ValueError(
-            f"{who} finds {len(classes)} classes of {name!r} in {len(values)} rows, the first {values[0]!r}: classes "
-            "should repeat, and a target for regression should be numbers only."
+            f"{who} expects classes to be text or whole numbers, got {values[broken[0]]} in row {broken[0]} of "
+            f"{name!r}: use task='regression'."
         )
-    return _Target(name, classes)
+    return Summary.of_numbers(values, distinct=True)
 
 
-def _are_numbered_classes(values: Array) -> bool:
+def _of_parts(data: Any, target: str | None, task: Task, who: str) -> tuple[Summary, dict[str, Summary]]:
+    """One pass over a table that comes in parts: its target's summary, and those of its other columns."""
+    if target not in (None, data.target):
+        raise ValueError(f"{who} expects the target that the parts were opened with, {data.target!r}, got {target!r}.")
+    if not isinstance(data.target, str):
+        raise ValueError(f"{who} expects one target column, got {data.target!r}.")
+    every, learned = Summary(), dict[str, Summary]()
+    for where, part, is_learned in data.parts():
+        every = every.merged(_target_summary(data.target, part[data.target], task, f"{who}, {where},"), data.target)
+        for name, values in part.columns.items() if is_learned else ():
+            if name != data.target:
+                learned[name] = learned.get(name, Summary()).merged(_summary(name, values), name)
+    return every, learned
+
+
+def _learn_column(name: str, summary: Summary, who: str) -> _Column | str:
+    """The column's preparation, or the reason to leave it out."""
+    if summary.kind is None:
+        return "has no values"
+    missing = summary.present < summary.rows
+    if summary.kind == "text":
+        if _names_rows(summary.different, summary.rows):
+            return f"has {_count(summary.different)} different texts in {summary.rows} rows"
+        return _Categorical(name, sorted(summary.different or ()), missing)
+    made = _Date if summary.kind == "date" else _Numeric
+    return made(name, *_standard(name, summary, who), missing, summary.low, summary.high)
+
+
+def _learn_target(name: str, every: Summary, training: Summary, task: Task, who: str) -> _Target:
+    """Task and classes from all values, mean and scale from those of the training rows."""
+    numeric, different = every.kind == "number", every.different
+    if task == "regression" or (task == "auto" and numeric and not _are_numbered_classes(every)):
+        return _Target(name, None, *_standard(name, training, who))
+    classes: Any = sorted(different or ())
+    numbers_as_words = not numeric and task == "auto" and 2 * len(classes) > every.rows and nearly_numbers(classes)
+    if _names_rows(different, every.rows) or (numbers_as_words and len(classes) > _FEW_CLASSES):
+        first = f", the first {classes[0]!r}" if classes else ""
+        raise ValueError(
+            f"{who} finds {_count(different)} classes of {name!r} in {every.rows} rows{first}: classes should repeat, "
+            "and a target for regression should be numbers only."
+        )
+    return _Target(name, [int(value) for value in classes] if numeric else classes)
+
+
+def _are_numbered_classes(target: Summary) -> bool:
     """Whether there are 2 to 20 whole numbers in at least twice as many rows, two or an unbroken run from 0 or 1."""
-    kinds = np.unique(values)
+    kinds = sorted(target.different or ())
+    if not 2 <= len(kinds) <= _MOST_NUMBERED_CLASSES or 2 * len(kinds) > target.rows:
+        return False
     run = kinds[0] in (0, 1) and kinds[-1] - kinds[0] == len(kinds) - 1
-    few = 2 <= len(kinds) <= _MOST_NUMBERED_CLASSES and 2 * len(kinds) <= len(values)
-    return bool(few and (kinds == np.floor(kinds)).all() and (len(kinds) == 2 or run))
+    return all(kind == math.floor(kind) for kind in kinds) and (len(kinds) == 2 or run)
 
 
-def _names_rows(different: int, rows: int) -> bool:
-    """Whether so many different texts rather name rows than describe them."""
-    return different > _FEW_CATEGORIES and (2 * different > rows or different > _MOST_CATEGORIES)
+def _names_rows(different: frozenset[Any] | None, rows: int) -> bool:
+    """Whether so many different texts rather name rows than describe them; None are more than are counted."""
+    count = math.inf if different is None else len(different)
+    return count > _FEW_CATEGORIES and (2 * count > rows or count > MOST_DIFFERENT)
 
 
-def _mean_and_scale(name: str, values: Array, who: str) -> tuple[float, float]:
-    """Mean and standard deviation (division by n); 1 instead of 0."""
-    low = float(values.min())
-    if low == values.max():
-        # The mean of equal numbers may be off by a rounding, which a scale of 1e-17 would turn into large numbers.
-        return low, 1.0
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        mean, scale = float(values.mean()), float(values.std())
-        if not scale:  # the squares are too small for float64
-            width = float(values.max()) - low
-            scale = width * float(((values - low) / width).std())
-    if not math.isfinite(mean) or not math.isfinite(scale):
-        raise ValueError(f"{who} cannot standardise column {name!r}: numbers up to {abs(values).max()} are too large.")
-    return mean, scale or 1.0
+def _count(different: frozenset[Any] | None) -> str:
+    return f"more than {MOST_DIFFERENT}" if different is None else str(len(different))
+
+
+def _standard(name: str, summary: Summary, who: str) -> tuple[float, float]:
+    """Mean and standard deviation; 1 instead of 0."""
+    if not math.isfinite(summary.mean) or not math.isfinite(summary.scale):
+        largest = max(abs(summary.low), abs(summary.high))
+        raise ValueError(f"{who} cannot standardise column {name!r}: numbers up to {largest} are too large.")
+    return summary.mean, summary.scale or 1.0
 
 
 def _check_complete(name: str, values: Array, who: str) -> None:

@@ -8,7 +8,7 @@ the one door for what people pass.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -87,7 +87,7 @@ class ArrayBatches:
             "sample_weight": None if self.weight is None else fingerprint(self.weight, self.dtype),
         }
 
-    def epoch(self, batch_size: int, order: IntArray | None = None, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, batch_size: int, order: IntArray | None = None, start: int = 0) -> Generator[Batch, None, None]:
         """The batches of one epoch from row `start` on: copies of the rows in `order`, or views without an order."""
         n = len(self)
         batch_size = min(batch_size, n)
@@ -138,6 +138,9 @@ class StreamBatches:
         Turns a batch's y, and the number of columns of its x, into prepared targets. None says that the batches are
         ready: (x, y, weight or None), checked and in the model's dtype; x may be sparse rows where the first layer is
         dense.
+
+    An iterable may have the methods ``numbered_epoch(number, start)``, the batches of an epoch from batch `start` on,
+    and ``fingerprints()``, as `datasets.ParquetBatches` has: then a fit is resumed in the middle of an epoch, too.
     """
 
     def __init__(
@@ -150,19 +153,32 @@ class StreamBatches:
     ) -> None:
         if not hasattr(batches, "__iter__"):
             raise TypeError(f"{who} expects x and y, or an iterable of (x, y) batches, got {type(batches).__name__}.")
-        self.batches, self.columns, self.prepare, self.dtype, self.who = batches, columns, prepare, dtype, who
+        self.batches: Any = batches
+        self.columns, self.prepare, self.dtype, self.who = columns, prepare, dtype, who
 
     @property
     def once(self) -> bool:
         """Whether the iterable can be read only once."""
         return iter(self.batches) is self.batches
 
-    def epoch(self, batch_size: int = 0, order: IntArray | None = None, start: int = 0) -> Iterator[Batch]:
-        """The batches of one pass, whatever their sizes."""
+    @property
+    def numbered(self) -> bool:
+        """Whether its epochs have numbers, and can begin at any batch: `numbered_epoch(number, start)` gives them."""
+        return hasattr(self.batches, "numbered_epoch")
+
+    def fingerprints(self) -> dict[str, str | None]:
+        """What tells these batches from others, where they can say it."""
+        return self.batches.fingerprints() if self.numbered else {}
+
+    def epoch(
+        self, batch_size: int = 0, order: IntArray | None = None, start: int = 0, number: int = 1
+    ) -> Generator[Batch, None, None]:
+        """The batches of one pass, whatever their sizes; of a numbered one from batch `start` on."""
+        batches = self.batches.numbered_epoch(number, start) if self.numbered else self.batches
         if self.prepare is None:
-            yield from self.batches
+            yield from batches
             return
-        for number, batch in enumerate(self.batches):
+        for number, batch in enumerate(batches, start if self.numbered else 0):
             where = f"{self.who.rstrip(',')}, batch {number} of the stream,"
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
                 raise ValueError(f"{where} expects (x, y) or (x, y, sample_weight), got {type(batch).__name__}.")
@@ -243,13 +259,13 @@ class FitData(NamedTuple):
     validation_rows: IntArray | None = None
 
     def fingerprints(self) -> dict[str, str | None]:
-        """What tells these arrays from others, by name; nothing of a stream, which may bring others in every epoch."""
+        """What tells these data from others, by name; most streams cannot tell, and bring others in every epoch."""
         held_out = self.validation if self.validation_rows is None else None  # else they are rows of the same arrays
         named = (("", self.train), ("validation ", held_out))
         return {
             prefix + name: value
             for prefix, data in named
-            if isinstance(data, ArrayBatches)
+            if data is not None
             for name, value in data.fingerprints().items()
         }
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -40,7 +40,7 @@ def train(
     with _interrupts(run):
         hooks.call("on_fit_begin", run)
         hooks.take_up(run)
-        if isinstance(data, StreamBatches) and run.inside:  # a stream goes on at its epoch's start
+        if isinstance(data, StreamBatches) and run.inside and not data.numbered:  # it goes on at its epoch's start
             _rewind(run, step)
         if isinstance(step.optimizer, FullBatchSolver) and isinstance(data, ArrayBatches) and run.epochs:
             solve(step.optimizer, step, run, hooks, data, validation)
@@ -52,7 +52,8 @@ def train(
                 run.start_clock()
                 if compiled is not None and (x := compiled.mini_batches(run, hooks)) is not None:
                     raise _diverged(f"the error is {run.batch_error}", x, step, run)
-                mini_batches(step, run, hooks, _batches(data, run, batch_size))
+                with closing(_batches(data, run, batch_size)) as batches:  # a stream may read ahead in a thread
+                    mini_batches(step, run, hooks, batches)
                 if not all(np.isfinite(array).all() for array in run.model.state_arrays()):
                     raise _diverged("the weights or running statistics are not finite", None, step, run)
             except DivergenceError:
@@ -129,10 +130,10 @@ def _end_epoch(step: Step, run: Run, hooks: Hooks, validation: ArrayBatches | St
     hooks.call("on_epoch_end", run)
 
 
-def _batches(data: ArrayBatches | StreamBatches, run: Run, batch_size: int) -> Iterator[Batch]:
+def _batches(data: ArrayBatches | StreamBatches, run: Run, batch_size: int) -> Generator[Batch, None, None]:
     """The remaining mini-batches of an epoch."""
     if isinstance(data, StreamBatches):
-        return data.epoch()
+        return data.epoch(start=run.batches, number=run.epoch)
     return data.epoch(batch_size, run.order, run.batches * min(batch_size, len(data)))
 
 

@@ -247,7 +247,7 @@ class Trainer(Generic[Method]):
         Parameters
         ----------
         x : array_like (n, n_in), or an iterable of (x, y) or (x, y, sample_weight) batches
-            A memory map is read batch by batch.
+            A memory map is read batch by batch; so are Parquet files by `datasets.ParquetBatches`.
         y : array_like
             Targets as the loss takes them; None with an iterable.
         epochs : int
@@ -272,11 +272,12 @@ class Trainer(Generic[Method]):
             A checkpoint of this fit (`ModelCheckpoint`, `save_checkpoint`) to go on from, in the middle of an epoch,
             too. It gives bit for bit the result of an uninterrupted run; data, arguments, callbacks and trainer must be
             the same; `epochs` counts the whole run. `seed` and the model's own weights do not matter then. An
-            iterable of batches is read again from the start of its epoch.
+            iterable of batches is read again from the start of its epoch; `datasets.ParquetBatches` go on where they
+            were.
         changed_data : bool, default False
             Whether `resume` may go on with other arrays of the same shapes. Without it x, y, weights and validation
             data are compared with the checkpoint's fingerprints, taken in the model's dtype (of all rows up to 64 MB,
-            else of 4,096 rows spread over all). Iterables of batches have none.
+            else of 4,096 rows spread over all). Iterables of batches have none, but for `datasets.ParquetBatches`.
 
         Returns
         -------
