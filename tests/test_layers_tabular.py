@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import densenet as dn
+from densenet import second_order as so
 from densenet.layers import Average, Blend, Clip, Columns, Embedding, Periodic, RobustScale
 
 RNG = np.random.default_rng(3)
@@ -210,3 +211,42 @@ def test_their_onnx_graphs_answer_alike(tmp_path):
     x = np.column_stack([RNG.normal(size=(9, 3)), np.arange(9) % 6, np.arange(9) % 4]).astype(np.float32)
     session = runtime.InferenceSession(tmp_path / "model.onnx")
     np.testing.assert_allclose(session.run(["y"], {"x": x})[0], model.predict(x), rtol=1e-5, atol=1e-6)
+
+
+WITH_SECOND_DERIVATIVES = {
+    "RobustScale": lambda: [RobustScale(4), dn.Dense(4, 2)],
+    "Periodic": lambda: [Periodic(4, frequencies=3, width=3), dn.Dense(12, 2)],
+    "Columns": lambda: [Columns([1, 3], [[dn.Dense(1, 2), dn.Tanh()], [dn.LayerNorm(3)]]), dn.Dense(5, 2)],
+    "Average": lambda: [Average([[dn.Dense(4, 2), dn.Tanh()], [dn.Dense(4, 2), dn.Sigmoid()]])],
+    "Blend": lambda: [Blend(4, "mish"), dn.Dense(4, 2)],
+    "Blend of a bent line": lambda: [Blend(4, "selu"), dn.Dense(4, 2)],
+    "Clip": lambda: [dn.Dense(4, 2), Clip([-0.6, -0.6], [0.6, 0.6])],
+}
+
+
+@pytest.mark.parametrize("kind", [*WITH_SECOND_DERIVATIVES, "Embedding"])
+def test_second_derivatives_are_differences_of_first(kind):
+    rng = np.random.default_rng(3)
+    if kind == "Embedding":
+        made, x = [Embedding([3, 4], width=2), dn.Dense(4, 3), dn.Tanh(), dn.Dense(3, 2)], rng.integers(0, 3, (6, 2))
+    else:
+        made, x = [dn.Dense(3, 4), dn.Tanh(), *WITH_SECOND_DERIVATIVES[kind]()], rng.normal(size=(6, 3))
+    model, y = dn.Sequential(made, dtype="float64", seed=1), rng.normal(size=(6, 2))
+    model.params = rng.normal(0.1, 0.7, model.params.shape)
+    if kind == "RobustScale":
+        model[2].center[...], model[2].factor[...] = rng.normal(size=4), rng.uniform(1, 3, 4)
+    start, v, h = model.params.copy(), rng.normal(size=model.params.size), 1e-5
+
+    def moved(t):
+        model.params = start + t * v
+        loss = dn.MeanSquaredError()
+        outputs = model.forward(x.astype(float), training=False)
+        loss.forward(outputs, y)
+        model.backward(loss.backward())
+        return outputs, model.grads.copy()
+
+    above, below = moved(h), moved(-h)
+    model.params = start
+    expected, gradient = ((a - b) / (2 * h) for a, b in zip(above, below, strict=True))
+    np.testing.assert_allclose(so.jacobian_product(model, x, v), expected, atol=1e-7)
+    np.testing.assert_allclose(so.hessian_product(model, "mse", x, y, v), gradient, atol=1e-7)

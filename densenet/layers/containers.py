@@ -69,7 +69,7 @@ def chain_tangent_backward(layers: Sequence[Layer], delta: Array, delta_dot: Arr
     return delta, delta_dot
 
 
-def _spans(branches: Sequence[Sequence[Layer]]) -> list[slice]:
+def chain_spans(branches: Sequence[Sequence[Layer]]) -> list[slice]:
     """Where each branch's parameters stand in the container's part of the flat vectors."""
     ends = np.cumsum([sum(layer.n_params_inside for layer in branch) for branch in branches]).tolist()
     return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
@@ -277,7 +277,7 @@ class Concatenate(Container):
         if delta.shape != self._out_shape:
             self._check_delta(delta)
         self._dx.fill(0)
-        spans = _spans(self.branches)
+        spans = chain_spans(self.branches)
         for branch, columns, part, span in zip(self.branches, self._columns, self._parts, spans, strict=True):
             part[...] = delta[:, columns]
             self._dx += chain_samples(branch, part, out[:, span])
@@ -293,13 +293,13 @@ class Concatenate(Container):
         return self._dx
 
     def tangent(self, x_dot: Array, v: Array) -> Array:
-        spans = _spans(self.branches)
+        spans = chain_spans(self.branches)
         parts = [chain_tangent(branch, x_dot, v[span]) for branch, span in zip(self.branches, spans, strict=True)]
         return np.concatenate(parts, axis=1)  # Y' = [(f_1(X))', (f_2(X))', ...]
 
     def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
         dx, dx_dot = np.zeros((2, *self._shape), delta.dtype)
-        for branch, columns, span in zip(self.branches, self._columns, _spans(self.branches), strict=True):
+        for branch, columns, span in zip(self.branches, self._columns, chain_spans(self.branches), strict=True):
             part, part_dot = np.ascontiguousarray(delta[:, columns]), np.ascontiguousarray(delta_dot[:, columns])
             of_branch, of_branch_dot = chain_tangent_backward(branch, part, part_dot, out[span])
             dx += of_branch

@@ -181,10 +181,18 @@ class PReLU(Activation):
         return delta * slopes, delta_dot * slopes + delta * left * self._v  # f'' = 0, and (a)' = v
 
 
-def _exponential_side(x: Array, alpha: float, out: Array) -> None:
+def _exponential_side(x: Array, alpha: float, out: Array, spare: Array) -> None:
+    """alpha (e^x - 1) where x <= 0, else 0."""
     np.minimum(x, 0, out=out)
-    np.expm1(out, out=out)
-    out *= alpha  # alpha (e^x - 1) where x <= 0, else 0
+    if x.dtype != np.float32:
+        np.expm1(out, out=out)
+        out *= alpha  # alpha (e^x - 1)
+        return
+    out *= 0.5  # NumPy's expm1 takes 2.7 times as long in float32
+    np.tanh(out, out=out)
+    np.subtract(1, out, out=spare)
+    out /= spare
+    out *= 2 * alpha  # alpha (e^x - 1) = 2 alpha t / (1 - t) with t = tanh(x / 2)
 
 
 def _two_sided_slope(x: Array, left: float, right: float, w: Array, out: Array) -> None:
@@ -226,7 +234,7 @@ class ELU(Activation):
         self.alpha = positive(alpha, "ELU", "alpha")
 
     def value(self, x: Array, out: Array, work: tuple[Array, ...]) -> None:
-        _exponential_side(x, self.alpha, work[0])
+        _exponential_side(x, self.alpha, work[0], out)
         np.maximum(x, 0, out=out)
         out += work[0]  # y = max(x, 0) + alpha (e^min(x, 0) - 1)
 
@@ -258,7 +266,7 @@ class SELU(Activation):
     n_work: ClassVar[int] = 1
 
     def value(self, x: Array, out: Array, work: tuple[Array, ...]) -> None:
-        _exponential_side(x, SELU_SCALE * SELU_ALPHA, work[0])
+        _exponential_side(x, SELU_SCALE * SELU_ALPHA, work[0], out)
         np.clip(x, 0, np.finfo(x.dtype).max / SELU_SCALE / 1.000001, out=out)  # lambda x stays finite
         out *= SELU_SCALE
         out += work[0]  # y = lambda (max(x, 0) + alpha (e^min(x, 0) - 1))

@@ -16,6 +16,7 @@ from densenet._types import Array
 from densenet._validation import positive, positive_int
 from densenet.layers.activations import activation
 from densenet.layers.base import Layer, Parameter, chain_input, chain_width, check_layers
+from densenet.layers.containers import Container, chain_spans, chain_tangent, chain_tangent_backward
 from densenet.layers.elementwise import Activation
 
 
@@ -106,6 +107,16 @@ class RobustScale(Layer):
         delta *= self.factor
         delta /= self._root**3  # dE/dx = dE/dy factor (1 + (z / 3)^2)^(-3/2)
         return delta
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        self._x_dot = x_dot
+        y_dot: Array = x_dot * (self.factor / self._root**3)
+        return y_dot  # Y' = X' factor (1 + (z / 3)^2)^(-3/2)
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        slopes = self.factor / self._root**3
+        bends = -(self.factor**2) * self._z / (3 * self._root**5)  # f'' = -factor^2 z / 3 (1 + (z / 3)^2)^(-5/2)
+        return delta * slopes, delta_dot * slopes + delta * bends * self._x_dot
 
     def infer(self, x: Array, out: Array | None = None) -> Array:
         self._check_input(x)
@@ -248,6 +259,40 @@ class Periodic(Layer):
         self._dx += delta.reshape(len(delta), self.n, self.width)[:, :, -1]  # dE/dx_i = 2 pi H_i f_i^T + g_i
         return self._dx
 
+    def _split(self, v: Array) -> tuple[Array, ...]:
+        """f, c, W and b of a vector of all parameters."""
+        shapes = self.parameter_shapes().values()
+        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+        return tuple(part.reshape(shape) for part, shape in zip(np.split(v, ends), shapes, strict=True))
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        f_dot, c_dot, self._W_dot, b_dot = self._split(v)
+        self._x_dot, self._f_dot = x_dot, f_dot
+        x, moved = self._x.T[:, :, None], x_dot.T[:, :, None]
+        p_dot = 2 * math.pi * (moved * self._f[:, None, :] + x * f_dot[:, None, :]) + c_dot[:, None, :]
+        self._p_dot = p_dot  # P_i' = 2 pi (x_i' f_i + x_i f_i') + c_i'
+        self._u_dot = -np.sin(self._p) * p_dot  # U_i' = -sin P_i * P_i'
+        y_dot = np.empty((len(x_dot), self.n, self.width), self._f.dtype)
+        y_dot[:, :, :-1] = (self._u_dot @ self._W + self._u @ self._W_dot).transpose(1, 0, 2) + b_dot
+        y_dot[:, :, -1] = x_dot  # Y_i' = [U_i' W_i + U_i W_i' + b_i', x_i']
+        return y_dot.reshape(self._out_shape)
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        by_f, by_c, by_W, by_b = self._split(out)
+        d, d_dot = (array.reshape(len(array), self.n, self.width) for array in (delta, delta_dot))
+        g, g_dot = d[:, :, :-1].transpose(1, 0, 2), d_dot[:, :, :-1].transpose(1, 0, 2)
+        W_t, W_dot_t, u_t = self._W.transpose(0, 2, 1), self._W_dot.transpose(0, 2, 1), self._u.transpose(0, 2, 1)
+        by_W[...] = self._u_dot.transpose(0, 2, 1) @ g + u_t @ g_dot  # (U_i^T G_i)' = U_i'^T G_i + U_i^T G_i'
+        by_b[...] = g_dot.sum(axis=1)  # (G_i^T 1)' = G_i'^T 1
+        back = g @ W_t
+        h = -np.sin(self._p) * back
+        h_dot = -np.sin(self._p) * (g_dot @ W_t + g @ W_dot_t) - np.cos(self._p) * self._p_dot * back
+        by_c[...] = h_dot.sum(axis=1)  # (H_i^T 1)' = H_i'^T 1
+        by_f[...] = 2 * math.pi * (self._x_dot.T[:, None, :] @ h + self._x.T[:, None, :] @ h_dot)[:, 0]
+        dx = 2 * math.pi * np.einsum("irk,ik->ri", h, self._f) + d[:, :, -1]
+        dx_dot = np.einsum("irk,ik->ri", h_dot, self._f) + np.einsum("irk,ik->ri", h, self._f_dot)
+        return dx, 2 * math.pi * dx_dot + d_dot[:, :, -1]  # (H_i f_i^T)' = H_i' f_i^T + H_i f_i'^T
+
     def infer(self, x: Array, out: Array | None = None) -> Array:
         self._check_input(x)
         p = np.empty((self.n, len(x), self.frequencies), self.f.dtype)
@@ -344,6 +389,17 @@ class Embedding(Layer):
         dx.fill(0)
         return dx
 
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        y_dot: Array = v.reshape(self._E.shape)[self._at].reshape(self._out_shape)
+        return y_dot  # Y_i' = E_i'[x_i]
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        by_vector, at = out.reshape(self._E.shape), self._at.ravel()
+        for j, column in enumerate(delta_dot.reshape(-1, self.width).T):
+            by_vector[:, j] = np.bincount(at, column, len(by_vector))  # sum of D_ri' where x_ri = k
+        dx, dx_dot = np.zeros((2, *self._shape), self._E.dtype)
+        return dx, dx_dot
+
     def infer(self, x: Array, out: Array | None = None) -> Array:
         self._check_input(x)
         y = self.E.take(self._rows(x), axis=0, mode="clip").reshape(len(x), self.n_out)
@@ -353,7 +409,7 @@ class Embedding(Layer):
         return out
 
 
-class Columns(Layer):
+class Columns(Container):
     """Chains side by side, each on columns of its own: Y = [f_1(X_1), f_2(X_2), ...] with X = [X_1, X_2, ...].
 
     With D = [D_1, D_2, ...] = dE/dY::
@@ -380,13 +436,13 @@ class Columns(Layer):
     array([[5.    , 0.7616]])
     """
 
-    mixes: ClassVar[bool] = True
+    _chains = "branches"
     n_in: int
     n_out: int
 
     def __init__(self, widths: Sequence[int], branches: Sequence[Sequence[Layer]]) -> None:
         self.widths = [positive_int(width, "Columns", "every width") for width in widths]
-        self.branches = [check_layers(branch, "Columns") for branch in branches]
+        self.branches = tuple(check_layers(branch, "Columns") for branch in branches)
         if not self.widths or len(self.widths) != len(self.branches):
             raise ValueError(
                 f"Columns expects a chain for each of its widths, got {len(self.widths)} widths and "
@@ -448,6 +504,23 @@ class Columns(Layer):
             self._dx[:, source] = d  # dE/dX_i = (df_i/dX_i)^T D_i
         return self._dx
 
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        y_dot = np.empty(self._out_shape, x_dot.dtype)
+        for branch, source, to, span in zip(
+            self.branches, self._from, self._to, chain_spans(self.branches), strict=True
+        ):
+            y_dot[:, to] = chain_tangent(branch, np.ascontiguousarray(x_dot[:, source]), v[span])  # Y_i' = (f_i(X_i))'
+        return y_dot
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        dx, dx_dot = np.empty((2, *self._shape), delta.dtype)
+        for branch, source, to, span in zip(
+            self.branches, self._from, self._to, chain_spans(self.branches), strict=True
+        ):
+            part, part_dot = np.ascontiguousarray(delta[:, to]), np.ascontiguousarray(delta_dot[:, to])
+            dx[:, source], dx_dot[:, source] = chain_tangent_backward(branch, part, part_dot, out[span])
+        return dx, dx_dot
+
     def infer(self, x: Array, out: Array | None = None) -> Array:
         self._check_input(x)
         y = np.empty((len(x), self.n_out), x.dtype) if out is None else out
@@ -459,7 +532,7 @@ class Columns(Layer):
         return y
 
 
-class Average(Layer):
+class Average(Container):
     """The mean of m chains on the same columns: Y = (f_1(X) + ... + f_m(X)) / m.
 
     With D = dE/dY::
@@ -484,10 +557,10 @@ class Average(Layer):
     array([[0.8808]])
     """
 
-    mixes: ClassVar[bool] = True
+    _chains = "branches"
 
     def __init__(self, branches: Sequence[Sequence[Layer]]) -> None:
-        self.branches = [check_layers(branch, "Average") for branch in branches]
+        self.branches = tuple(check_layers(branch, "Average") for branch in branches)
         taken = {width for branch in self.branches if (width := chain_input(branch)) is not None}
         if not self.branches or len(taken) > 1:
             raise ValueError(f"Average expects chains that take as many columns, got {sorted(taken) or 'no chain'}.")
@@ -527,6 +600,20 @@ class Average(Layer):
                 each = layer.backward(each)
             dx += each  # dE/dX = sum_i (df_i/dX)^T D / m
         return dx
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        parts = zip(self.branches, chain_spans(self.branches), strict=True)
+        y_dot: Array = np.mean([chain_tangent(branch, x_dot, v[span]) for branch, span in parts], axis=0)
+        return y_dot  # Y' = ((f_1(X))' + ... + (f_m(X))') / m
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        dx, dx_dot = np.zeros((2, *self._shape), delta.dtype)
+        d, d_dot = delta / len(self.branches), delta_dot / len(self.branches)
+        for branch, span in zip(self.branches, chain_spans(self.branches), strict=True):
+            of_branch, of_branch_dot = chain_tangent_backward(branch, d, d_dot, out[span])
+            dx += of_branch
+            dx_dot += of_branch_dot
+        return dx, dx_dot
 
     def infer(self, x: Array, out: Array | None = None) -> Array:
         self._check_input(x)
@@ -624,6 +711,17 @@ class Blend(Layer):
         delta += self.function.backward(self._d)  # dE/dX = D (1 - a) + D a f'(X)
         return delta
 
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        self._v, bent = v, self.function.tangent(x_dot, v[:0])
+        self._bend_dot = bent - x_dot
+        return x_dot + self._bend_dot * self._a + self._bend * v  # Y' = X' + (f(X) - X)' diag(a) + (f(X) - X) diag(a')
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        out[...] = (delta_dot * self._bend + delta * self._bend_dot).sum(axis=0)
+        d, d_dot = delta * self._a, delta_dot * self._a + delta * self._v
+        bent, bent_dot = self.function.tangent_backward(d, d_dot, out[:0])
+        return delta - d + bent, delta_dot - d_dot + bent_dot
+
     def infer(self, x: Array, out: Array | None = None) -> Array:
         y = self.function.infer(x, out)
         y -= x
@@ -686,6 +784,13 @@ class Clip(Layer):
         if self._inside is not None:
             delta *= self._inside  # dE/dX = D where low <= X <= high
         return delta
+
+    def tangent(self, x_dot: Array, v: Array) -> Array:
+        return x_dot.copy() if self._inside is None else x_dot * self._inside  # Y' = X' where low <= X <= high
+
+    def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
+        inside = True if self._inside is None else self._inside
+        return delta * inside, delta_dot * inside
 
     def infer(self, x: Array, out: Array | None = None) -> Array:
         self._check_input(x)
