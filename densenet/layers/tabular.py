@@ -714,7 +714,8 @@ class Blend(Layer):
     def tangent(self, x_dot: Array, v: Array) -> Array:
         self._v, bent = v, self.function.tangent(x_dot, v[:0])
         self._bend_dot = bent - x_dot
-        return x_dot + self._bend_dot * self._a + self._bend * v  # Y' = X' + (f(X) - X)' diag(a) + (f(X) - X) diag(a')
+        y_dot: Array = x_dot + self._bend_dot * self._a + self._bend * v
+        return y_dot  # Y' = X' + (f(X) - X)' diag(a) + (f(X) - X) diag(a')
 
     def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
         out[...] = (delta_dot * self._bend + delta * self._bend_dot).sum(axis=0)
