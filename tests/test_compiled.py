@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -271,3 +273,46 @@ def test_functions_are_right_to_two_units_in_the_last_place(name, low, high, dty
     fill(edges, out)
     with np.errstate(over="ignore"):
         np.testing.assert_allclose(out, getattr(np, name)(edges), rtol=1e-6 if dtype == np.float32 else 1e-15)
+
+
+@pytest.mark.parametrize("change", ["nothing", "batch_size", "clip_norm", "rate", "frozen", "metrics", "weights"])
+def test_a_second_fit_with_the_plan_of_the_first_gives_what_a_new_trainer_gives(change):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)).astype("f"), rng.integers(0, 2, 60)
+
+    def fitted(fresh):
+        trainer = dn.Trainer(dn.mlp([3, 5, 2], seed=1), "softmax_cross_entropy", dn.SGD(0.1), compiled=True)
+        trainer.fit(x, y, epochs=2, batch_size=8, seed=0)
+        if fresh:
+            model, optimizer = copy.deepcopy((trainer.model, trainer.optimizer))
+            trainer = dn.Trainer(model, "softmax_cross_entropy", optimizer, compiled=True)
+        arguments = {"batch_size": 8}
+        if change == "batch_size":
+            arguments["batch_size"] = 7
+        if change == "clip_norm":
+            trainer.clip_norm = 1e-3
+        if change == "rate":
+            trainer.optimizer.learning_rate = 0.2
+        if change == "frozen":
+            trainer.model.layers[0].freeze("W")
+        if change == "metrics":
+            trainer.metrics.append(dn.Accuracy())
+        if change == "weights":
+            arguments["sample_weight"] = np.arange(60.0)
+        plan = trainer._plan
+        history = trainer.fit(x, y, epochs=2, seed=1, **arguments)
+        return trainer, history, plan
+
+    (first, history, plan), (second, expected, _) = fitted(fresh=False), fitted(fresh=True)
+    np.testing.assert_array_equal(first.model.params, second.model.params)
+    assert history["loss"] == expected["loss"]
+    assert (first._plan is plan) == (change in ("nothing", "rate"))  # every slice reads the rate anew
+
+
+def test_after_a_fit_its_plan_lets_go_of_the_data():
+    x, y = np.ones((20, 3), "f"), np.zeros(20, np.int64)
+    trainer = dn.Trainer(dn.mlp([3, 5, 2], seed=1), "softmax_cross_entropy", "sgd", compiled=True)
+    trainer.fit(x, y, epochs=1)
+    gone = weakref.ref(x)
+    del x
+    assert gone() is None

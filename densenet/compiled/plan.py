@@ -59,22 +59,44 @@ class Done(NamedTuple):
     diverged: bool
 
 
-class Plan:
-    """The instructions for one model, loss and optimizer, and for data of one shape.
+class Subject(NamedTuple):
+    """What a plan is written for.
 
-    Parameters
+    Attributes
     ----------
     model : Sequential
     loss : Loss
     optimizer : Optimizer
     shape : Shape
-    clip_norm, clip_value : float, optional
-    gathered : ndarray (n_params,), optional
+    clip_norm, clip_value : float or None
+    gathered : ndarray (n_params,) or None
         The sum of the gradients of `count` mini-batches.
-    count : int, default 1
+    count : int
         Mini-batches of an update.
-    keeps : bool, default False
+    keeps : bool
         Whether predictions are kept for the metrics.
+    """
+
+    model: Sequential
+    loss: Loss
+    optimizer: Optimizer
+    shape: Shape
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    gathered: Array | None = None
+    count: int = 1
+    keeps: bool = False
+
+
+_NUMBERS = ("shape", "clip_norm", "clip_value", "count", "keeps")
+
+
+class Plan:
+    """The instructions for one model, loss and optimizer, and for data of one shape.
+
+    Parameters
+    ----------
+    subject : Subject
 
     Raises
     ------
@@ -82,19 +104,9 @@ class Plan:
         If this machine cannot compile a kernel, or SciPy's BLAS cannot be called.
     """
 
-    def __init__(
-        self,
-        model: Sequential,
-        loss: Loss,
-        optimizer: Optimizer,
-        shape: Shape,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        gathered: Array | None = None,
-        count: int = 1,
-        keeps: bool = False,
-    ) -> None:
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        model, loss, optimizer, shape, clip_norm, clip_value, gathered, count, keeps = subject
         self.model, self.loss, self.optimizer, self.shape, self.count = model, loss, optimizer, shape, count
         self.marks = model.marks
         self.kept = optimizer.vectors(model.params, model.grads, model.marks)
@@ -161,6 +173,13 @@ class Plan:
         handed = (unused, unused + 8, *(array.ctypes.data for array in arrays))
         self._drive: Callable[[], int] = lambda: int(driver(*handed))
 
+    def serves(self, subject: Subject) -> bool:
+        """Whether it is written for this, as everything stands now."""
+        mine = self.subject
+        same = all(getattr(subject, name) is getattr(mine, name) for name in ("model", "loss", "optimizer", "gathered"))
+        equal = all(getattr(subject, name) == getattr(mine, name) for name in _NUMBERS)
+        return same and equal and self.stands()
+
     def stands(self) -> bool:
         """Whether the arrays it was written for are still those of the model and the optimizer."""
         kept = self.optimizer.vectors(self.model.params, self.model.grads, self.model.marks)
@@ -189,6 +208,10 @@ class Plan:
         for name, array in (("source x", x), ("source y", y), ("source w", weight), ("order", order)):
             if array is not None:
                 self._put(name, array.ctypes.data)
+
+    def release(self) -> None:
+        """Let go of the data, of noise and predictions; `take` comes before the next slice."""
+        self._data = self._held_noise = self.predictions = None  # type: ignore[assignment]
 
     def _put(self, name: str, address: int) -> None:
         for i, j in self._places.get(name, ()):

@@ -8,6 +8,7 @@ the one door for what people pass.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -204,7 +205,7 @@ def fingerprint(array: Array, dtype: Any) -> str:
     dtype = np.dtype(dtype)
     dtype = np.dtype("<i8") if dtype.kind in "iu" else dtype.newbyteorder("<")
     word = np.dtype(f"<u{dtype.itemsize}")
-    n, width = len(array), int(np.prod(array.shape[1:])) * dtype.itemsize
+    n, width = len(array), math.prod(array.shape[1:]) * dtype.itemsize
     count = n if n * width <= _WHOLE else min(n, _SAMPLE)
     digest = hashlib.sha256(f"{array.shape} {dtype.str}".encode())
     block = max(1, _BLOCK // max(1, width))
@@ -213,10 +214,10 @@ def fingerprint(array: Array, dtype: Any) -> str:
         rows = slice(start, stop) if count == n else np.arange(start, stop) * (n - 1) // (count - 1)
         with np.errstate(over="ignore"):
             words = np.ascontiguousarray(array[rows], dtype).reshape(-1).view(word)
-        lines, rest = np.split(words, [len(words) // _LINE * _LINE])
+        end = len(words) // _LINE * _LINE
         for axis in (0, 1):
-            digest.update(np.add.reduce(lines.reshape(-1, _LINE), axis, word).data)
-        digest.update(rest.data)
+            digest.update(np.add.reduce(words[:end].reshape(-1, _LINE), axis, word).data)
+        digest.update(words[end:].data)
     return digest.hexdigest()
 
 

@@ -56,6 +56,7 @@ def slices(
     data: ArrayBatches | StreamBatches,
     batch_size: int,
     before: bool | None = None,
+    plan: Plan | None = None,
 ) -> tuple[Slices | None, str | None]:
     """What makes the mini-batches of a fit several at a time; or None, and the reason why the NumPy lines make them.
 
@@ -66,6 +67,8 @@ def slices(
         Of the fit.
     before : bool, optional
         Of a resumed run: whether kernels made it so far, which "auto" follows.
+    plan : Plan, optional
+        One written before, which is used again where it serves.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def slices(
         from densenet.compiled.machine import CompilationError
 
         try:
-            made = Slices(step, run, data, batch_size)
+            made = Slices(step, run, data, batch_size, plan)
         except CompilationError as error:
             reason = str(error)
     if reason is not None and choice is True:
@@ -137,6 +140,15 @@ def _what_it_needs(callback: Any, run: Run) -> str | None:
     return None
 
 
+def _at_most(step: Step, batch: int) -> float:
+    """Seconds that a mini-batch takes on a slow machine: 2 GFLOP/s, 20 ns an entry, 3 us a layer."""
+    model, width, entries = step.model, step.model.n_in or 1, 0
+    for layer in model.layers:
+        width = layer.output_width(width) or width
+        entries += width
+    return 3e-9 * (batch + 1) * model.params.size + 2e-8 * batch * entries + 3e-6 * len(model.layers)
+
+
 class Slices:
     """The mini-batches of a fit, made by kernels.
 
@@ -146,6 +158,8 @@ class Slices:
     run : Run
     data : ArrayBatches
     batch_size : int
+    plan : Plan, optional
+        One written before.
 
     Raises
     ------
@@ -154,37 +168,24 @@ class Slices:
 
     Attributes
     ----------
+    plan : Plan
+        What is running.
     reason : str or None
         Why the NumPy lines have gone on, where something was changed between epochs that has no kernel.
     """
 
     reason: str | None = None
 
-    def __init__(self, step: Step, run: Run, data: ArrayBatches, batch_size: int) -> None:
+    def __init__(self, step: Step, run: Run, data: ArrayBatches, batch_size: int, plan: Plan | None = None) -> None:
         self.step, self.data, self.batch = step, data, min(batch_size, len(data))
         self.y = np.ascontiguousarray(data.y)
         self.weight = None if data.weight is None else np.ascontiguousarray(data.weight)
-        self._at_a_time = 1
-        self._plan = self._write(run)
+        self._at_a_time = max(1, int(SLICE_SECONDS / _at_most(step, self.batch)))
+        self.plan = self._write(run, plan)
 
-    def _write(self, run: Run) -> Plan:
-        from densenet.compiled.instructions import Shape
-        from densenet.compiled.plan import Plan
-
-        step, data = self.step, self.data
-        ordered = run.order is not None or data.rows is not None
-        shape = Shape(len(data), self.batch, data.x.shape[1], self.y.ndim == 1, self.weight is not None, ordered)
-        return Plan(
-            step.model,
-            step.loss,
-            step.optimizer,
-            shape,
-            clip_norm=step.clip_norm,
-            clip_value=step.clip_value,
-            gathered=None if step.gathered is None else step.gathered.sum,
-            count=1 if step.gathered is None else step.gathered.count,
-            keeps=bool(run.metrics),
-        )
+    def _write(self, run: Run, plan: Plan | None) -> Plan:
+        data, ordered = (self.data.x, self.y, self.weight), run.order is not None or self.data.rows is not None
+        return written(plan, self.step, len(self.data), self.batch, data, ordered, bool(run.metrics))
 
     def mini_batches(self, run: Run, hooks: Hooks) -> Array | None:
         """Make the mini-batches of the epoch that are still to come, until the run is to stop.
@@ -199,7 +200,7 @@ class Slices:
             return None
         end, gathered = math.ceil(len(self.data) / self.batch), self.step.gathered
         while run.batches < end and run.stopped is None:
-            plan, first = self._plan, run.batches
+            plan, first = self.plan, run.batches
             last = min(end, first + self._length(run, hooks))
             began = time.perf_counter()
             seen, waiting = (0, 0.0) if gathered is None else (gathered.seen, gathered.weight)
@@ -220,18 +221,18 @@ class Slices:
 
     def _take(self, run: Run) -> IntArray | None:
         """Meet the epoch's order; a callback at the end of an epoch may have changed anything else."""
-        if not self._plan.stands():
+        if not self.plan.stands():
             from densenet.compiled.offer import refusal
 
             self.reason = refusal(self.step.model, self.step.loss, self.step.optimizer)
             if self.reason is not None:
                 return None
-            self._plan = self._write(run)
+            self.plan = self._write(run, None)
         order, rows = run.order, self.data.rows
         if rows is not None:
             order = rows if order is None else rows[order]
         order = None if order is None else np.ascontiguousarray(order, np.int64)
-        self._plan.take(self.data.x, self.y, self.weight, order)
+        self.plan.take(self.data.x, self.y, self.weight, order)
         return order
 
     def _length(self, run: Run, hooks: Hooks) -> int:
@@ -240,7 +241,7 @@ class Slices:
             (callback.rest(run) for callback in hooks.callbacks if overrides(callback, "on_batch_end")),
             default=math.inf,
         )
-        gathered, most = self.step.gathered, min(self._at_a_time, self._plan.most_batches)
+        gathered, most = self.step.gathered, min(self._at_a_time, self.plan.most_batches)
         if math.isinf(updates):
             return most
         count, seen = (1, 0) if gathered is None else (gathered.count, gathered.seen)
@@ -263,7 +264,7 @@ class Slices:
             None if array is None else array[rows] if order is None else array[order[rows]]
             for array in (self.y, self.weight)
         )
-        made = self._plan.predictions[: rows.stop - rows.start]
+        made = self.plan.predictions[: rows.stop - rows.start]
         for metric in run.metrics:
             seen = (
                 loss.probabilities(made)
@@ -282,51 +283,54 @@ def _counts(metric: Metric, seen: Array) -> bool:
     return type(metric) in whole and not (metric.task == "binary" and seen.shape[1] > 1)
 
 
-class OneStep:
-    """One mini-batch by kernels, for `Trainer.step`, as long as its shapes and all settings stay the same.
+def written(
+    plan: Plan | None,
+    step: Step,
+    rows: int,
+    batch: int,
+    data: tuple[Array, Array, Array | None],
+    ordered: bool = False,
+    keeps: bool = False,
+) -> Plan:
+    """The plan for these mini-batches of `data`, x, y and weights: the one written before, where it serves."""
+    from densenet.compiled.instructions import Shape
+    from densenet.compiled.plan import Plan, Subject
 
-    Parameters
-    ----------
-    step : Step
-    x, y, weight
-        A mini-batch, for its shapes.
+    (x, y, weight), gathered = data, step.gathered
+    subject = Subject(
+        step.model,
+        step.loss,
+        step.optimizer,
+        Shape(rows, batch, x.shape[1], y.ndim == 1, weight is not None, ordered),
+        step.clip_norm,
+        step.clip_value,
+        None if gathered is None else gathered.sum,
+        1 if gathered is None else gathered.count,
+        keeps,
+    )
+    return plan if plan is not None and plan.serves(subject) else Plan(subject)
+
+
+def one_step(step: Step, x: Array, y: Array, weight: Array | None, plan: Plan | None) -> tuple[float, Plan]:
+    """One mini-batch by kernels, for `Trainer.step`: the error before the update, and the plan for the next one.
+
+    There is no update where the error is not finite or the weights are all zero.
 
     Raises
     ------
     ValueError
         If the NumPy lines have to make it, with the reason.
     """
+    from densenet.compiled.machine import CompilationError
+    from densenet.compiled.offer import refusal
 
-    def __init__(self, step: Step, x: Array, y: Array, weight: Array | None) -> None:
-        from densenet.compiled.instructions import Shape
-        from densenet.compiled.machine import CompilationError
-        from densenet.compiled.offer import refusal
-        from densenet.compiled.plan import Plan
-
-        self.suits = (x.shape, y.ndim, weight is None, step.clip_norm, step.clip_value, step.model, step.loss)
-        reason = refusal(step.model, step.loss, step.optimizer)
-        try:
-            shape = Shape(len(x), len(x), x.shape[1], y.ndim == 1, weight is not None, False)
-            if reason is None:
-                self._plan = Plan(
-                    step.model,
-                    step.loss,
-                    step.optimizer,
-                    shape,
-                    clip_norm=step.clip_norm,
-                    clip_value=step.clip_value,
-                )
-        except CompilationError as error:
-            reason = str(error)
-        if reason is not None:
-            raise ValueError(f"Trainer(compiled=True): step has to run in the NumPy lines, since {reason}.")
-
-    def fits(self, step: Step, x: Array, y: Array, weight: Array | None) -> bool:
-        """Whether it can be used for this mini-batch, as everything stands now."""
-        suits = (x.shape, y.ndim, weight is None, step.clip_norm, step.clip_value, step.model, step.loss)
-        return suits == self.suits and self._plan.stands()
-
-    def __call__(self, x: Array, y: Array, weight: Array | None) -> float:
-        """The error before the update; without one where it is not finite or the weights are all zero."""
-        self._plan.take(x, np.ascontiguousarray(y), weight, None)
-        return self._plan.advance(0, 1, 0.0, 0.0).error
+    reason = refusal(step.model, step.loss, step.optimizer)
+    try:
+        if reason is None:
+            plan = written(plan, step, len(x), len(x), (x, y, weight))
+    except CompilationError as error:
+        reason = str(error)
+    if reason is not None or plan is None:
+        raise ValueError(f"Trainer(compiled=True): step has to run in the NumPy lines, since {reason}.")
+    plan.take(x, np.ascontiguousarray(y), weight, None)
+    return plan.advance(0, 1, 0.0, 0.0).error, plan

@@ -52,12 +52,13 @@ from densenet.training.hooks import Callback, Hooks, as_callbacks
 from densenet.training.loop import train
 from densenet.training.progress import progress_bar
 from densenet.training.run import Run
-from densenet.training.slices import Choice, OneStep, Slices, slices
+from densenet.training.slices import Choice, Slices, one_step, slices
 from densenet.training.step import REMEDY, DivergenceError, Step
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
+    from densenet.compiled.plan import Plan
     from densenet.persistence.checkpoints import Checkpoint
 
     Method = TypeVar("Method", bound=Optimizer | FullBatchSolver, default=Optimizer)
@@ -126,7 +127,7 @@ class Trainer(Generic[Method]):
     compiled: Choice = "auto"
     compiled_reason: str | None = None
     _by_kernels = False  # whether kernels make or made the fit
-    _one_step: OneStep | None = None
+    _plan: Plan | None = None  # the kernels' last one, for the next fit or step
 
     def __init__(
         self,
@@ -197,7 +198,10 @@ class Trainer(Generic[Method]):
         weight = as_weights(sample_weight, len(x), self.model.dtype, "step")
         self.optimizer.attach(self.model)
         step = self._step()
-        error = self._step_by_kernels(step, x, y, weight) if self.compiled is True else step.gradient(x, y, weight)
+        if self.compiled is True:
+            error, self._plan = one_step(step, x, y, weight, self._plan)
+        else:
+            error = step.gradient(x, y, weight)
         if not error < math.inf:
             raise DivergenceError(f"step: the error is {error}{step.first_not_finite(x)}; no update was made. {REMEDY}")
         if self.compiled is not True:
@@ -205,12 +209,6 @@ class Trainer(Generic[Method]):
         if self._position is not None and self._fit is None:  # a checkpoint tells of this step, too
             self._position |= {"step": self._position["step"] + 1, "arrays": None, "gradients": True}
         return error
-
-    def _step_by_kernels(self, step: Step, x: Array, y: Array, weight: Array | None) -> float:
-        made = self._one_step
-        if made is None or not made.fits(step, x, y, weight):
-            made = self._one_step = OneStep(step, x, y, weight)
-        return made(x, y, weight)
 
     def _step(self, accumulate: int = 1) -> Step:
         return Step(
@@ -399,7 +397,9 @@ class Trainer(Generic[Method]):
     ) -> Slices | None:
         """Kernels for this fit, or None for the NumPy lines; a resumed fit goes on as it began."""
         before = None if checkpoint is None else checkpoint.compiled
-        compiled, self.compiled_reason = slices(self.compiled, step, run, hooks, data.train, batch_size, before)
+        compiled, self.compiled_reason = slices(
+            self.compiled, step, run, hooks, data.train, batch_size, before, self._plan
+        )
         self._by_kernels = run.history.compiled = compiled is not None
         if checkpoint is not None:
             checkpoint.warn_of_other_place(self._by_kernels)
@@ -413,7 +413,8 @@ class Trainer(Generic[Method]):
         try:
             train(step, run, hooks, data.train, data.validation, batch_size, compiled)
             if compiled is not None:
-                self.compiled_reason = compiled.reason
+                self.compiled_reason, self._plan = compiled.reason, compiled.plan
+                compiled.plan.release()
         finally:
             del self._fit
             try:
@@ -537,7 +538,7 @@ class Trainer(Generic[Method]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but a running fit and its data."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_fit", "_busy", "_one_step")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_fit", "_busy", "_plan")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({"_position": state.get("_progress")} | state)  # its name in version 0.1
