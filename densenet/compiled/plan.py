@@ -128,6 +128,9 @@ class Plan:
         self._noise = writer.noise
         self._settings = self._read_settings()
         self._width = writer.width
+        self._data: tuple[Array | None, ...] = ()
+        self._held_noise: Any = None
+        self.predictions: Array = np.empty((0, writer.width), model.dtype)
         self._row_bytes = model.dtype.itemsize * (sum(width for _, width in self._noise) + keeps * self._width)
         self._assemble(instructions, len(gradient))
 
@@ -211,7 +214,7 @@ class Plan:
 
     def release(self) -> None:
         """Let go of the data, of noise and predictions; `take` comes before the next slice."""
-        self._data = self._held_noise = self.predictions = None  # type: ignore[assignment]
+        self._data, self._held_noise, self.predictions = (), None, self.predictions[:0].copy()
 
     def _put(self, name: str, address: int) -> None:
         for i, j in self._places.get(name, ()):
