@@ -70,8 +70,8 @@ class Subject(NamedTuple):
     shape : Shape
     clip_norm, clip_value : float or None
     gathered : ndarray (n_params,) or None
-        The sum of the gradients of `count` mini-batches.
-    count : int
+        The sum of the gradients of several mini-batches.
+    accumulate : int
         Mini-batches of an update.
     keeps : bool
         Whether predictions are kept for the metrics.
@@ -84,11 +84,11 @@ class Subject(NamedTuple):
     clip_norm: float | None = None
     clip_value: float | None = None
     gathered: Array | None = None
-    count: int = 1
+    accumulate: int = 1
     keeps: bool = False
 
 
-_NUMBERS = ("shape", "clip_norm", "clip_value", "count", "keeps")
+_NUMBERS = ("shape", "clip_norm", "clip_value", "accumulate", "keeps")
 
 
 class Plan:
