@@ -23,7 +23,7 @@ COMMAND = re.compile(r"(?:^\s*\$ |`|^ {4})((?:python |densenet )[^`#\n\"]*)", re
 def said() -> dict[str, str]:
     """Each command with one file that names it."""
     found: dict[str, str] = {}
-    files = [ROOT / "README.md", *ROOT.glob("densenet/**/*.py"), *ROOT.glob("benchmarks/*.py"), *ROOT.glob(".ci/*.py")]
+    files = [ROOT / "README.md", *ROOT.glob("densenet/**/*.py"), *ROOT.glob("benchmarks/*.py"), *ROOT.glob("site/*.py")]
     for path in [*files, *ROOT.glob("notebooks/*.py"), *ROOT.glob("tests/*.py")]:
         for command in COMMAND.findall(path.read_text(encoding="utf-8")):
             if path.name != Path(__file__).name:
@@ -32,15 +32,16 @@ def said() -> dict[str, str]:
 
 
 SAID = said()
-NEEDS = {".ci/reference.py": "pdoc", "notebooks/execute.py": "nbclient", "tests/make_torch_reference.py": "torch"}
+NEEDS = {"notebooks/execute.py": "nbclient", "tests/make_torch_reference.py": "torch"}
 LONG = {
     "notebooks/execute.py": "every notebook is run by test_notebooks",
+    "site/build.py": ".ci/run builds the site, test_site tests its parts",
     "tests/make_torch_reference.py": "it would write the reference anew",
 }
 
 
 def test_commands_are_found():
-    assert {"densenet train", "python benchmarks/peers.py", "python .ci/reference.py"} <= set(SAID)
+    assert {"densenet train", "python benchmarks/peers.py", "python site/build.py"} <= set(SAID)
 
 
 @pytest.mark.parametrize("command", SAID)
@@ -70,8 +71,6 @@ def test_a_command_runs(command, tmp_path):
         rest = words[2:]
         if script.startswith("benchmarks/") and "--help" not in rest:
             rest += ["--smoke", "--out", str(tmp_path), *(["--peers", "scikit-learn"] if "peers" in script else [])]
-        if script == ".ci/reference.py":
-            rest = [str(tmp_path / "site")]
         words = [sys.executable, str(ROOT / script), *rest]
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}, named in {SAID[command]}: {done.stderr}{done.stdout}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,8 +93,8 @@ def test_points_by_part_and_a_named_mistake():
     ("source", "said", "fraction"),
     [
         ("def backward(W, b, x, y): return 3", "it returned int", 0),
-        ("def backward(W, b, x, y): return [(1, 2), 3]", "one entry is int, not a pair", 0),
-        ("def backward(W, b, x, y): return [('a', 'b'), (1, 2)]", "arrays of numbers", 0),
+        ("def backward(W, b, x, y): return [(1, 2), 3]", "entry 2 is int, not a pair", 0),
+        ("def backward(W, b, x, y): return [('a', 'b'), (1, 2)]", "dW(1) is to be an array of numbers, got str", 0),
         ("def backward(W, b, x, y): return 1 / 0", "stops with ZeroDivisionError", 0),
         ("def backward(W, b, x, y): return [(..., ...), (..., ...)]", "not written yet", 0),
         (RIGHT.replace("(x.T @ d1, d1.sum(axis=0))", "(..., None)"), "not written yet", 0.6),
@@ -153,7 +155,7 @@ def test_files_run_in_a_process_of_their_own(tmp_path):
     [
         ("import time\ntime.sleep(60)", "more than 4 seconds"),
         ("import os\nos._exit(7)", "exit code 7"),
-        ("raise SystemExit(3)", "exit code 3"),
+        ("raise SystemExit(3)", "stops with SystemExit: 3"),
         ("x = 1", "defines no function backward"),
         ("def backward(:", "stops with SyntaxError"),
         ("def backward(W, b, x, y): return W", "list of 2 pairs"),
@@ -225,3 +227,63 @@ def test_points_are_what_nbgrader_reads():
     cell = new_code_cell(outputs=[new_output("execute_result", data=data)])
     cell.metadata["nbgrader"] = {"grade": True, "points": 5, "grade_id": "backward", "solution": False}
     assert utils.determine_grade(cell) == (3.0, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([1.0, 2.0], "sum: right"),
+        ([[1.0, 2.0]], "sum: right"),
+        (np.float32([1, 2]), "sum: right"),
+        (..., "sum: not written yet"),
+        (None, "sum: not written yet"),
+        ([1.0, 2.5], "sum: [1] is 2.5, right is 2. Add."),
+        ([1.0, np.nan], "sum: [1] is nan, right is 2. Add."),
+        ([1.0], "sum: shape (1,), expected (2,). Add."),
+        ("two", "sum: expected numbers, got str of <U3. Add."),
+        ([[1.0], [1.0, 2.0]], "sum: expected numbers: setting an array element with a sequence."),
+    ],
+)
+def test_a_blank_is_checked(given, said):
+    result = dn.course.check_answer("sum", given, [1.0, 2.0], hint="Add.")
+    assert repr(result).startswith(said)
+    assert bool(result) == result.right == said.endswith("right")
+
+
+def test_a_single_number_is_checked():
+    assert repr(dn.course.check_answer("rate", 3, 4.0)) == "rate: is 3, right is 4"
+    assert dn.course.check_answer("rate", 4, 4.0)
+
+
+def test_a_blank_that_a_later_line_uses_is_named():
+    def backward(W, b, x, y):
+        dE_dz = ...
+        return [(x.T @ dE_dz, dE_dz)]
+
+    assert "Not filled in yet: dE_dz." in str(dn.grade(backward, "neuron"))
+
+
+def test_a_function_that_leaves_python_is_graded():
+    assert "stops with SystemExit: 3" in str(
+        dn.grade(defined("def backward(W, b, x, y): raise SystemExit(3)"), "layer")
+    )
+
+
+def test_one_file_answers_several_steps(tmp_path):
+    path = tmp_path / "ladder.py"
+    path.write_text(WRONG + RIGHT.replace("def backward", "def backward_batch"))
+    assert grade_file(path, "batch").correct
+    assert not grade_file(path, "layers").correct
+
+
+def test_the_teachers_page_explains_every_name():
+    from densenet.explain import mistakes
+
+    tables = [value for value in vars(mistakes).values() if isinstance(value, tuple)]
+    entries = {entry.name for table in tables for entry in table if isinstance(entry, mistakes.Entry)}
+    names = {
+        "slope forgotten" if name.startswith("slope forgotten") else name for name in entries | {*mistakes.EXPLAINED}
+    }
+    page = (Path(__file__).resolve().parent.parent / "notebooks" / "for_teachers.md").read_text(encoding="utf-8")
+    told = {name.split(" (at ")[0] for name in re.findall(r"^\| ([^|]+?) \|", page, re.MULTILINE)} - {"name", "---"}
+    assert told == names

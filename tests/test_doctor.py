@@ -385,7 +385,7 @@ def test_reports_in_text_and_html():
         "spread",
         "dead",
         "saturated",
-        "|dl/dy|",
+        "|dE/dy|",
         "update",
         "/",
         "weight",

@@ -16,7 +16,8 @@ from densenet.course.grade import Grade
 from densenet.course.submission import grade_file
 
 _DESCRIPTION = """Grade the function backward(W, b, x, y) -> [(dW, db), ...] of a script or notebook on drawn networks:
-points by array, and the mistake by its name. Each file runs in a process of its own with limits on time and memory.
+points by array, and the mistake by its name. A function named for the exercise, such as backward_softmax, comes first.
+Each file runs in a process of its own with limits on time and memory.
 That is no sandbox: a submission can do whatever your account can. Grade strangers' work in a container. Exit code 0:
 all correct, 1: something is wrong, 2: it could not be graded."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ def cells(path: Path) -> list[str]:
     return ["\n".join("" if line.startswith(("%", "!")) else line for line in cell.split("\n")) for cell in code]
 
 
-def load(path: Path) -> tuple[Any, str]:
-    """The function `backward` of a submission, and why there is none. Cells that fail are passed over."""
+def load(path: Path, kind: str) -> tuple[Any, str]:
+    """The function of a submission, and why there is none. Cells that fail are passed over."""
     names: dict[str, Any] = {"__name__": "__submission__", "__file__": str(path)}
     problem = ""
     try:
@@ -48,12 +49,48 @@ def load(path: Path) -> tuple[Any, str]:
     for source in sources:
         try:
             exec(compile(source, str(path), "exec"), names)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             problem = problem or f"The file stops with {type(error).__name__}: {error}"
-    backward = names.get("backward")
-    if callable(backward):
-        return backward, ""
-    return None, problem or "The file defines no function backward(W, b, x, y)."
+    for name in (f"backward_{kind}", "backward"):
+        if callable(names.get(name)):
+            return names[name], ""
+    return None, problem or f"The file defines no function backward(W, b, x, y), and no backward_{kind}."
+
+
+def stopped_with(error: BaseException) -> str:
+    """Why a function gave nothing, and which blanks it still has."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    blanks = [name for frame in frames for name, value in frame.f_locals.items() if value is ...]
+    rest = f" Not filled in yet: {', '.join(dict.fromkeys(blanks))}." if blanks else ""
+    return f"The function stops with {type(error).__name__}: {error}.{rest}"
+
+
+def as_pairs(result: Any, count: int) -> list[tuple[Any, Any]]:
+    """(dW, db) by layer from what a function returned, in float64; None where nothing was written yet."""
+    expects = f"The function is to return a list of {count} pairs (dW, db), one a layer"
+    if not isinstance(result, (list, tuple)) or len(result) != count:
+        got = f"{len(result)} entries" if isinstance(result, (list, tuple)) else type(result).__name__
+        raise ValueError(f"{expects}; it returned {got}.")
+    found = []
+    for number, pair in enumerate(result, start=1):
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise ValueError(f"{expects}; entry {number} is {type(pair).__name__}, not a pair.")
+        found.append((as_numbers(pair[0], f"dW({number})"), as_numbers(pair[1], f"db({number})")))
+    return found
+
+
+def as_numbers(value: Any, name: str = "") -> Any:
+    """A student's array in float64; None where nothing was written yet."""
+    if value is None or value is ...:
+        return None
+    said = f"{name} is to be an array of numbers" if name else "expected numbers"
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{said}: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{said}, got {type(value).__name__} of {array.dtype}.")
+    return array.astype(np.float64)
 
 
 def called(backward: Any, given: Any, case: int, layers: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -63,15 +100,14 @@ def called(backward: Any, given: Any, case: int, layers: int) -> tuple[dict[str,
     x, y = given[f"{case}.x"].copy(), given[f"{case}.y"].copy()
     try:
         result = backward(W, b, x, y)
-        if not isinstance(result, (list, tuple)) or len(result) != layers or any(len(pair) != 2 for pair in result):
-            return {}, {"problem": f"The function is to return a list of {layers} pairs (dW, db), one a layer."}
-        arrays = {}
-        for i, pair in enumerate(result):
-            for name, value in zip(("dW", "db"), pair, strict=True):
-                if value is not None and value is not ...:
-                    arrays[f"{case}.{name}{i}"] = np.asarray(value, dtype=np.float64)
-    except Exception as error:
-        return {}, {"problem": f"The function stops with {type(error).__name__}: {error}"}
+    except (Exception, SystemExit) as error:
+        return {}, {"problem": stopped_with(error)}
+    try:
+        pairs = as_pairs(result, layers)
+    except (TypeError, ValueError) as error:
+        return {}, {"problem": str(error)}
+    named = {f"{case}.{name}{i}": a for i, pair in enumerate(pairs) for name, a in zip(("dW", "db"), pair, strict=True)}
+    arrays = {name: array for name, array in named.items() if array is not None}
     olds = [(w, f"{case}.W{i}") for i, w in enumerate(W)] + [(v, f"{case}.b{i}") for i, v in enumerate(b)]
     olds += [(x, f"{case}.x"), (y, f"{case}.y")]
     return arrays, {"written": not all(np.array_equal(now, given[name]) for now, name in olds)}
@@ -83,7 +119,7 @@ def main(submission: str, source: str, target: str, megabytes: str, seconds: str
         given = {name: stored[name] for name in stored.files}
     limit(int(megabytes), int(seconds))
     count, layers = int(given["count"]), int(given["layers"])
-    backward, problem = load(Path(submission))
+    backward, problem = load(Path(submission), str(given["kind"]))
     arrays: dict[str, Any] = {}
     status: list[dict[str, Any]] = []
     for case in range(count):

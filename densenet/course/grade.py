@@ -13,27 +13,11 @@ import numpy as np
 
 from densenet._types import Array
 from densenet._validation import positive_int
+from densenet.course.answer import GradedPart, difference
+from densenet.course.child import as_pairs, stopped_with
 from densenet.course.exercise import Exercise, exercise
 from densenet.explain.diagnose import Diagnosis, diagnose_gradients
 from densenet.gradient import error_and_gradient
-
-
-@dataclass(frozen=True)
-class GradedPart:
-    """One thing that counts: an array, or that the inputs stay as they are.
-
-    Attributes
-    ----------
-    name : str
-    right : bool
-        On every network.
-    remark : str
-        What is wrong, with the first number that differs beside the right one.
-    """
-
-    name: str
-    right: bool
-    remark: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +82,7 @@ class Grade:
         lines = [f"{sum(part.right for part in self.parts)} of {len(self.parts)} parts are right."]
         if self.problem:
             lines.append(self.problem)
-        lines += [f"{part.name}: {part.remark}" for part in self.parts if part.remark]
+        lines += [str(part) for part in self.parts if part.remark]
         if self.diagnosis is not None:
             for mistake in self.diagnosis.found:
                 detail = f" ({mistake.detail})" if mistake.detail else ""
@@ -197,36 +181,13 @@ def answered(backward: Callable[..., Any], one: Exercise) -> Answer:
         ):
             warnings.simplefilter("ignore")
             result = backward(W, b, x, y)
-    except Exception as error:
-        return Answer([], f"The function stops with {type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:
+        return Answer([], stopped_with(error))
     same = all(np.array_equal(a, o) for a, o in zip(given, [*one.W, *one.b, one.x, one.y], strict=True))
     try:
         return Answer(as_pairs(result, len(one.W)), written=not same)
     except (TypeError, ValueError) as error:
         return Answer([], str(error), written=not same)
-
-
-def as_pairs(result: Any, count: int) -> list[tuple[Array | None, Array | None]]:
-    """(dW, db) by layer from what a function returned."""
-    expects = f"The function is to return a list of {count} pairs (dW, db), one a layer"
-    if not isinstance(result, (list, tuple)) or len(result) != count:
-        got = f"{len(result)} entries" if isinstance(result, (list, tuple)) else type(result).__name__
-        raise ValueError(f"{expects}; it returned {got}.")
-    found = []
-    for pair in result:
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise ValueError(f"{expects}; one entry is {type(pair).__name__}, not a pair.")
-        found.append((_array(pair[0]), _array(pair[1])))
-    return found
-
-
-def _array(value: Any) -> Array | None:
-    if value is None or value is ...:
-        return None
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"Gradients are to be arrays of numbers, got {type(value).__name__} of {array.dtype}.")
-    return array.astype(np.float64)
 
 
 # -- comparing -----------------------------------------------------------------------------------------------------
@@ -248,7 +209,7 @@ def judged(exercises: Sequence[Exercise], answers: Sequence[Answer], flags: tupl
             f"{name}({number})": remark
             for number, (mine, wanted) in enumerate(zip(answer.arrays, right, strict=True), start=1)
             for name, a, b in zip(("dW", "db"), mine, wanted, strict=True)
-            if (remark := _difference(a, b))
+            if (remark := difference(a, b))
         }
         for name, remark in wrong.items():
             remarks[name] = remarks.get(name) or remark
@@ -264,22 +225,6 @@ def judged(exercises: Sequence[Exercise], answers: Sequence[Answer], flags: tupl
 def _right(one: Exercise) -> list[tuple[Array, Array]]:
     error_and_gradient(one.model, one.loss, one.x, one.loss.prepare(one.y, one.y.shape[1], np.float64), training=False)
     return [(layer.dW.copy(), layer.db.copy()) for layer in one.model.dense_layers]
-
-
-def _difference(given: Array | None, right: Array) -> str:
-    """The first number that differs beside the right one; empty where none does."""
-    if given is None:
-        return "not written yet"
-    if given.shape != right.shape and given.shape in ((1, *right.shape), (*right.shape, 1)) and right.ndim == 1:
-        given = given.reshape(right.shape)
-    if given.shape != right.shape:
-        return f"shape {given.shape}, expected {right.shape}"
-    near = 1e-5 * float(np.abs(right).max())
-    at = np.argwhere(~(np.abs(given - right) <= near))
-    if not len(at):
-        return ""
-    place = tuple(int(i) for i in at[0])
-    return f"[{', '.join(map(str, place))}] is {given[place]:.6g}, right is {right[place]:.6g}"
 
 
 def _diagnosed(one: Exercise, answer: Answer, right: list[tuple[Array, Array]]) -> Diagnosis | None:

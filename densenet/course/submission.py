@@ -41,6 +41,9 @@ def grade_file(
 ) -> Grade:
     """Grade the function ``backward(W, b, x, y)`` of a script or notebook, in a process of its own.
 
+    Where the file defines a function named for the exercise, such as ``backward_softmax``, that one counts: one file
+    may answer every step of the ladder.
+
     The process is given arrays and gives arrays back; they are compared here. Its time is limited everywhere, its
     memory where the system has such limits (not on Windows). It is no sandbox: a submission can do whatever your
     account can.
@@ -94,7 +97,11 @@ def grade_file(
 
 
 def _given(exercises: list[Exercise]) -> dict[str, Any]:
-    arrays: dict[str, Any] = {"count": np.array(len(exercises)), "layers": np.array(len(exercises[0].W))}
+    arrays: dict[str, Any] = {
+        "kind": np.array(exercises[0].kind),
+        "count": np.array(len(exercises)),
+        "layers": np.array(len(exercises[0].W)),
+    }
     for case, one in enumerate(exercises):
         arrays |= {f"{case}.W{i}": W for i, W in enumerate(one.W)} | {f"{case}.b{i}": b for i, b in enumerate(one.b)}
         arrays |= {f"{case}.x": one.x, f"{case}.y": one.y}

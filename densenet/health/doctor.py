@@ -114,7 +114,7 @@ class Examination:
     def __bool__(self) -> bool:
         return self.ok
 
-    _HEAD = ("layer", "mean", "spread", "dead", "saturated", "|dl/dy|", "update / weight")
+    _HEAD = ("layer", "mean", "spread", "dead", "saturated", "|dE/dy|", "update / weight")
     _ALIGN = "<>>>>>>"
 
     def _table(self) -> list[tuple[str, ...]]:
@@ -198,7 +198,7 @@ def examine(
     Notes
     -----
     Limits: a fifth of the units dead; half of the outputs of an S-shaped hidden layer where the slope is below 5 % of
-    the steepest; |dl/dy| at the first dense layer below 1/1000 or above 100 times that at the last; an update above
+    the steepest; |dE/dy| at the first dense layer below 1/1000 or above 100 times that at the last; an update above
     0.3 or below 0.00005 of the weights; input columns beyond 10 or within 0.001; a sample's gradient above 5 times
     the 90th percentile, in classification with the model more than 90 % sure of another class (of another class at
     all, where the loss gives no probabilities).
@@ -213,7 +213,7 @@ def examine(
     >>> import densenet as dn
     >>> x, y = dn.datasets.load_digits()
     >>> print(dn.examine(dn.mlp([64, 32, 10], seed=0), "softmax_cross_entropy", x, y))
-    layer      mean  spread  dead  saturated  |dl/dy|  update / weight
+    layer      mean  spread  dead  saturated  |dE/dy|  update / weight
     ...
     healthy: nothing found
     """
@@ -435,7 +435,7 @@ def _fading(layers: list[LayerSignals]) -> list[Finding]:
     each = ratio ** (1 / (len(dense) - 1))
     profile = ", ".join(f"{layer.gradient:.1e}" for layer in reversed(dense))
     evidence = (
-        f"|dl/dz| from {last.name} back to {first.name} is {profile}: a factor of {each:.2g} a layer, "
+        f"|dE/dz| from {last.name} back to {first.name} is {profile}: a factor of {each:.2g} a layer, "
         f"{ratio:.1e} in all."
     )
     if ratio < _VANISHING:

@@ -16,7 +16,7 @@ _LABELS = {
     "spread": "standard deviation of the outputs",
     "dead": "share of dead units",
     "saturated": "share of saturated outputs",
-    "gradient": "|dl/dy|, root mean square",
+    "gradient": "|dE/dy| of a sample, root mean square",
 }
 
 
