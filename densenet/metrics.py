@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 class Metric(Configured, ABC):
     """A figure of a whole set: `reset`, then `update` for every batch, then `result`.
 
-    A metric of your own names itself and keeps its sums::
+    A metric of your own names itself and keeps its sums; `merge` is for runs on several processes::
 
         class Bias(dn.Metric):                                     # mean of p - t
             name, wants_probabilities, higher_is_better = "bias", False, False
@@ -38,6 +38,10 @@ class Metric(Configured, ABC):
                 w = np.ones(len(target)) if weight is None else weight
                 self.sum += float(w @ (prediction - target).mean(axis=1))
                 self.total += float(w.sum())
+
+            def merge(self, other):
+                self.sum += other.sum
+                self.total += other.total
 
             def result(self):
                 return self.sum / self.total
@@ -77,6 +81,21 @@ class Metric(Configured, ABC):
     def result(self) -> float:
         """The figure of all batches since `reset`; NaN where it is not defined, as without any batch."""
 
+    def merge(self, other: Metric) -> None:
+        """Take in what another metric of this kind and task has gathered, as if its batches had come here.
+
+        Parameters
+        ----------
+        other : Metric
+            It is not written.
+
+        Raises
+        ------
+        TypeError
+            If the metric has none.
+        """
+        raise TypeError(f"{type(self).__name__} has no merge(other): a run on several processes needs it.")
+
     def state_dict(self) -> dict[str, Any]:
         """What has been gathered since `reset`, for checkpoints in the middle of an epoch."""
         arguments = inspect.signature(type(self)).parameters
@@ -113,6 +132,11 @@ class _ShareOfRight(Metric):
 
     def reset(self) -> None:
         self._right = self._total = 0.0
+
+    def merge(self, other: Metric) -> None:
+        kept = other.state_dict()
+        self._right += kept["_right"]
+        self._total += kept["_total"]
 
     def _add(self, right: Array, weight: Array | None) -> None:
         """Take in what is right, (n,), or (n, k) of which each column counts 1/k."""
@@ -216,6 +240,12 @@ class _OfCounts(Metric):
             rows = [(true, right if weight is None else right * weight), (predicted, weight), (true, weight)]
             counts = np.array([np.bincount(classes, w, k) for classes, w in rows], np.float64)
         self._counts = counts if self._counts is None else self._counts + counts
+
+    def merge(self, other: Metric) -> None:
+        kept = other.state_dict()
+        if kept["_counts"] is not None:
+            self._counts = kept["_counts"] if self._counts is None else self._counts + kept["_counts"]
+            self._columns = kept["_columns"]
 
     def result(self) -> float:
         if self._counts is None or not self._counts.any():
@@ -339,6 +369,9 @@ class ROCAUC(Metric):
         w = np.ones(len(p)) if weight is None else np.array(weight, np.float64)
         self._kept.append((p.copy(), true.copy(), w))
 
+    def merge(self, other: Metric) -> None:
+        self._kept.extend(other.state_dict()["_kept"])
+
     def state_dict(self) -> dict[str, Any]:
         if len(self._kept) > 1:
             p, true, w = (np.concatenate(parts) for parts in zip(*self._kept, strict=True))
@@ -426,11 +459,26 @@ class R2(_OfDeviations):
             self._mean, self._scatter, self._residual = np.zeros((3, t.shape[1]))
         u = t - self._origin
         mean = (w * u).sum(axis=0) / total
+        self._add(total, mean, (w * (u - mean) ** 2).sum(axis=0), (w * d**2).sum(axis=0))
+
+    def _add(self, total: float, mean: Floats, scatter: Floats, residual: Floats) -> None:
+        """Take in a group of rows: their weight, the mean and scatter of their targets, their squared deviations."""
         step, both = mean - self._mean, self._total + total
-        self._scatter += (w * (u - mean) ** 2).sum(axis=0) + step**2 * (self._total * total / both)
+        self._scatter += scatter + step**2 * (self._total * total / both)
         self._mean += step * (total / both)
-        self._residual += (w * d**2).sum(axis=0)
+        self._residual += residual
         self._total = both
+
+    def merge(self, other: Metric) -> None:
+        kept = other.state_dict()
+        if kept["_origin"] is None:
+            return
+        if self._origin is None:
+            self._origin = kept["_origin"]
+            self._mean, self._scatter, self._residual = np.zeros((3, len(kept["_origin"])))
+        self._rows += kept["_rows"]
+        mean = kept["_mean"] + (kept["_origin"] - self._origin)
+        self._add(kept["_total"], mean, kept["_scatter"], kept["_residual"])
 
     def result(self) -> float:
         if self._origin is None or self._rows < 2:
@@ -450,6 +498,11 @@ class _MeanOfDeviations(_OfDeviations):
         d, _, w = self._deviations(prediction, target, weight)
         self._sum += float((w * self.cost(d)).sum()) / d.shape[1]
         self._total += float(w.sum())
+
+    def merge(self, other: Metric) -> None:
+        kept = other.state_dict()
+        self._sum += kept["_sum"]
+        self._total += kept["_total"]
 
     @abstractmethod
     def cost(self, d: Floats) -> Floats:

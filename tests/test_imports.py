@@ -50,7 +50,9 @@ RANKS = {
 }
 """A module uses what stands below it, wherever its import is: at its head, in a function, for types only."""
 
-TRAINING = "data history run hooks callbacks progress step evaluate full_batch slices loop trainer".split()
+TRAINING = """
+    data history run hooks callbacks progress ranks accumulator reducer step evaluate full_batch slices loop trainer
+""".split()
 """The order inside `training`: each imports only what stands before it."""
 
 DELEGATIONS = {

@@ -33,10 +33,19 @@ def around(kind):
         "Concatenate": lambda: [
             dn.Concatenate([[], [dn.Dense(width, 2), dn.PReLU()], [dn.LayerNorm(width), dn.Sigmoid()]]),
         ],
+        "RobustScale": lambda: [dn.layers.RobustScale(width)],
+        "Periodic": lambda: [dn.layers.Periodic(width, frequencies=3, width=3)],
+        "Columns": lambda: [dn.layers.Columns([1, 3], [[dn.Dense(1, 2), dn.Tanh()], [dn.Dense(3, 4)]])],
+        "Average": lambda: [
+            dn.layers.Average([[dn.Dense(width, width), dn.Tanh()], [dn.Dense(width, width), dn.Sigmoid()]])
+        ],
+        "Blend": lambda: [dn.layers.Blend(width, "selu")],
+        "Blend of a smooth function": lambda: [dn.layers.Blend(width, "mish")],
+        "Clip": lambda: [dn.layers.Clip([-0.5] * width, [0.5] * width)],
         "nested": lambda: [dn.Residual([dn.Concatenate([[dn.Dense(width, 1)], [dn.Dense(width, 3), dn.RMSNorm(3)]])])],
     }
     middle = layers[kind]() if kind in layers else [getattr(dn, kind)()]
-    last = {"Concatenate": width + 2 + width}.get(kind, width)
+    last = {"Concatenate": width + 2 + width, "Periodic": 3 * width, "Columns": 6}.get(kind, width)
     model = dn.Sequential([dn.Dense(N_IN, width), dn.Tanh(), *middle, dn.Dense(last, 2)], dtype="float64", seed=3)
     rng = np.random.default_rng(5)
     model.params = rng.normal(0.1, 0.8, model.params.shape)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -31,6 +33,7 @@ from densenet.tables.suspicions import leaks, names_of_rows
 from densenet.tables.table import is_absent, is_date, is_numeric
 from densenet.training.callbacks import EarlyStopping
 from densenet.training.data import split
+from densenet.training.ranks import Ranks, world
 from densenet.training.trainer import Trainer
 
 
@@ -61,6 +64,9 @@ def add_train_command(commands: Any) -> None:
         "--keep", action="append", default=[], metavar="COLUMNS", help="columns to use although they seem to name rows"
     )
     add_reading_options(parser)
+    parser.add_argument(
+        "--mpi", action="store_true", help="train on all processes of a launcher, as mpiexec -n 4 starts (extra [mpi])"
+    )
     parser.set_defaults(run=run_train)
 
 
@@ -84,7 +90,44 @@ def data_options(parser: argparse.ArgumentParser) -> Callable[..., None]:
 
 
 def run_train(args: argparse.Namespace) -> None:
-    """Train as the command line asks, print the results and write the files."""
+    """Train as the command line asks, print the results and write the files; of several processes one does."""
+    ranks = Ranks(_communicator(args))
+    try:
+        with ranks.guard(), contextlib.ExitStack() as quiet:
+            if ranks.rank:
+                nowhere = quiet.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                quiet.enter_context(contextlib.redirect_stdout(nowhere))
+                quiet.enter_context(contextlib.redirect_stderr(nowhere))
+            _train(args, ranks)
+    except Exception:
+        if ranks.rank:
+            raise SystemExit(2) from None  # the first process says why
+        raise
+
+
+def _communicator(args: argparse.Namespace) -> Any:
+    """All processes of the launcher, with --mpi; else None.
+
+    Raises
+    ------
+    ValueError
+        If there are several without --mpi: each would train a model of its own, to the same files.
+    """
+    if not args.mpi:
+        started = max(int(count) for name in _LAUNCHED if (count := os.environ.get(name, "1")).isdecimal())
+        if started > 1:
+            raise ValueError(f"a launcher has started {started} processes: --mpi lets them train one model together")
+        return None
+    if str(args.data) == "-":
+        raise ValueError("--mpi needs a file: standard input reaches one process only")
+    return world()
+
+
+_LAUNCHED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+"""Where launchers tell how many processes there are."""
+
+
+def _train(args: argparse.Namespace, ranks: Ranks) -> None:
     hidden = hidden_widths(args.hidden)
     if args.data is None:
         if args.target is not None or args.task != "auto" or args.time is not None:
@@ -120,7 +163,7 @@ def run_train(args: argparse.Namespace) -> None:
     loss = losses.SoftmaxCrossEntropy() if classification else losses.MeanSquaredError()
     metrics: list[Metric] = [Accuracy()] if classification else [RMSE()]
     model = mlp([x.shape[1], *hidden, n_outputs], activation=args.activation, dropout=args.dropout, seed=args.seed)
-    trainer = Trainer(model, loss, optimizer, metrics=metrics)
+    trainer = Trainer(model, loss, optimizer, metrics=metrics, communicator=ranks.communicator)
     persistence.check_savable(model, loss=loss, preparation=preparation)
     args.output.mkdir(parents=True, exist_ok=True)
     fitted, validation = training, None
@@ -145,7 +188,8 @@ def run_train(args: argparse.Namespace) -> None:
         answers = loss.probabilities(output) if classification else preparation.inverse_target(output)
         truth = y if classification else preparation.inverse_target(y)
         print(beside_linear(x, truth, training, held_out, answers, n_outputs if classification else 0))
-    _write(args.output, model, loss, preparation, history)
+    if ranks.rank == 0:
+        _write(args.output, model, loss, preparation, history)
 
 
 def _table(args: argparse.Namespace) -> tuple[Table, list[str]]:

@@ -206,7 +206,7 @@ def clip_norm(a: Any, c: Any, s: Any, r: Any) -> None:
 
 
 def gather_gradient(a: Any, c: Any, s: Any, r: Any) -> None:
-    """training/step.py `Accumulator.add`: sum <- sum + w g. a: sum, g, length."""
+    """training/accumulator.py `Accumulator.add`: sum <- sum + w g. a: sum, g, length."""
     a, c, s, r = frame(a, c, s, r)
     total, g, w = vector(c, a[0], a[2]), vector(c, a[1], a[2]), number(c, r[WEIGHT])
     for i in range(len(g)):
@@ -214,7 +214,7 @@ def gather_gradient(a: Any, c: Any, s: Any, r: Any) -> None:
 
 
 def mean_gradient(a: Any, c: Any, s: Any, r: Any) -> None:
-    """training/step.py `Accumulator.finish`: g <- sum / sum(w), sum <- 0. a: sum, g, length."""
+    """training/accumulator.py `Accumulator.finish`: g <- sum / sum(w), sum <- 0. a: sum, g, length."""
     a, c, s, r = frame(a, c, s, r)
     total, g, share, zero = vector(c, a[0], a[2]), vector(c, a[1], a[2]), number(c, 1.0 / r[GATHERED]), number(c, 0.0)
     for i in range(len(g)):

@@ -11,7 +11,7 @@ import copy
 import html
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -268,6 +268,7 @@ class GradientDoctor(Callback):
     ['rate too low']
     """
 
+    observes: ClassVar[bool] = True
     _KEPT = 512
 
     def __init__(self, every: int | None = None) -> None:

@@ -43,6 +43,7 @@ class Noise(Layer):
 
     draws: ClassVar[bool] = True
 
+    _part: tuple[slice, int] | None = None
     _noisy: bool = False
     _drawn: tuple[int, ...] = ()
     _held: Draw | None = None
@@ -67,6 +68,13 @@ class Noise(Layer):
         """Use this draw in every later training pass; copies draw anew."""
         self._held = draw
 
+    def take_part(self, rows: slice | None, total: int = 0) -> None:
+        """Draw for `total` rows in every later training pass, of which x is these; None is for x that is all of them.
+
+        So processes that share a mini-batch draw what one process would; copies draw for the rows that they get.
+        """
+        self._part = None if rows is None else (rows, total)
+
     @property
     def held(self) -> bool:
         """Whether `hold` has fixed the draw."""
@@ -90,10 +98,14 @@ class Noise(Layer):
             return x
         if self.generator is None:
             self.generator = np.random.default_rng()
-        if self._held is None:
+        if self._held is not None:
+            _, self._factor, self._offset = self._held
+        elif self._part is None:
             self._factor, self._offset = self.draw(self.generator, x.shape, x.dtype)
         else:
-            _, self._factor, self._offset = self._held
+            rows, total = self._part
+            drawn = self.draw(self.generator, (total, x.shape[1]), x.dtype)
+            self._factor, self._offset = (None if a is None else a[rows] for a in drawn)
         self._drawn = x.shape
         return self._apply(x, self._buffer("y", x.shape, x.dtype))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from densenet._validation import fraction
 from densenet.plots.curves import learning_curves
@@ -50,6 +50,8 @@ class LivePlot(Callback):
     >>> trainer = dn.Trainer(dn.mlp([64, 32, 10], seed=0), "softmax_cross_entropy", "adam", metrics=["accuracy"])
     >>> history = trainer.fit(x, y, epochs=2, seed=0, callbacks=[dn.LivePlot()])
     """
+
+    observes: ClassVar[bool] = True
 
     def __init__(self, *figures: str, share: float = 0.03) -> None:
         for name in figures:

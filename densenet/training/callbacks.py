@@ -416,7 +416,7 @@ class ModelCheckpoint(Callback):
     """Write checkpoints while training, so that a crash loses nothing that was written.
 
     The file is replaced at once: at any moment the old or the new one is there, whole. ``fit(..., resume=path)`` goes
-    on from it, and `densenet.load` gives its model.
+    on from it, and `densenet.load` gives its model. Of several ranks, rank 0 writes.
 
     Parameters
     ----------
@@ -458,6 +458,7 @@ class ModelCheckpoint(Callback):
     """
 
     observes: ClassVar[bool] = True
+    collective: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -520,7 +521,8 @@ class ModelCheckpoint(Callback):
 
     def _write(self, run: Run) -> None:
         if not self._numbered:
-            self._put_aside()
+            if run.rank == 0:
+                self._put_aside()
             run.trainer.save_checkpoint(self.path)
             return
         try:
@@ -540,7 +542,7 @@ class ModelCheckpoint(Callback):
         except BaseException:
             self.written, self._places = before
             raise
-        for old in surplus:
+        for old in surplus if run.rank == 0 else ():
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(old)
 

@@ -12,6 +12,7 @@ from densenet.losses.base import Loss
 from densenet.metrics import Metric
 from densenet.sequential import Sequential
 from densenet.training.data import ArrayBatches, StreamBatches
+from densenet.training.ranks import Ranks
 
 
 def evaluate(
@@ -20,8 +21,11 @@ def evaluate(
     metrics: Sequence[Metric],
     data: ArrayBatches | StreamBatches,
     rows: int | None = None,
+    ranks: Ranks | None = None,
 ) -> dict[str, float]:
     """The error and every metric's figure, `rows` at a time; model, loss and metrics stay as they are.
+
+    With `ranks`, `data` is this rank's share (`Ranks.share`), and the figures are those of all shares.
 
     Raises
     ------
@@ -37,6 +41,9 @@ def evaluate(
             total += loss.error(model.run_infer(x, work), y, weight) * loss.total_weight
             weights += loss.total_weight
             measure(metrics, loss, y, weight)
+    if ranks is not None:
+        total, weights = ranks.sum([total, weights])
+        ranks.merge(metrics)
     if not weights:
         raise ValueError("evaluate got no rows, or weights of zero only.")
     return {"loss": total / weights} | {metric.name: metric.result() for metric in metrics}

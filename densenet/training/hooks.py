@@ -31,7 +31,10 @@ class Callback(Configured):
     """
 
     observes: ClassVar[bool] = False
-    """Whether it leaves the run as it is: a resumed run may do without it."""
+    """Whether it leaves the run as it is: a resumed run may do without it, and of several ranks rank 0 calls it."""
+    collective: ClassVar[bool] = False
+    """Whether every rank of a communicator calls it although it only observes: what saves checkpoints inside an epoch
+    needs the sums of all."""
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, by name, as far as they are kept under their names."""
@@ -120,6 +123,8 @@ def as_callbacks(callbacks: Sequence[Callback] | Callback) -> list[Callback]:
 class Hooks:
     """The callbacks of a fit, by hook: only those that override it are called.
 
+    Other ranks of a communicator than rank 0 leave out those that only observe.
+
     Attributes
     ----------
     callbacks : list of Callback
@@ -127,9 +132,11 @@ class Hooks:
         Name of the hook that is being called, or in which the last failure was; "" between hooks.
     """
 
-    def __init__(self, callbacks: list[Callback]) -> None:
+    def __init__(self, callbacks: list[Callback], rank: int = 0) -> None:
         for callback in callbacks:
             _check_hooks(callback)
+        if rank:
+            callbacks = [callback for callback in callbacks if callback.collective or not callback.observes]
         self.callbacks = callbacks
         self._plans = [callback.plan() for callback in callbacks]  # as they are before anything moves
         self.now = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from types import FrameType
@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from densenet._types import Array
 from densenet.training.data import ArrayBatches, Batch, StreamBatches
 from densenet.training.evaluate import evaluate, measure
 from densenet.training.full_batch import FullBatchSolver, solve
 from densenet.training.hooks import Hooks
 from densenet.training.run import Run
 from densenet.training.slices import Slices
-from densenet.training.step import REMEDY, DivergenceError, Step
+from densenet.training.step import DivergenceError, Step
 
 
 def train(
@@ -40,30 +39,33 @@ def train(
     with _interrupts(run):
         hooks.call("on_fit_begin", run)
         hooks.take_up(run)
+        step.ranks.agree(run)
         if isinstance(data, StreamBatches) and run.inside and not data.numbered:  # it goes on at its epoch's start
             _rewind(run, step)
         if isinstance(step.optimizer, FullBatchSolver) and isinstance(data, ArrayBatches) and run.epochs:
             solve(step.optimizer, step, run, hooks, data, validation)
-        while run.inside or (run.epoch < run.epochs and run.stopped is None):
+        while run.inside or (run.epoch < run.epochs and not run.ends):
             if not run.inside:
                 _begin_epoch(run, hooks)
             before = step.snapshot(), run.step
             try:
                 run.start_clock()
                 if compiled is not None and (x := compiled.mini_batches(run, hooks)) is not None:
-                    raise _diverged(f"the error is {run.batch_error}", x, step, run)
-                with closing(_batches(data, run, batch_size)) as batches:  # a stream may read ahead in a thread
+                    raise step.diverged(f"the error is {run.batch_error}", run, x)
+                with closing(step.batches(data, run, batch_size)) as batches:  # a stream may read ahead in a thread
                     mini_batches(step, run, hooks, batches)
+                _meet(step, run)
                 if not all(np.isfinite(array).all() for array in run.model.state_arrays()):
-                    raise _diverged("the weights or running statistics are not finite", None, step, run)
+                    raise step.diverged("the weights or running statistics are not finite", run)
             except DivergenceError:
                 step.restore(before[0])
                 run.step = before[1]
                 raise
             run.stop_clock()
-            if run.stopped == "interrupted":
+            if run.ends and run.stopped == "interrupted":
                 break
             _end_epoch(step, run, hooks, validation)
+            step.ranks.agree(run)
         run.ended = True
 
 
@@ -72,15 +74,15 @@ def mini_batches(step: Step, run: Run, hooks: Hooks, batches: Iterator[Batch]) -
     loss, metrics, penalty, infinity = step.loss, run.metrics, step.model.penalty, math.inf
     begin, end, penalised = hooks["on_batch_begin"], hooks["on_batch_end"], step.model.penalised
     on_gradients = partial(hooks.call, "on_gradients", run) if hooks["on_gradients"] else None
-    if run.stopped is not None:
+    if run.ends:
         return
     for batch in batches:
         if begin:
             hooks.call("on_batch_begin", run)
         run.batch = x, y, weight = batch
         error = step.gradient(x, y, weight)
-        if not error < infinity:
-            raise _diverged(f"the error is {error}", x, step, run)
+        if not error < infinity and step.reducer is None:  # else it is found, by all ranks, in the mean
+            raise step.diverged(f"the error is {error}", run, x)
         run.batch_error, w = error, loss.total_weight
         run.total += error * w
         run.weights += w
@@ -89,18 +91,18 @@ def mini_batches(step: Step, run: Run, hooks: Hooks, batches: Iterator[Batch]) -
         if penalised:
             run.penalties += penalty() * w
         run.stepped = False
-        if step.is_due(w):
+        if step.is_due(run, w):
             step.update(on_gradients)
             run.step += 1
             run.stepped = True
-        elif on_gradients is not None and not w and step.gathered is None:
+        elif on_gradients is not None and not w and step.accumulate == 1:
             on_gradients()  # of a mini-batch that weighs nothing: dE/dw = 0, and no update
         run.batches += 1
         if end:
             hooks.call("on_batch_end", run)
-        if run.stopped is not None:
+        if run.stopped is not None and run.agreed:
             return
-    if step.gathered is not None and step.gathered.finish():  # what is left over steps at the epoch's end
+    if step.is_left(run):  # what is left over steps at the epoch's end
         step.update(on_gradients)
         run.step += 1
         run.stepped = True
@@ -124,17 +126,20 @@ def _end_epoch(step: Step, run: Run, hooks: Hooks, validation: ArrayBatches | St
         figures["penalty"] = run.penalties / run.weights
     figures |= {metric.name: metric.result() for metric in run.metrics}
     if validation is not None:
-        held_out = evaluate(step.model, step.loss, run.metrics, validation)
+        held_out = evaluate(step.model, step.loss, run.metrics, validation, ranks=step.ranks)
         figures |= {f"val_{name}": value for name, value in held_out.items()}
     run.end_epoch(figures | {"learning_rate": step.optimizer.rate, "seconds": run.seconds})
     hooks.call("on_epoch_end", run)
 
 
-def _batches(data: ArrayBatches | StreamBatches, run: Run, batch_size: int) -> Generator[Batch, None, None]:
-    """The remaining mini-batches of an epoch."""
-    if isinstance(data, StreamBatches):
-        return data.epoch(start=run.batches, number=run.epoch)
-    return data.epoch(batch_size, run.order, run.batches * min(batch_size, len(data)))
+def _meet(step: Step, run: Run) -> None:
+    """Let the ranks exchange the sums of an epoch that is over, or that ends here."""
+    if step.reducer is None:
+        return
+    if run.ends and run.stopped == "interrupted":
+        step.reducer.collect(run)
+    else:
+        step.reducer.end_epoch(run, step.optimizer)
 
 
 def _rewind(run: Run, step: Step) -> None:
@@ -142,14 +147,6 @@ def _rewind(run: Run, step: Step) -> None:
     run.epoch -= 1
     if step.gathered is not None:
         step.gathered.reset()
-
-
-def _diverged(what: str, x: Array | None, step: Step, run: Run) -> DivergenceError:
-    return DivergenceError(
-        f"fit: {what} in epoch {run.epoch}, step {run.step + 1}{step.first_not_finite(x)}, at learning rate "
-        f"{step.optimizer.rate:g}. The model is back at the start of the epoch"
-        f"{' (or where it was resumed)' if run.resumed else ''}. {REMEDY}"
-    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from densenet.training.hooks import Callback
 from densenet.training.run import Run
@@ -39,6 +39,8 @@ def _figures(run: Run) -> dict[str, str]:
 
 
 class _TerminalBar(Callback):
+    observes: ClassVar[bool] = True
+
     def on_fit_begin(self, run: Run) -> None:
         from tqdm import tqdm
 
@@ -53,6 +55,8 @@ class _TerminalBar(Callback):
 
 
 class _NotebookBar(Callback):
+    observes: ClassVar[bool] = True
+
     def on_fit_begin(self, run: Run) -> None:
         from IPython import display
 

@@ -61,7 +61,12 @@ class Run:
     batches : int
         Mini-batches done in it.
     total, weights, penalties : float
-        Its sums so far: of weighted errors, of weights, of weighted penalties.
+        Its sums so far: of weighted errors, of weights, of weighted penalties. With a communicator they are this
+        rank's own until the epoch ends.
+    rank : int
+        Number of this process among those of a communicator; 0, which writes the files, without one.
+    agreed : bool
+        Whether all ranks know that the run is to end.
 
     Examples
     --------
@@ -102,6 +107,8 @@ class Run:
     seconds_before: float = 0.0
     clock: float = math.nan  # when the time that counts went on
     ended: bool = False  # every epoch is over
+    rank: int = 0
+    agreed: bool = True
 
     def __post_init__(self) -> None:
         self.model: Sequential = self.trainer.model
@@ -114,6 +121,11 @@ class Run:
         """
         if self.stopped is None or (lasting and not self.lasting):
             self.stopped, self.lasting = reason, lasting
+
+    @property
+    def ends(self) -> bool:
+        """Whether the run is to end now: a reason is there, and every rank knows it."""
+        return self.stopped is not None and self.agreed
 
     def figure(self, name: str, who: str) -> float:
         """One of the epoch's figures by name.

@@ -105,6 +105,8 @@ def _refusal(
 ) -> str | None:
     if isinstance(step.optimizer, FullBatchSolver):
         return f"{step.optimizer!r} makes its own steps"
+    if step.ranks.size > 1:
+        return f"{step.ranks.size} ranks share the mini-batches, and meet in each"
     if isinstance(data, StreamBatches):
         return "batches come from an iterable"
     if not isinstance(data.x, np.ndarray) or not data.direct:

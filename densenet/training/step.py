@@ -7,7 +7,7 @@ callbacks see it, it is clipped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,11 @@ from densenet._types import Array
 from densenet.gradient import error_and_gradient
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
+from densenet.training.accumulator import Accumulator
+from densenet.training.data import ArrayBatches, Batch, StreamBatches
+from densenet.training.ranks import Ranks
+from densenet.training.reducer import Reducer
+from densenet.training.run import Run
 
 
 class DivergenceError(FloatingPointError, ValueError):
@@ -49,6 +54,13 @@ class Step:
     clip_norm, clip_value : float, optional
     accumulate : int, default 1
         Mini-batches of an update.
+    ranks : Ranks, optional
+        The processes that share each mini-batch.
+
+    Attributes
+    ----------
+    reducer : Reducer or None
+        What makes their gradients one, where there are several.
     """
 
     def __init__(
@@ -60,18 +72,70 @@ class Step:
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
+        ranks: Ranks | None = None,
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.clip_norm, self.clip_value = clip_norm, clip_value
-        self.gathered = Accumulator(model, accumulate) if accumulate > 1 else None
+        self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
+        self.ranks = ranks or Ranks()
+        self.reducer = Reducer(self.ranks, model, accumulate) if self.ranks.size > 1 else None
+        self.gathered: Accumulator | None = None
+        if accumulate > 1:
+            self.gathered = Accumulator(model, accumulate) if self.reducer is None else self.reducer.own
 
     def gradient(self, x: Array, y: Array, weight: Array | None) -> float:
         """The error E of a mini-batch, with dE/dw in the model's `grads`."""
         return error_and_gradient(self.model, self.loss, x, y, weight)
 
-    def is_due(self, weight: float) -> bool:
-        """Whether an update follows: after each mini-batch of nonzero weight, or after `accumulate` of them."""
+    def shared_gradient(self, x: Array, y: Array, weight: Array | None) -> float:
+        """The error of one mini-batch outside of a fit, with dE/dw in `grads`; of what all ranks pass, together."""
+        if self.reducer is None:
+            return self.gradient(x, y, weight)
+        self.reducer.meet((x, y, weight))
+        error = self.gradient(x, y, weight)
+        self.reducer.leave()
+        return self.reducer.mean_of(error, self.loss.total_weight)
+
+    def is_due(self, run: Run, weight: float) -> bool:
+        """Whether an update follows: after each mini-batch of nonzero weight, or after `accumulate` of them.
+
+        With several ranks, `grads` and ``run.batch_error`` then are those of all.
+
+        Raises
+        ------
+        DivergenceError
+            If the error of all ranks is not finite, on each of them.
+        """
+        if self.reducer is not None:
+            return self._checked(self.reducer.add(run, weight), run)
         return weight > 0 and (self.gathered is None or self.gathered.add(weight))
+
+    def is_left(self, run: Run) -> bool:
+        """Whether an update of what is left over follows at the epoch's end."""
+        if self.reducer is not None:
+            return self._checked(self.reducer.finish(run), run)
+        return self.gathered is not None and self.gathered.finish()
+
+    def _checked(self, due: bool, run: Run) -> bool:
+        if due and not run.batch_error < math.inf:
+            raise self.diverged(f"the error is {run.batch_error}", run, run.batch[0] if run.batch else None)
+        return due
+
+    def batches(self, data: ArrayBatches | StreamBatches, run: Run, batch_size: int) -> Generator[Batch, None, None]:
+        """The remaining mini-batches of an epoch; of several ranks, this one's rows of them."""
+        if self.reducer is not None:
+            return self.reducer.batches(data, run, batch_size)
+        if isinstance(data, StreamBatches):
+            return data.epoch(start=run.batches, number=run.epoch)
+        return data.epoch(batch_size, run.order, run.batches * min(batch_size, len(data)))
+
+    def diverged(self, what: str, run: Run, x: Array | None = None) -> DivergenceError:
+        """What is raised where a fit diverged, for the mini-batch x or for the weights; ranks say the same."""
+        text = (
+            f"fit: {what} in epoch {run.epoch}, step {run.step + 1}{self.first_not_finite(x)}, at learning rate "
+            f"{self.optimizer.rate:g}. The model is back at the start of the epoch"
+            f"{' (or where it was resumed)' if run.resumed else ''}. {REMEDY}"
+        )
+        return DivergenceError(text if self.reducer is None else self.reducer.cause(text))
 
     def update(self, on_gradients: Callable[[], None] | None = None) -> None:
         """w_new = w_old - alpha dE/dw, with the gradient in `grads`."""
@@ -126,42 +190,3 @@ class Step:
         self.optimizer.load_state_dict(optimizer)
         for generator, state in draws:
             generator.bit_generator.state = state
-
-
-class Accumulator:
-    """Gradients of several mini-batches as one: sum(w_i g_i) / sum(w_i), w_i the weight of batch i."""
-
-    def __init__(self, model: Sequential, count: int) -> None:
-        self.model, self.count = model, count
-        self.sum = np.zeros_like(model.grads)
-        self.add_scaled = products(self.sum.dtype).add_scaled
-        self.seen, self.weight = 0, 0.0
-
-    def add(self, weight: float) -> bool:
-        """Add the model's gradient; True when it is time to step, with the mean in the model's `grads`."""
-        self.add_scaled(self.model.grads, self.sum, weight)
-        self.seen += 1
-        self.weight += weight
-        return self.seen == self.count and self.finish()
-
-    def finish(self) -> bool:
-        """Put the mean into the model's `grads`; False when nothing was added."""
-        if not self.seen:
-            return False
-        np.multiply(self.sum, 1 / self.weight, out=self.model.grads)
-        self.reset()
-        return True
-
-    def reset(self) -> None:
-        """Start again from zero."""
-        self.sum.fill(0)
-        self.seen, self.weight = 0, 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """The sums so far."""
-        return {"seen": self.seen, "weight": self.weight, "sum": self.sum.copy() if self.seen else None}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take `state_dict`'s values back."""
-        self.seen, self.weight = state["seen"], state["weight"]
-        self.sum[...] = 0 if state["sum"] is None else state["sum"]

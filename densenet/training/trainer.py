@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ from densenet.training.history import History
 from densenet.training.hooks import Callback, Hooks, as_callbacks
 from densenet.training.loop import train
 from densenet.training.progress import progress_bar
+from densenet.training.ranks import Ranks, check_communicator, digest
 from densenet.training.run import Run
 from densenet.training.slices import Choice, Slices, one_step, slices
 from densenet.training.step import REMEDY, DivergenceError, Step
@@ -86,11 +88,34 @@ class Trainer(Generic[Method]):
         Entries of the gradient are cut at plus and minus this.
     accumulate : int, default 1
         `fit` updates after this many mini-batches, with the gradient of all of them as if they were one.
+    communicator : mpi4py.MPI.Intracomm, optional
+        The processes (ranks) that train the model together, such as ``MPI.COMM_WORLD`` under ``mpiexec -n 4`` (extra
+        ``[mpi]``). Each holds the whole model and calls `fit` and `step` alike; see below.
     compiled : {"auto", True, False}, default "auto"
         Whether kernels make the steps (extra ``[fast]``), with the same results up to rounding. "auto" takes them for
         a `fit` that saves some seconds by them, as its steps, widths and batch size say, and where model, loss,
         optimizer, data and callbacks have what they need; a resumed fit goes on as it began. True takes them always,
         in `step` too, and raises where it cannot.
+
+    **Several ranks.** A script becomes a run on many machines by one argument::
+
+        from mpi4py import MPI                                     # mpiexec -n 4 python -m mpi4py train.py
+
+        trainer = dn.Trainer(model, loss, optimizer, communicator=MPI.COMM_WORLD)
+        history = trainer.fit(x, y, epochs=30, batch_size=256, seed=0)
+
+    `fit` begins with the weights of rank 0. `batch_size` is the global mini-batch: every rank passes the same arrays
+    (or memory maps, of which it reads its rows alone) and takes its rows of every mini-batch of one shuffle. An
+    iterable is a rank's own shard: one batch of each rank together are a mini-batch. For every update one all-reduce
+    sums w dE/dw, the weights w and the errors, and all ranks make the same step. So N ranks give, up to rounding, the
+    run of one; dropout and other noise, too. `BatchNorm` normalises by its rank's own rows, and its running statistics
+    are means over the ranks. A stop that a callback asks for after a mini-batch holds after the next update.
+
+    `evaluate` and `predict` are local. `step` is collective: each rank passes rows of its own, with the same weights
+    before it. Callbacks that only observe (`Callback.observes`: progress, CSV, ...) run on rank 0, all others on every
+    rank; rank 0 writes checkpoints, from which any number of ranks can go on. What differs between ranks is an error on
+    all of them before the first step; an exception that only one of them has ends all. BLAS takes the node's cores over
+    the node's ranks.
 
     Attributes
     ----------
@@ -125,6 +150,7 @@ class Trainer(Generic[Method]):
     _busy: object
     _fit: tuple[Run, Hooks, Step] | None = None  # while it goes on
     compiled: Choice = "auto"
+    communicator: Any = None
     compiled_reason: str | None = None
     _by_kernels = False  # whether kernels make or made the fit
     _plan: Plan | None = None  # the kernels' last one, for the next fit or step
@@ -139,6 +165,7 @@ class Trainer(Generic[Method]):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         accumulate: int = 1,
+        communicator: Any = None,
         compiled: Choice = "auto",
     ) -> None:
         if not isinstance(model, Sequential):
@@ -162,14 +189,33 @@ class Trainer(Generic[Method]):
             raise ValueError(f"Trainer: {optimizer!r} makes its own steps: clipping and accumulate are for optimizers.")
         if not isinstance(compiled, bool) and compiled != "auto":
             raise ValueError(f'Trainer expects compiled to be "auto", True or False, got {compiled!r}.')
-        self.compiled = compiled
+        self.compiled, self.communicator = compiled, communicator
+        if communicator is not None:
+            self._check_communicator(communicator)
         self._position: dict[str, Any] | None = None  # where the last fit ended
         _warn_of_wrong_output(model, self.loss)
+
+    def _check_communicator(self, communicator: Any) -> None:
+        check_communicator(communicator)
+        if isinstance(self.optimizer, FullBatchSolver):
+            raise ValueError(
+                f"Trainer: {self.optimizer!r} works on all the data in one process: a communicator is for optimizers."
+            )
+        if self.compiled is True and communicator.Get_size() > 1:
+            raise ValueError('Trainer: kernels do not share mini-batches with other ranks: use compiled="auto".')
+        for metric in self.metrics:
+            if type(metric).merge is Metric.merge:
+                raise TypeError(
+                    f"Trainer: a communicator needs metrics with merge(other), which {metric!r} has not: it takes in "
+                    "what another one has gathered."
+                )
 
     # -- one mini-batch ----------------------------------------------------------------------------------------
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One mini-batch: forward pass, error, backward pass, update.
+
+        With a communicator every rank calls it, each with rows of its own, and gets the error of all.
 
         Parameters
         ----------
@@ -197,11 +243,11 @@ class Trainer(Generic[Method]):
         same_rows(x, y, "step")
         weight = as_weights(sample_weight, len(x), self.model.dtype, "step")
         self.optimizer.attach(self.model)
-        step = self._step()
+        step = self._step(Ranks(self.communicator))
         if self.compiled is True:
             error, self._plan = one_step(step, x, y, weight, self._plan)
         else:
-            error = step.gradient(x, y, weight)
+            error = step.shared_gradient(x, y, weight)
         if not error < math.inf:
             raise DivergenceError(f"step: the error is {error}{step.first_not_finite(x)}; no update was made. {REMEDY}")
         if self.compiled is not True:
@@ -210,7 +256,7 @@ class Trainer(Generic[Method]):
             self._position |= {"step": self._position["step"] + 1, "arrays": None, "gradients": True}
         return error
 
-    def _step(self, accumulate: int = 1) -> Step:
+    def _step(self, ranks: Ranks, accumulate: int = 1) -> Step:
         return Step(
             self.model,
             self.loss,
@@ -218,6 +264,7 @@ class Trainer(Generic[Method]):
             clip_norm=self.clip_norm,
             clip_value=self.clip_value,
             accumulate=accumulate,
+            ranks=ranks,
         )
 
     # -- many epochs -------------------------------------------------------------------------------------------
@@ -251,8 +298,8 @@ class Trainer(Generic[Method]):
         epochs : int
             With a `FullBatchSolver` its iterations at most, each on all the data.
         batch_size : int, default 32
-            Rows of a mini-batch; more than n is one batch of n. An iterable brings its own, and a `FullBatchSolver`
-            ignores it and takes all rows.
+            Rows of a mini-batch, of all ranks together; more than n is one batch of n. An iterable brings its own, and
+            a `FullBatchSolver` ignores it and takes all rows.
         validation_data : (x, y), (x, y, sample_weight) or an iterable of batches, optional
         validation_split : float in [0, 1), default 0.0
             Share of rows, drawn at random from `seed` (in the classes' proportions), that is held out for validation.
@@ -287,7 +334,8 @@ class Trainer(Generic[Method]):
         ------
         ValueError, TypeError
             If an argument is of the wrong kind, shape or range, or another than in the run to resume, or kernels are
-            asked for and impossible, with the reason; nothing is trained then.
+            asked for and impossible, with the reason; nothing is trained then. With a communicator every rank raises:
+            also if ranks differ in anything, or one has no rows.
         DivergenceError
             If the error turns NaN or infinite; weights, optimizer state and statistics return to the epoch's start.
         CheckpointError
@@ -300,27 +348,37 @@ class Trainer(Generic[Method]):
         UserWarning
             If the checkpoint was written with another BLAS or number of threads: last bits may differ then. If it has
             no fingerprints, as those of version 0.1. If the optimizer was given another learning rate: the checkpoint's
-            holds.
+            holds. If ranks have drifted apart in last bits: all take rank 0's weights at the end of the epoch.
         """
-        epochs = nonnegative_int(epochs, "fit", "epochs")
-        batch_size = positive_int(batch_size, "fit", "batch_size")
-        share = fraction(validation_split, "fit", "validation_split")
-        callbacks, bar = as_callbacks(callbacks), progress_bar(progress)
-        rng, shuffle = as_generator(seed, "fit"), shuffle and not isinstance(self.optimizer, FullBatchSolver)
-        with self._alone(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            checkpoint, history = self._begin(resume)
-            data = fit_data(
-                self.model, self.loss, x, y, sample_weight, class_weight, validation_data, share, rng, history.drawn
-            )
-            history.train_indices, history.validation_indices = data.train_rows, data.validation_rows
-            self._check_fit(data, epochs)
-            hooks, step = self._hooks(callbacks, bar, data), self._step(self.accumulate)
-            weights = plain_class_weight(class_weight)
-            plan = {"validation_split": share, "batch_size": batch_size, "class_weight": weights}
-            run = self._run(data, history, epochs, rng if shuffle else None, plan)
-            if checkpoint is not None:
-                checkpoint.resume(run, hooks, step, bool(changed_data))
-            compiled = self._choose(step, run, hooks, data, batch_size, checkpoint)
+        with (
+            Ranks(self.communicator) as ranks,
+            self._alone(),
+            np.errstate(over="ignore", invalid="ignore", divide="ignore"),
+        ):
+            seed = ranks.seed(seed)
+            with ranks.together():
+                epochs = nonnegative_int(epochs, "fit", "epochs")
+                batch_size = positive_int(batch_size, "fit", "batch_size")
+                share = fraction(validation_split, "fit", "validation_split")
+                callbacks, bar = as_callbacks(callbacks), progress_bar(progress)
+                rng, shuffle = as_generator(seed, "fit"), shuffle and not isinstance(self.optimizer, FullBatchSolver)
+                checkpoint, history = self._begin(resume)
+                data = fit_data(
+                    self.model, self.loss, x, y, sample_weight, class_weight, validation_data, share, rng, history.drawn
+                )
+                history.train_indices, history.validation_indices = data.train_rows, data.validation_rows
+                self._check_fit(data, epochs, batch_size, ranks)
+            fingerprints = {} if isinstance(self.optimizer, FullBatchSolver) else ranks.fingerprints(data)
+            with ranks.together():
+                hooks, step = self._hooks(callbacks, bar, data, ranks.rank), self._step(ranks, self.accumulate)
+                weights = plain_class_weight(class_weight)
+                plan = {"validation_split": share, "batch_size": batch_size, "class_weight": weights}
+                run = self._run(data, history, epochs, rng if shuffle else None, plan, fingerprints, ranks)
+                if checkpoint is not None:
+                    checkpoint.resume(run, hooks, step, bool(changed_data))
+                compiled = self._choose(step, run, hooks, data, batch_size, checkpoint)
+            if ranks.size > 1:
+                self._meet(step, run, hooks, data)
             self._train(step, run, hooks, data, batch_size, compiled)
         history.stopped = run.stopped or "finished"
         return history
@@ -347,12 +405,12 @@ class Trainer(Generic[Method]):
             history.load_state_dict(checkpoint.progress["history"])
         return checkpoint, history
 
-    def _hooks(self, callbacks: list[Callback], bar: Callback | None, data: FitData) -> Hooks:
+    def _hooks(self, callbacks: list[Callback], bar: Callback | None, data: FitData, rank: int) -> Hooks:
         if isinstance(self.optimizer, FullBatchSolver):
             callbacks = [*callbacks, *_stop_on_validation(self.optimizer, data)]
         else:
             self.optimizer.attach(self.model)
-        return Hooks([*callbacks, bar] if bar else callbacks)
+        return Hooks([*callbacks, bar] if bar else callbacks, rank)
 
     def _checkpoint(self, path: str | os.PathLike[str]) -> Checkpoint:
         from densenet.persistence.checkpoints import read_checkpoint
@@ -361,9 +419,14 @@ class Trainer(Generic[Method]):
             raise ValueError(f"fit cannot resume with {self.optimizer!r}: checkpoints are for optimizers.")
         return read_checkpoint(path, self.model, self.loss, self.optimizer)
 
-    def _check_fit(self, data: FitData, epochs: int) -> None:
+    def _check_fit(self, data: FitData, epochs: int, batch_size: int, ranks: Ranks) -> None:
         """Check the arguments against the data."""
         train = data.train
+        if isinstance(train, ArrayBatches) and (rows := min(batch_size, len(train))) < ranks.size:
+            raise ValueError(
+                f"fit expects a row for every rank in a mini-batch of all {ranks.size}, got {rows} "
+                f"(batch_size {batch_size}, {len(train)} rows)."
+            )
         if isinstance(train, StreamBatches) and epochs > 1 and train.once:
             raise ValueError(
                 f"fit expects an iterable that can be read {epochs} times, got an iterator that is used up after one "
@@ -373,7 +436,14 @@ class Trainer(Generic[Method]):
             raise ValueError(f"fit: {self.optimizer!r} takes all the data at once: pass arrays.")
 
     def _run(
-        self, data: FitData, history: History, epochs: int, generator: np.random.Generator | None, plan: dict[str, Any]
+        self,
+        data: FitData,
+        history: History,
+        epochs: int,
+        generator: np.random.Generator | None,
+        plan: dict[str, Any],
+        fingerprints: dict[str, str | None],
+        ranks: Ranks,
     ) -> Run:
         rows = len(data.train) if isinstance(data.train, ArrayBatches) else None
         rate = getattr(self.optimizer, "learning_rate", None)
@@ -389,8 +459,25 @@ class Trainer(Generic[Method]):
             "learning_rate": None if isinstance(rate, Schedule) else rate,  # before callbacks reduce it
         }
         order = None if generator is None or rows is None else np.arange(rows)
-        fingerprints = {} if isinstance(self.optimizer, FullBatchSolver) else data.fingerprints()
-        return Run(self, history, epochs, self.metrics, plan, generator, order, fingerprints)
+        return Run(
+            self,
+            history,
+            epochs,
+            self.metrics,
+            plan,
+            generator,
+            order,
+            fingerprints,
+            rank=ranks.rank,
+            agreed=ranks.size == 1,
+        )
+
+    def _meet(self, step: Step, run: Run, hooks: Hooks, data: FitData) -> None:
+        """Before the first step: the ranks must have the same plan, and get the same weights."""
+        step.ranks.compare(_facts(self, run, hooks, data))
+        step.ranks.broadcast(self.model)
+        if step.reducer is not None and run.inside:
+            step.reducer.take_up(run)
 
     def _choose(
         self, step: Step, run: Run, hooks: Hooks, data: FitData, batch_size: int, checkpoint: Checkpoint | None
@@ -411,12 +498,15 @@ class Trainer(Generic[Method]):
         """Run the loop, keep what a later checkpoint needs, call the end hooks."""
         self._fit, self._position = (run, hooks, step), None
         try:
-            train(step, run, hooks, data.train, data.validation, batch_size, compiled)
+            with step.ranks.guard():
+                train(step, run, hooks, data.train, step.ranks.share(data.validation), batch_size, compiled)
             if compiled is not None:
                 self.compiled_reason, self._plan = compiled.reason, compiled.plan
                 compiled.plan.release()
         finally:
             del self._fit
+            if step.reducer is not None:
+                step.reducer.leave()
             try:
                 self._position = position = _position(run, hooks, step)
                 if hooks["on_fit_end"]:  # it may change the weights
@@ -437,7 +527,8 @@ class Trainer(Generic[Method]):
         generators, the history, and the callbacks' states. Inside a fit it can be called from a callback's
         `on_batch_end`, `on_epoch_end` and `on_fit_end`; `ModelCheckpoint` does so regularly. After a fit its model is
         the one that the callbacks have left (with the best or the averaged weights), and a resumed fit goes on from the
-        weights that were there before.
+        weights that were there before. With a communicator rank 0 writes; inside an epoch every rank must call it, at
+        the same step.
 
         Parameters
         ----------
@@ -481,7 +572,11 @@ class Trainer(Generic[Method]):
                     "save_checkpoint works at a step boundary: call it in a callback's on_batch_end, on_epoch_end or "
                     "on_fit_end, or after fit."
                 )
+            if step.reducer is not None and run.inside:
+                step.reducer.collect(run)
             position = _position(run, hooks, step)
+        if Ranks(self.communicator).rank:
+            return
         write_checkpoint(path, self.model, self.loss, self.optimizer, position, compiled=self._by_kernels)
 
     # -- evaluation and prediction -------------------------------------------------------------------------------
@@ -537,8 +632,9 @@ class Trainer(Generic[Method]):
         return self.loss.classes(self.model.predict(x))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but a running fit and its data."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_fit", "_busy", "_plan")}
+        """Everything but a running fit, its data, and the other ranks: a copy trains alone."""
+        left = ("_fit", "_busy", "_plan", "communicator")
+        return {name: value for name, value in self.__dict__.items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({"_position": state.get("_progress")} | state)  # its name in version 0.1
@@ -574,6 +670,30 @@ def _stop_on_validation(solver: FullBatchSolver, data: FitData) -> list[Callback
     if data.validation is None or solver.max_fail is None:
         return []
     return [EarlyStopping("val_loss", patience=solver.max_fail, restore_best_weights=True)]
+
+
+def _facts(trainer: Trainer[Any], run: Run, hooks: Hooks, data: FitData) -> dict[str, str]:
+    """What has to be the same on every rank, by name."""
+    model, optimizer = trainer.model, trainer.optimizer
+    state = optimizer.state_dict() if isinstance(optimizer, Optimizer) else {}
+    vectors = [value for value in state.values() if isinstance(value, np.ndarray)]
+    numbers = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
+    facts: dict[str, Any] = {
+        "number of layers": len(model),
+        **{f"layer {i}": layer for i, layer in enumerate(model)},
+        "dtype": model.dtype,
+        "marks of the parameters": [layer.marks for layer in model.every_layer],
+        "loss": trainer.loss,
+        "optimizer": optimizer,
+        "state of the optimizer": (numbers, digest(vectors)),
+        "epochs": run.epochs,
+        **run.plan,
+        "seed": None if run.generator is None else run.generator.bit_generator.state,
+        "rows of the split": digest([rows for rows in (data.train_rows, data.validation_rows) if rows is not None]),
+        "callbacks": [(type(c).__name__, c.plan()) for c in hooks.callbacks if c.collective or not c.observes],
+        "place in the run to resume": (run.epoch, run.batches, run.step),
+    }
+    return {name: re.sub(" at 0x[0-9a-f]+", "", repr(value)) for name, value in facts.items()}
 
 
 def _position(run: Run, hooks: Hooks, step: Step) -> dict[str, Any]:
