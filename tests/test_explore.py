@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +22,11 @@ def notes():
 
 
 def data_of(page):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page.html, re.S)[1])
+    return data_in(page.html)
+
+
+def data_in(text):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
 
 
 def array_of(packed):
@@ -202,3 +208,26 @@ def test_a_loss_with_arguments_that_the_page_does_not_know_is_refused():
     with pytest.raises(ValueError, match="without pos_weight"):
         dn.explore(model, dn.SigmoidCrossEntropy(pos_weight=2.0), [[1.0, 2.0]], [1.0])
     dn.explore(model, dn.SigmoidCrossEntropy(label_smoothing=0.2), [[1.0, 2.0]], [1.0])
+
+
+def test_an_image_has_a_pixel_for_each_column():
+    model, x, y = dn.mlp([6, 2], seed=0), np.zeros((3, 6)), [0, 1, 0]
+    assert data_of(dn.explore(model, "softmax_cross_entropy", x, y, image=(2, 3)))["image"] == [2, 3]
+    for image, message in (((2, 2), "2 x 2 pixels is not a row of 6 inputs"), (6, "got 6"), ((2.0, 3), r"\(2.0, 3\)")):
+        with pytest.raises(ValueError, match=message):
+            dn.explore(model, "softmax_cross_entropy", x, y, image=image)
+
+
+def test_the_gallery_is_written_by_one_call(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent / "site"))
+    gallery = importlib.import_module("gallery")
+    exhibits = gallery.write_gallery(tmp_path / "gallery")
+    index = (tmp_path / "gallery" / "index.html").read_text(encoding="utf-8")
+    files = [exhibit.file for exhibit in exhibits]
+    assert re.findall(r'href="([^"]+)"', index) == files
+    assert sorted(path.name for path in (tmp_path / "gallery").iterdir()) == sorted([*files, "index.html"])
+    stuck, free = (
+        data_in((tmp_path / "gallery" / name).read_text(encoding="utf-8")) for name in ("xor-stuck.html", "xor.html")
+    )
+    assert len(stuck["recorded"]["steps"]) > 50
+    assert array_of(stuck["x"]).tolist() == array_of(free["x"]).tolist()

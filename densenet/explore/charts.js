@@ -3,7 +3,7 @@
 
 /** @typedef {{x: (v: number) => number, y: (v: number) => number}} Scales */
 
-const CHART = { width: 420, height: 180, left: 54, right: 10, top: 12, bottom: 26 };
+const CHART = { width: 420, height: 180, left: 54, right: 10, top: 22, bottom: 26 };
 
 /** A scale for a chart's frame. @param {number} x0 @param {number} x1 @param {number} y0 @param {number} y1 @returns {Scales} */
 function scales(x0, x1, y0, y1) {
@@ -27,20 +27,26 @@ function ticks(low, high, count = 3) {
   return found;
 }
 
+/** A tick's number, with as many digits as tell it from its neighbours. @param {number} v @param {number[]} all */
+function label(v, all) {
+  const step = all.length > 1 ? Math.abs(all[1] - all[0]) : Math.abs(v);
+  const places = Math.ceil(Math.log10(Math.max(...all.map(Math.abs), step) / step || 1)) + 1;
+  return digits(Number(v.toPrecision(Math.min(6, Math.max(3, places)))));
+}
+
 /** A frame with numbers along both axes. @param {Scales} s @param {number[]} xs @param {number[]} ys @param {string} xName @param {string} yName */
 function frame(s, xs, ys, xName, yName) {
   const { width, height, left, right, bottom, top } = CHART;
   const group = svg("g");
-  const label = (/** @type {number} */ v) => digits(Number(v.toPrecision(3)));
   for (const v of ys) {
     group.append(svg("path", { class: "axis", d: `M${left} ${s.y(v)}H${width - right}` }));
-    group.append(svg("text", { class: "small number", x: left - 5, y: s.y(v) + 4, "text-anchor": "end" }, label(v)));
+    group.append(svg("text", { class: "small number", x: left - 5, y: s.y(v) + 4, "text-anchor": "end" }, label(v, ys)));
   }
   for (const v of xs) {
-    group.append(svg("text", { class: "small number", x: s.x(v), y: height - bottom + 15, "text-anchor": "middle" }, label(v)));
+    group.append(svg("text", { class: "small number", x: s.x(v), y: height - bottom + 15, "text-anchor": "middle" }, label(v, xs)));
   }
   group.append(svg("text", { class: "small", x: width - right, y: height - 1, "text-anchor": "end" }, xName));
-  group.append(svg("text", { class: "small", x: 2, y: top }, yName));
+  group.append(svg("text", { class: "small", x: 2, y: top - 9 }, yName));
   return group;
 }
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def explore(
     recorder: Recorder | None = None,
     select: Sequence[Any] | None = None,
     title: str | None = None,
+    image: Sequence[int] | None = None,
 ) -> Explorer:
     """A page in which a person touches a weight and sees why it changes.
 
@@ -114,6 +116,8 @@ def explore(
         The weight that is chosen at first, counted from 1; source may be "bias". By default the one of layer 1 with
         the largest gradient.
     title : str, optional
+    image : (height, width), optional
+        The inputs are pixels, row by row: a row of x, and the weights into a neuron of layer 1, are drawn as pictures.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def explore(
     ------
     ValueError, TypeError
         If the page cannot compute a layer or the loss (naming it, and what it knows), if x or y do not fit, if there is
-        no such weight, or if the recorder belongs to another model.
+        no such weight, if image has not one pixel for each column of x, or if the recorder belongs to another model.
 
     References
     ----------
@@ -142,6 +146,7 @@ def explore(
 
     data = page_data(model, loss, x, y, recorder)
     data["select"] = _selection(data, select)
+    data["image"] = _image(data, image)
     widths = [data["layers"][0]["W"]["shape"][0], *(layer["W"]["shape"][1] for layer in data["layers"])]
     about = f"{'-'.join(map(str, widths))} and {data['n']:,} row{'s' if data['n'] > 1 else ''}"
     data["title"] = str(title) if title is not None else f"A network {'-'.join(map(str, widths))}"
@@ -172,6 +177,20 @@ def _selection(data: dict[str, Any], select: Sequence[Any] | None) -> list[int] 
             f'explore: select names source {source!r} of dense layer {layer}; it has 1 to {n_in}, or "bias".'
         )
     return [layer - 1, int(source) - 1, target - 1]
+
+
+def _image(data: dict[str, Any], image: Sequence[int] | None) -> list[int] | None:
+    """[height, width] of the picture that a row is."""
+    if image is None:
+        return None
+    count = data["layers"][0]["W"]["shape"][0]
+    try:
+        height, width = map(index, image)
+    except (TypeError, ValueError):
+        raise ValueError(f"explore expects image to be (height, width), got {image!r}.") from None
+    if height < 1 or width < 1 or height * width != count:
+        raise ValueError(f"explore: an image of {height} x {width} pixels is not a row of {count} inputs.")
+    return [height, width]
 
 
 def _page(data: dict[str, Any]) -> str:

@@ -217,6 +217,7 @@ function rest() {
   drawFigures();
   drawPulls();
   drawScatter();
+  drawPixels();
   drawFading();
   drawSteps();
   drawRegions();
@@ -507,9 +508,77 @@ function drawFading() {
   chart.replaceChildren(...children);
 }
 
+// -- pixels -------------------------------------------------------------------------------------------------------
+
+const PIXELS = { size: 150, top: 20, left: 8, gap: 44 };
+
+/** Values as a picture of the page's colours: `low` for the smallest, `high` for the largest. @param {ArrayLike<number>} values */
+function pixelPicture(values, width = data.image[1], height = data.image[0]) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const image = context.createImageData(width, height);
+  const most = Math.max(...Array.from(values, Math.abs)) || 1;
+  const { cold, warm, paper } = pageColours();
+  for (let i = 0; i < width * height; i++) {
+    const t = values[i] / most;
+    for (let k = 0; k < 3; k++) image.data[4 * i + k] = paper[k] + Math.abs(t) * ((t < 0 ? cold : warm)[k] - paper[k]);
+    image.data[4 * i + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+  return canvas.toDataURL();
+}
+
+/** The row as a picture, and beside it the weights from every pixel into a neuron of layer 1. */
+function drawPixels() {
+  chartOf("pixels").toggleAttribute("hidden", !data.image);
+  if (!data.image) return;
+  const { size, top, left, gap } = PIXELS;
+  const count = net.widths[0];
+  const target = selection.layer === 0 ? selection.target : 0;
+  const { W, nOut } = net.layers[0];
+  const input = view.x.subarray(viewRow() * count, (viewRow() + 1) * count);
+  const weights = Float64Array.from({ length: count }, (_, i) => W[i * nOut + target]);
+  const [height, width] = data.image;
+  const source = selection.layer === 0 ? selection.source : -1;
+  /** @type {Node[]} */
+  const children = [];
+  [input, weights].forEach((values, at) => {
+    const x = left + at * (size + gap);
+    const name = at ? `weights into neuron ${target + 1} of layer 1` : `row ${row ?? lastRow}`;
+    children.push(svg("text", { x, y: 13, class: "small" }, name));
+    children.push(svg("image", { href: pixelPicture(values), x, y: top, width: size, height: size, preserveAspectRatio: "none" }));
+    children.push(svg("rect", { class: "axis", x, y: top, width: size, height: size }));
+    if (source < 0) return;
+    const [w, h] = [size / width, size / height];
+    children.push(svg("rect", { class: "picked", x: x + (source % width) * w, y: top + Math.floor(source / width) * h, width: w, height: h }));
+  });
+  fill(chartOf("pixels"), ...children);
+}
+
+/** The pixel under a pointer, or null. @param {MouseEvent} event */
+function pixelAt(event) {
+  const box = byId("pixels").getBoundingClientRect();
+  const { size, top, left, gap } = PIXELS;
+  const [height, width] = data.image;
+  let x = ((event.clientX - box.left) / box.width) * CHART.width - left;
+  if (x > size) x -= size + gap;
+  const y = ((event.clientY - box.top) / box.height) * CHART.height - top;
+  if (x < 0 || x >= size || y < 0 || y >= size) return null;
+  return Math.floor((y / size) * height) * width + Math.floor((x / size) * width);
+}
+
+/** The colours of what is negative, positive, and of the card. */
+function pageColours() {
+  const style = getComputedStyle(document.documentElement);
+  const [cold, warm, paper] = ["--negative", "--positive", "--card"].map((name) => hexColour(style.getPropertyValue(name)));
+  return { cold, warm, paper };
+}
+
 /** The values of each neuron over the plane of two inputs, as small pictures. */
 function drawRegions() {
-  const possible = net.widths[0] === 2 && picture.radius >= 12;
+  const possible = net.widths[0] === 2 && picture.radius >= 9;
   byId("regions-label").hidden = !possible;
   if (!possible || !inputOf("regions").checked) {
     picture.drawRegions(() => null);
@@ -533,8 +602,7 @@ function drawRegions() {
   canvas.width = canvas.height = side;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const image = context.createImageData(side, side);
-  const style = getComputedStyle(document.documentElement);
-  const [cold, warm, paper] = ["--negative", "--positive", "--card"].map((name) => hexColour(style.getPropertyValue(name)));
+  const { cold, warm, paper } = pageColours();
   picture.drawRegions((c, j) => {
     const out = pass.out(c - 1);
     const width = net.widths[c];
@@ -1120,6 +1188,10 @@ function connect() {
     byId("row-readout").textContent = `Row ${data.rows ? data.rows[r] : r} pulls with ${digits(pulls()[r])}.`;
   });
   on("scatter", "click", (event) => chooseRow(rowAtDot(event)));
+  on("pixels", "click", (event) => {
+    const source = pixelAt(event);
+    if (source !== null) choose({ layer: 0, source, target: selection.layer === 0 ? selection.target : 0 });
+  });
   on("alpha", "input", () => {
     alpha = Number((10 ** Number(inputOf("alpha").value)).toPrecision(3));
     drop = null;
@@ -1179,7 +1251,10 @@ function connect() {
     const width = byId("picture").clientWidth;
     if (width && Math.abs(width - picture.width) > 1) drawEverything();
   }).observe(byId("picture"));
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawRegions);
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    drawRegions();
+    drawPixels();
+  });
 }
 
 /** Fill what does not change. */

@@ -72,7 +72,7 @@ class Picture {
     const columns = this.net.widths.length;
     const most = Math.max(...this.shown.map((neurons) => neurons.length));
     this.width = width;
-    this.height = Math.round(Math.min(640, Math.max(width < 600 ? 280 : 400, most * 22 + 60)));
+    this.height = Math.round(Math.min(640, Math.max(width < 600 ? 280 : 400, most * 30 + 60)));
     const margin = width < 600 ? 26 : 60;
     const end = width < 600 ? 34 : 70; // room for E
     const gap = (width - 2 * margin - end) / (columns - 1);
