@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from types import ModuleType, TracebackType
@@ -160,39 +160,74 @@ def blas_description() -> dict[str, str | int]:
     }
 
 
-_users = 0
-_held: list[tuple[Any, int]] = []
 _pool_lock = threading.Lock()
 
 
-@contextmanager
-def one_pool() -> Iterator[None]:
-    """Keep every other BLAS at one thread until the last caller has left; then restore the former number."""
-    global _users
-    with _pool_lock:
-        _users += 1
-        held = [pool for pool, _ in _held]
-        for pool in _pools()[1]:
-            if pool not in held and (count := pool.num_threads) != 1:
-                _held.append((pool, count))
-                pool.set_num_threads(1)
-    try:
-        yield
-    finally:
+def _limit(pool: Any, count: int) -> None:
+    """Set a pool's number of threads from any thread: threadpoolctl 3.8 lets the first that asks alone set it."""
+    free = getattr(pool, "clear_controlling_thread", lambda force: None)
+    free(force=True)
+    pool.set_num_threads(count)
+    free(force=True)
+
+
+class _AtOne:
+    """BLAS pools at one thread, from the first caller on until the last one has left; then the former number is back.
+
+    Parameters
+    ----------
+    which : {0, 1}
+        The pools this package uses, or all others.
+    """
+
+    def __init__(self, which: int) -> None:
+        self.which, self.users = which, 0
+        self.held: list[tuple[Any, int]] = []
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
         with _pool_lock:
-            _users -= 1
-            while not _users and _held:
-                pool, count = _held.pop()
-                pool.set_num_threads(count)
+            self.users += 1
+            held = [pool for pool, _ in self.held]
+            for pool in _pools()[self.which]:
+                if pool not in held and (count := pool.num_threads) != 1:
+                    self.held.append((pool, count))
+                    _limit(pool, 1)
+        try:
+            yield
+        finally:
+            with _pool_lock:
+                self.users -= 1
+                if not self.users:
+                    self.release()
+
+    def release(self) -> None:
+        """Put the former numbers back."""
+        self.users = 0
+        while self.held:
+            pool, count = self.held.pop()
+            _limit(pool, count)
+
+
+_ours, _others = _AtOne(0), _AtOne(1)
+
+
+def one_pool() -> AbstractContextManager[None]:
+    """Keep every BLAS but this package's at one thread until the last caller has left."""
+    return _others.hold()
+
+
+def one_thread() -> AbstractContextManager[None]:
+    """Keep this package's BLAS at one thread until the last caller has left: for fits that run beside each other."""
+    return _ours.hold()
 
 
 def _start_anew() -> None:
     """In a forked child, forget the parent's threads and locks."""
-    global _users, _pool_lock
-    _users, _pool_lock = 0, threading.Lock()
-    while _held:
-        pool, count = _held.pop()
-        pool.set_num_threads(count)
+    global _pool_lock
+    _pool_lock = threading.Lock()
+    for pools in (_ours, _others):
+        pools.release()
 
 
 if hasattr(os, "register_at_fork"):
@@ -228,7 +263,7 @@ class threads:
         self.n = int(n)
         self._before = [(pool, pool.num_threads) for pool in _pools()[0]]
         for pool, _ in self._before:
-            pool.set_num_threads(self.n)
+            _limit(pool, self.n)
 
     def __enter__(self) -> threads:
         return self
@@ -237,7 +272,7 @@ class threads:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for pool, count in self._before:
-            pool.set_num_threads(count)
+            _limit(pool, count)
 
     def __repr__(self) -> str:
         return f"threads({self.n})"

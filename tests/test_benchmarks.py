@@ -27,6 +27,7 @@ NEEDS = {
     "tabular": "sklearn",
     "live_plot": "nbclient",
     "threads": "numba",
+    "parquet": "pyarrow",
 }
 """What a script is about: without it there is nothing to measure."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -428,3 +429,72 @@ def test_faults_of_a_preparation_name_the_row_group(tmp_path):
     with pytest.raises(TableError, match=r"t\.parquet, row group 1: .*knows the classes 'a', 'b' of 'y', got 'c'"):
         list(ParquetBatches(path, ["x"], "y", shuffle=False).prepared(known))
     assert no_reader_is_left()
+
+
+# -- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def flats_file(tmp_path, monkeypatch):
+    """A file of 500 flats in row groups of 25, in a folder of its own, that counts as too large for memory."""
+    from densenet.cli import large
+
+    monkeypatch.setattr(large, "_SHARE", 0.0)
+    monkeypatch.chdir(tmp_path)
+    table = flats().append_column("id", pa.array(np.arange(500)))
+    pq.write_table(table, "flats.parquet", row_group_size=25)
+    return "flats.parquet"
+
+
+@pytest.mark.parametrize("target", ["rent", "kind"])
+def test_densenet_train_streams_what_memory_does_not_hold(flats_file, capsys, target):
+    from densenet.cli import main
+
+    others = {"rent": "kind", "kind": "rent"}[target]
+    arguments = [
+        "train",
+        flats_file,
+        "--target",
+        target,
+        "--drop",
+        others,
+        "--epochs",
+        "30",
+        "--dropout",
+        "0",
+        "--batch-size",
+        "8",
+    ]
+    assert main([*arguments, "--output", "run"]) == 0
+    said = capsys.readouterr()
+    assert "its 500 rows do not fit in memory: read by row group; left out: " in said.out
+    assert "'id' runs by 1 from row to row, in the first 25 (--keep key,id to use)" in said.out
+    assert "of 350 training rows and 100 rows held out:\nheld out, network: " in said.out
+    assert said.err == ""
+    words = [line.split() for line in said.out.splitlines()]
+    assert ["training", "350"] in [line[:2] for line in words]
+    held_out = next(line for line in words if line[:3] == ["held", "out", "100"])
+    figure, baseline = float(held_out[3]), float(held_out[-1])
+    model = dn.load("run/model.npz")
+    answers = model.predict(model.preparation.transform(Table(flats())))
+    actual = flats()[target].to_pylist()
+    predicted = model.preparation.inverse_target(answers)
+    if target == "kind":
+        assert min(figure, np.mean(predicted == np.array(actual, object))) > baseline + 0.2
+    else:
+        assert max(figure, np.sqrt(np.mean((predicted - actual) ** 2))) < 0.7 * baseline
+
+
+def test_what_densenet_train_cannot_do_with_a_large_file(flats_file, capsys):
+    from densenet.cli import main
+
+    for more, message in {
+        (): "--target is needed: which column of flats.parquet.*densenet train flats.parquet --target id",
+        ("--target", "rend"): "finds no column 'rend' in flats.parquet .did you mean 'rent'",
+        ("--target", "rent", "--time", "built"): "--time, --text and --numeric are not for Parquet files that memory",
+        ("--target", "rent", "--held-out", "0.99"): "holds out whole row groups.*write smaller ones",
+    }.items():
+        assert main(["train", flats_file, *more]) == 2
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1
+        assert re.search(message, error)

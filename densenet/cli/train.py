@@ -7,9 +7,9 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from densenet import datasets, losses, optimizers, persistence
 from densenet._display import text_table
 from densenet._files import replacing
 from densenet.cli.answer import beside_linear
+from densenet.cli.large import column_names, exceeds_memory, read_large, sample
 from densenet.cli.reading import (
     add_dropping_option,
     add_reading_options,
@@ -27,12 +28,13 @@ from densenet.cli.reading import (
 )
 from densenet.layers import activation
 from densenet.metrics import MAE, R2, RMSE, Accuracy, Metric
-from densenet.sequential import Sequential, mlp
+from densenet.sequential import mlp
 from densenet.tables import Table, TableError, TablePreparation, listed, shown_cell
 from densenet.tables.suspicions import leaks, names_of_rows
 from densenet.tables.table import is_absent, is_date, is_numeric
 from densenet.training.callbacks import EarlyStopping
 from densenet.training.data import split
+from densenet.training.history import History
 from densenet.training.ranks import Ranks, world
 from densenet.training.trainer import Trainer
 
@@ -128,44 +130,26 @@ _LAUNCHED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_S
 
 
 def _train(args: argparse.Namespace, ranks: Ranks) -> None:
-    hidden = hidden_widths(args.hidden)
-    if args.data is None:
-        if args.target is not None or args.task != "auto" or args.time is not None:
-            raise ValueError("--target and --task need a CSV file: densenet train data.csv --target COLUMN")
-        x, y = datasets.load_digits()
-        preparation, classification, n_outputs = None, True, 10
-        print(f"training on the shipped handwritten digits: {len(x):,} rows of {x.shape[1]} pixels, 10 classes")
-    else:
-        if args.target is None:
-            raise _no_target(args)
-        table, said = _table(args)
-    optimizer = optimizers.get(args.optimizer)
-    if args.learning_rate is not None:
-        optimizer.learning_rate = args.learning_rate
-    activation(args.activation)
-
+    _check(args)
+    if args.data is not None and exceeds_memory(args.data):
+        if ranks.communicator is not None:
+            raise ValueError("--mpi is not for Parquet files that memory does not hold")
+        _train_on_large(args)
+        return
     rng = np.random.default_rng(args.seed)
-    if args.data is not None:
-        whole = TablePreparation().fit(table, args.target, task=args.task)
-        labels = whole.transform_target(table) if whole.task == "classification" else None
-        if args.time is None:
-            training, held_out = split(len(table), args.held_out, labels, rng)
-        else:
-            training, held_out = split_by_time(table, args.time, args.held_out)
-        preparation = TablePreparation().fit(table, args.target, task=whole.task, rows=training)
-        classification = preparation.task == "classification"
+    if args.data is None:
+        x, y = datasets.load_digits()
+        preparation, n_outputs = None, 10
+        print(f"training on the shipped handwritten digits: {len(x):,} rows of {x.shape[1]} pixels, 10 classes")
+        training, held_out = split(len(x), args.held_out, y, rng)
+    else:
+        table, said = _table(args)
+        preparation, training, held_out = _prepared(args, table, rng)
         x, y = preparation.transform(table), preparation.transform_target(table)
         n_outputs = len(preparation.classes or [0])
         print("; ".join([f"training on {args.data}: {preparation.describe()}", *said]))
         warn(args, [f"a leak? {leak}" for leak in leaks(table, preparation, training, held_out)])
-    else:
-        training, held_out = split(len(x), args.held_out, y, rng)
-    loss = losses.SoftmaxCrossEntropy() if classification else losses.MeanSquaredError()
-    metrics: list[Metric] = [Accuracy()] if classification else [RMSE()]
-    model = mlp([x.shape[1], *hidden, n_outputs], activation=args.activation, dropout=args.dropout, seed=args.seed)
-    trainer = Trainer(model, loss, optimizer, metrics=metrics, communicator=ranks.communicator)
-    persistence.check_savable(model, loss=loss, preparation=preparation)
-    args.output.mkdir(parents=True, exist_ok=True)
+    trainer = _new_trainer(args, x.shape[1], n_outputs, preparation, ranks.communicator)
     fitted, validation = training, None
     if args.time is not None:
         fitted, later = split_by_time(table.take(training), args.time, 0.1)
@@ -181,15 +165,104 @@ def _train(args: argparse.Namespace, ranks: Ranks) -> None:
         seed=rng,
         callbacks=[EarlyStopping(patience=args.patience, restore_best_weights=True)],
     )
-    print(f"{len(history)} epochs in {history['seconds'][-1] if len(history) else 0:.2f} s ({history.stopped})")
-    print(_results(trainer, preparation, x, y, training, held_out))
+    parts = [_Part("training", len(training), x[training], y[training])]
+    parts.append(_Part("held out", len(held_out), x[held_out], y[held_out]))
+    print(f"{_duration(history)}\n{_results(trainer, preparation, parts)}")
     if preparation is not None:
-        output = model.predict(x[held_out])
-        answers = loss.probabilities(output) if classification else preparation.inverse_target(output)
-        truth = y if classification else preparation.inverse_target(y)
-        print(beside_linear(x, truth, training, held_out, answers, n_outputs if classification else 0))
+        print(_beside_linear(trainer, preparation, (x, y), training, held_out))
     if ranks.rank == 0:
-        _write(args.output, model, loss, preparation, history)
+        _write(args.output, trainer, preparation, history)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Complain of options before anything is read."""
+    if args.data is None:
+        if args.target is not None or args.task != "auto" or args.time is not None:
+            raise ValueError("--target and --task need a CSV file: densenet train data.csv --target COLUMN")
+    elif args.target is None:
+        raise _no_target(args)
+    hidden_widths(args.hidden)
+    _optimizer(args)
+    activation(args.activation)
+
+
+def _optimizer(args: argparse.Namespace) -> optimizers.Optimizer:
+    optimizer = optimizers.get(args.optimizer)
+    if args.learning_rate is not None:
+        optimizer.learning_rate = args.learning_rate
+    return optimizer
+
+
+def _prepared(args: argparse.Namespace, table: Table, rng: np.random.Generator) -> tuple[TablePreparation, Any, Any]:
+    """A preparation learned from the training rows; row numbers of these and of those held out."""
+    whole = TablePreparation().fit(table, args.target, task=args.task)
+    labels = whole.transform_target(table) if whole.task == "classification" else None
+    if args.time is None:
+        training, held_out = split(len(table), args.held_out, labels, rng)
+    else:
+        training, held_out = split_by_time(table, args.time, args.held_out)
+    return TablePreparation().fit(table, args.target, task=whole.task, rows=training), training, held_out
+
+
+def _new_trainer(
+    args: argparse.Namespace,
+    n_inputs: int,
+    n_outputs: int,
+    preparation: TablePreparation | None,
+    communicator: Any = None,
+) -> Trainer:
+    """The network that the command line asks for, and what trains it; the folder for the results is made."""
+    classification = preparation is None or preparation.task == "classification"
+    loss = losses.SoftmaxCrossEntropy() if classification else losses.MeanSquaredError()
+    metrics: list[Metric] = [Accuracy()] if classification else [RMSE()]
+    widths = [n_inputs, *hidden_widths(args.hidden), n_outputs]
+    model = mlp(widths, activation=args.activation, dropout=args.dropout, seed=args.seed)
+    trainer = Trainer(model, loss, _optimizer(args), metrics=metrics, communicator=communicator)
+    persistence.check_savable(model, loss=loss, preparation=preparation)
+    args.output.mkdir(parents=True, exist_ok=True)
+    return trainer
+
+
+def _train_on_large(args: argparse.Namespace) -> None:
+    """Train on a Parquet file whose table memory does not hold."""
+    large = read_large(args)
+    preparation = large.preparation
+    print("; ".join([f"training on {args.data}: {preparation.describe()}", *large.said]))
+    warn(args, large.warnings)
+    n_outputs = len(preparation.classes or [0])
+    trainer = _new_trainer(args, len(preparation.feature_names), n_outputs, preparation)
+    history = trainer.fit(
+        large.training,
+        epochs=args.epochs,
+        validation_data=large.validation,
+        callbacks=[EarlyStopping(patience=args.patience, restore_best_weights=True)],
+    )
+    named = (("training", large.training), ("held out", large.held_out))
+    parts = [_Part(name, data.rows, data) for name, data in named]
+    print(f"{_duration(history)}\n{_results(trainer, preparation, parts)}")
+    (x, y), (x_out, y_out) = (sample(data) for _, data in named)
+    n, count = len(y), len(y) + len(y_out)
+    print(f"of {n:,} training rows and {count - n:,} rows held out:")
+    both = np.concatenate([x, x_out]), np.concatenate([y, y_out])
+    print(_beside_linear(trainer, preparation, both, np.arange(n), np.arange(n, count)))
+    _write(args.output, trainer, preparation, history)
+
+
+def _duration(history: History) -> str:
+    return f"{len(history)} epochs in {history['seconds'][-1] if len(history) else 0:.2f} s ({history.stopped})"
+
+
+def _beside_linear(
+    trainer: Trainer, preparation: TablePreparation, data: tuple[Any, Any], training: Any, held_out: Any
+) -> str:
+    """The network's held-out figure beside the linear model's."""
+    x, y = data
+    output = trainer.model.predict(x[held_out])
+    if preparation.classes is not None:
+        answers = trainer.loss.probabilities(output)
+        return beside_linear(x, y, training, held_out, answers, len(preparation.classes))
+    truth, answers = preparation.inverse_target(y), preparation.inverse_target(output)
+    return beside_linear(x, truth, training, held_out, answers, 0)
 
 
 def _table(args: argparse.Namespace) -> tuple[Table, list[str]]:
@@ -219,11 +292,9 @@ def _table(args: argparse.Namespace) -> tuple[Table, list[str]]:
 
 
 def _no_target(args: argparse.Namespace) -> TableError:
-    table = read_table(args)
-    reason = (
-        f"--target is needed: which column of {args.data} is to be predicted? Its columns are {listed(table.columns)}"
-    )
-    return TableError(reason + ", for the last", {"target": list(table.columns)[-1]})
+    names = column_names(args.data) if exceeds_memory(args.data) else list(read_table(args).columns)
+    reason = f"--target is needed: which column of {args.data} is to be predicted? Its columns are {listed(names)}"
+    return TableError(reason + ", for the last", {"target": names[-1]})
 
 
 def split_by_time(table: Table, column: str, share: float) -> tuple[Any, Any]:
@@ -276,46 +347,51 @@ def hidden_widths(text: str) -> list[int]:
         raise ValueError(f"--hidden expects whole numbers with commas between them, got {text!r}") from None
 
 
-def _results(
-    trainer: Trainer, preparation: TablePreparation | None, x: Any, y: Any, training: Any, held_out: Any
-) -> str:
-    """The table of results, in the user's units, beside a baseline that knows the training targets only."""
+class _Part(NamedTuple):
+    """Rows to take figures of: x and y, or batches of them and no y."""
+
+    name: str
+    rows: int
+    x: Any
+    y: Any = None
+
+    def batches(self) -> Iterable[tuple[Any, Any]]:
+        return self.x if self.y is None else [(self.x, self.y)]
+
+
+def _results(trainer: Trainer, preparation: TablePreparation | None, parts: list[_Part]) -> str:
+    """The table of results, in the user's units, beside a baseline that knows the first part's targets only."""
     rows: list[tuple[str, ...]]
     if preparation is None or preparation.task == "classification":
-        counts = np.bincount(y[training])
-        majority = int(counts.argmax())
         rows = [("", "rows", "accuracy", "loss", "majority baseline")]
-        for name, part in (("training", training), ("held out", held_out)):
-            figures = trainer.evaluate(x[part], y[part])
-            baseline = float(np.mean(y[part] == majority))
-            rows.append(
-                (name, f"{len(part):,}", f"{figures['accuracy']:.4f}", f"{figures['loss']:.4f}", f"{baseline:.4f}")
-            )
+        counted = [_counts(part, trainer.model.n_out) for part in parts]
+        majority = counted[0].argmax()
+        for part, counts in zip(parts, counted, strict=True):
+            figures = trainer.evaluate(part.x, part.y)
+            shares = (figures["accuracy"], figures["loss"], counts[majority] / part.rows)
+            rows.append((part.name, f"{part.rows:,}", *(f"{share:.4f}" for share in shares)))
     else:
-        actual = preparation.inverse_target(y)
         rows = [("", "rows", "RMSE", "MAE", "R2", "RMSE of the mean")]
-        for name, part in (("training", training), ("held out", held_out)):
-            predicted = preparation.inverse_target(trainer.model.predict(x[part]))
-            figures = {}
-            for meter in (RMSE(), MAE(), R2()):
-                meter.update(predicted[:, None], actual[part][:, None])
-                figures[meter.name] = meter.result()
-            mean = float(np.sqrt(np.mean((actual[part] - actual[training].mean()) ** 2)))
-            rows.append(
-                (
-                    name,
-                    f"{len(part):,}",
-                    f"{figures['rmse']:.6g}",
-                    f"{figures['mae']:.6g}",
-                    f"{figures['r2']:.4f}",
-                    f"{mean:.6g}",
-                )
-            )
+        for part in parts:
+            meters = rmse, mae, r2, rmse_of_mean = RMSE(), MAE(), R2(), RMSE()
+            for x, t in part.batches():
+                y, predicted = preparation.inverse_target(t), preparation.inverse_target(trainer.model.predict(x))
+                for meter in meters[:3]:
+                    meter.update(predicted[:, None], y[:, None])
+                mean = preparation.inverse_target(np.zeros(len(y)))
+                rmse_of_mean.update(mean[:, None], y[:, None])
+            wide = (f"{meter.result():.6g}" for meter in (rmse, mae))
+            rows.append((part.name, f"{part.rows:,}", *wide, f"{r2.result():.4f}", f"{rmse_of_mean.result():.6g}"))
     return text_table(rows, "<" + ">" * (len(rows[0]) - 1))
 
 
-def _write(folder: Path, model: Sequential, loss: Any, preparation: TablePreparation | None, history: Any) -> None:
-    persistence.save_model(model, folder / "model.npz", loss=loss, preparation=preparation)
+def _counts(part: _Part, classes: Any) -> Any:
+    """Rows of every class."""
+    return sum(np.bincount(y, minlength=classes) for _, y in part.batches())
+
+
+def _write(folder: Path, trainer: Trainer, preparation: TablePreparation | None, history: History) -> None:
+    persistence.save_model(trainer.model, folder / "model.npz", loss=trainer.loss, preparation=preparation)
     history.to_csv(folder / "history.csv")
     written = ["model.npz", "history.csv"]
     if len(history):

@@ -28,8 +28,7 @@ from densenet.tables import Table, TableError, TablePreparation, listed
 PathLike: TypeAlias = str | os.PathLike[str]
 Batch: TypeAlias = tuple[Array, ...]
 
-_WINDOW = 64 << 20  # bytes
-_PART = 1 << 14  # rows that are decoded at a time
+_WINDOW, _PART = 64 << 20, 16 << 20  # bytes of x in a window, and of columns that are decoded at a time
 _SHUFFLE, _SPLIT = 0, 1  # what a generator is for
 
 
@@ -81,7 +80,7 @@ class ParquetBatches:
     seed : int, default 0
         Sets the order of the rows and what `split` holds out.
     dtype : {"float32", "float64"}, default "float32"
-        That of x.
+        That of x; what a preparation has made is float32.
 
     Attributes
     ----------
@@ -300,7 +299,7 @@ class ParquetBatches:
         row = start * size - int(ends[first])
         batch: Batch = ()
         for w, arrays in self._read_ahead(windows, first):
-            n = len(arrays[0])
+            n = sum(group.rows for group in windows[w])
             order = self._generator(_SHUFFLE, number, w).permutation(n) if self.shuffle else None
             while row < n:
                 stop = min(n, row + size - (len(batch[0]) if batch else 0))
@@ -333,46 +332,56 @@ class ParquetBatches:
         return windows
 
     def _read_ahead(self, windows: list[list[_Group]], first: int) -> Iterator[tuple[int, list[Array]]]:
-        """The windows from number `first` on, each read in a thread while the one before is in use."""
+        """The windows from number `first` on, each read in a thread while the one before is in use.
+
+        Their arrays are used again for the window after the next.
+        """
         left = range(first, len(windows))
+        most = max((sum(group.rows for group in windows[w]) for w in left), default=0)
+        spare = [self._empty(most) for _ in left[:2]]
         with ThreadPoolExecutor(1, "densenet-parquet") as pool:
-            coming = [pool.submit(self._read, windows[w]) for w in left[:1]]
+            coming = [pool.submit(self._read, windows[w], spare.pop()) for w in left[:1]]
             for w, after in pairwise([*left, None]):
                 arrays = coming.pop().result()
                 if after is not None:
-                    coming = [pool.submit(self._read, windows[after])]
+                    coming = [pool.submit(self._read, windows[after], spare.pop())]
                 yield w, arrays
+                spare.append(arrays)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _read(self, groups: list[_Group]) -> list[Array]:
-        """x, y and the weights, if there are any, of some row groups."""
-        rows = sum(group.rows for group in groups)
+    def _empty(self, rows: int) -> list[Array]:
+        """Arrays for x, y and the weights, if there are any, of so many rows."""
+        if self._preparation is None:
+            shape = (rows,) if isinstance(self.target, str) else (rows, len(self._targets))
+            made = [np.empty((rows, len(self.features)), self.dtype), np.empty(shape, self._target_dtype)]
+        else:
+            kind = np.float32 if self._preparation.classes is None else np.int64
+            made = [np.empty((rows, len(self.feature_names)), np.float32), np.empty(rows, kind)]
+        return made if self.sample_weight is None else [*made, np.empty(rows, self.dtype)]
+
+    def _read(self, groups: list[_Group], into: list[Array]) -> list[Array]:
+        """The arrays, filled with the rows of some row groups."""
         columns = [*self.features, *self._targets, *([] if self.sample_weight is None else [self.sample_weight])]
-        out: list[Array] = []
         at = 0
         for group in groups:
             for part in self._decoded(group, columns):
-                arrays = self._numbers(part, group)
-                if not out:
-                    out = [np.empty((rows, *array.shape[1:]), array.dtype) for array in arrays]
-                for whole, array in zip(out, arrays, strict=True):
-                    whole[at : at + len(array)] = array
+                self._fill([array[at : at + part.num_rows] for array in into], part, group)
                 at += part.num_rows
-        return out
+        return into
 
     def _decoded(self, group: _Group, columns: list[str]) -> Iterator[Any]:
         """A row group's columns, some rows at a time."""
         from pyarrow import parquet
 
-        file = self._files[group.file]
+        file, rows = self._files[group.file], max(1, _PART // (4 * len(columns)))
         if _stamp(file.path) != file.stamp:
             raise TableError(f"{file.path} has changed since these ParquetBatches were made: make new ones")
         try:
             with parquet.ParquetFile(
                 file.path, metadata=file.metadata, pre_buffer=False, buffer_size=1 << 16
             ) as opened:
-                yield from opened.iter_batches(_PART, row_groups=[group.number], columns=columns, use_threads=False)
+                yield from opened.iter_batches(rows, row_groups=[group.number], columns=columns, use_threads=False)
         except (OSError, ValueError) as error:
             raise TableError(f"{self._where(group)} cannot be read: {error}") from None
 
@@ -387,33 +396,34 @@ class ParquetBatches:
         except (ValueError, TypeError) as error:
             raise TableError(f"{self._where(group)}: {error}".rstrip(".")) from None
 
-    def _numbers(self, part: Any, group: _Group) -> list[Array]:
-        """x, y and the weights of some rows of a row group."""
-        weight = [] if self.sample_weight is None else [self._matrix(part, [self.sample_weight], group)[:, 0]]
-        if self._preparation is not None:
+    def _fill(self, into: list[Array], part: Any, group: _Group) -> None:
+        """Write x, y and the weights of some rows of a row group."""
+        x, y, *weight = into
+        if self._preparation is None:
+            self._fill_matrix(x, part, self.features, group)
+            self._fill_matrix(y.reshape(len(y), -1), part, self._targets, group)
+        else:
             table = self._table(part, group)
             try:
-                return [self._preparation.transform(table), self._preparation.transform_target(table), *weight]
+                x[...], y[...] = self._preparation.transform(table), self._preparation.transform_target(table)
             except ValueError as error:
                 raise TableError(f"{self._where(group)}: {error}".rstrip(".")) from None
-        y = self._matrix(part, self._targets, group, self._target_dtype)
-        return [self._matrix(part, self.features, group), y[:, 0] if isinstance(self.target, str) else y, *weight]
+        for w in weight:
+            self._fill_matrix(w[:, None], part, [str(self.sample_weight)], group)
 
-    def _matrix(self, part: Any, names: list[str], group: _Group, dtype: Any = None) -> Array:
-        """Columns side by side, (rows, columns), finite."""
-        made = np.empty((part.num_rows, len(names)), dtype or self.dtype)
+    def _fill_matrix(self, out: Array, part: Any, names: list[str], group: _Group) -> None:
+        """Write columns side by side, (rows, columns), all finite."""
         with np.errstate(over="ignore"):
             for j, name in enumerate(names):
                 column = part.column(name)
                 if column.null_count:
                     raise self._unfit(group, name, f"has {column.null_count:,} missing values")
-                made[:, j] = _as_array(column)
-        if made.dtype.kind == "f" and not np.isfinite(made).all():
-            row, j = np.argwhere(~np.isfinite(made))[0]
+                out[:, j] = _as_array(column)
+        if out.dtype.kind == "f" and not np.isfinite(out).all():
+            row, j = np.argwhere(~np.isfinite(out))[0]
             value = part.column(names[j])[int(row)].as_py()
-            beyond = f", too large for {made.dtype}" if math.isfinite(value) else ""
+            beyond = f", too large for {out.dtype}" if math.isfinite(value) else ""
             raise self._unfit(group, names[j], f"has the value {value}{beyond}")
-        return made
 
     def _unfit(self, group: _Group, name: str, what: str) -> TableError:
         remedy = "fit a TablePreparation and use .prepared(preparation), which fills gaps, or leave these rows out"
@@ -508,7 +518,7 @@ def _as_array(column: Any) -> Array:
 
 
 def _rows(arrays: list[Array], order: IntArray | None, start: int, stop: int) -> Batch:
-    """Copies of some rows in their order; views where there is no order."""
+    """Copies of some rows, in an order."""
     if order is None:
-        return tuple(array[start:stop] for array in arrays)
+        return tuple(array[start:stop].copy() for array in arrays)
     return tuple(array.take(order[start:stop], axis=0) for array in arrays)

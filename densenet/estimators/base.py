@@ -20,11 +20,13 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 import densenet.estimators.rules as rules
 import densenet.estimators.tabular as tabular
 import densenet.tabular.recipe as recipe
+from densenet._blas import one_thread
 from densenet._memory import Buffers
 from densenet._types import Array
 from densenet._validation import cast, fraction, is_number
@@ -405,6 +407,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     ) -> Any:
         """Train on rows that are checked; of a fold, the model knows only the rows to train on."""
         random_state = check_random_state(self.random_state)
+        self._incremental = incremental
         if first:
             known = slice(None) if fold is None else fold[0]
             self._initialize(X[known], y[known], settings, random_state)
@@ -473,21 +476,24 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         for fold in parts:
             if fold is not None and weight is not None and not all(weight[rows].any() for rows in fold):
                 raise ValueError("the rows of a fold all weigh 0: use fewer members, or leave those rows out.")
-        members: list[Any] = []
+        jobs = []
         for i, seed in enumerate(random_state.randint(2**31 - 1, size=count)):
             member = copy.copy(self)
             member.n_members, member.cv, member.random_state = 1, None, int(seed)
             own = copy.deepcopy(settings)  # callbacks and solvers of its own
-            members.append(member._train(X, y, weight, validation_data, own, True, False, parts[i % len(parts)]))
-        self.members_ = members
+            jobs.append((member, X, y, weight, validation_data, own, True, False, parts[i % len(parts)]))
+        members = self.members_ = Parallel()(delayed(_trained)(*job) for job in jobs)
         first = members[0]
         self.n_outputs_, self.n_layers_, self.out_activation_ = first.n_outputs_, first.n_layers_, first.out_activation_
         self.n_iter_, self.t_ = max(member.n_iter_ for member in members), sum(member.t_ for member in members)
         self.loss_ = float(np.mean([member.loss_ for member in members]))
-        self.ensemble_ = Ensemble([member.model_ for member in members], loss=first.trainer_.loss)
+        self._join_members()
         if validation_data is None:
             self._collect_out_of_fold(X, y, parts)
         return self
+
+    def _join_members(self) -> None:
+        self.ensemble_ = Ensemble([member.model_ for member in self.members_], loss=self.members_[0].trainer_.loss)
 
     def _folds(self, X: Any, y: Array, groups: Any, rng: np.random.Generator) -> list[Fold]:
         """What the members hold out: folds; of few rows, random fifths."""
@@ -762,11 +768,41 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
                 model.run_infer(X[start : start + rows], work, out[start : start + rows])
         return out
 
+    # -- copies ------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> Any:
+        """Everything but what the members make up, and what only a training that goes on needs."""
+        state = dict(super().__getstate__())
+        if "trainer_" in state and not (self.warm_start or self.__dict__.get("_incremental")):
+            state["trainer_"] = _at_rest(self.trainer_)
+        if "members_" in state:
+            state.pop("ensemble_", None)
+        return state
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        if "members_" in self.__dict__ and "ensemble_" not in self.__dict__:
+            self._join_members()
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self.preset is None
         tags.input_tags.string = tags.input_tags.allow_nan = self.preset is not None
         return tags
+
+
+def _trained(member: Any, *arguments: Any) -> Any:
+    """A member that has trained, at one BLAS thread wherever it runs, so that its bits are the same everywhere."""
+    with one_thread():
+        return member._train(*arguments)
+
+
+def _at_rest(trainer: Trainer) -> Trainer:
+    """A trainer of the same model by the same rule that has made no step yet."""
+    optimizer: Any = copy.copy(trainer.optimizer)
+    if isinstance(optimizer, Optimizer):
+        optimizer.reset()
+    return Trainer(trainer.model, trainer.loss, optimizer, metrics=trainer.metrics)
 
 
 _STRUCTURAL = ("activation", "dropout", "batch_norm", "layer_norm", "preset")

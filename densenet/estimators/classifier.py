@@ -98,6 +98,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         class, each holds a random fifth out. With `validation_data` all train on all rows and differ by seed. A
         preset's scales are each member's own; the categories of columns, and a number's mean and standard deviation,
         are those of all training rows.
+        They are fitted one after another, or, inside ``joblib.parallel_config(n_jobs=4)``, side by side in processes
+        or on machines (backends "loky", "dask"), each at one BLAS thread: to the same bits.
     cv : int, splitter, iterable of (train, held out) or None, default None
         The folds, where they are not to be `n_members`; with more members than folds, several share one.
 

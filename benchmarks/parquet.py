@@ -1,0 +1,150 @@
+"""One epoch on Parquet files that no memory should hold, beside arrays in memory: rows a second, and peak memory.
+
+The set is drawn: 100 columns of standard normal float32 and a target, in files of 20 row groups of 50,000 rows each,
+snappy-compressed, which random numbers do not yield to. A 100-128-64-1 network (ReLU, mean squared error, gradient
+descent, mini-batches of 256, the NumPy lines) passes once over all files by `datasets.ParquetBatches`, and three times
+over the first 1 GB as arrays, shuffled. Every run is a fresh process; the memory is its largest resident set (VmHWM),
+as Linux reports it. The files are written just before, so that as much as fits is in the system's cache.
+
+    python benchmarks/parquet.py                          # 10 GB in a temporary folder, removed afterwards
+    python benchmarks/parquet.py --quick                  # 0.5 GB
+    python benchmarks/parquet.py --folder set --write     # only write the set; without --write a later call uses it
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import _common as common
+import numpy as np
+
+WIDTH, GROUP, FILE = 100, 50_000, 1_000_000
+SIZES = {"full": 25_000_000, "quick": 1_250_000, "smoke": 8_000}
+
+TRAIN = f"""
+import json, re, sys, time
+import numpy as np
+import densenet as dn
+how, folder, threads, rows = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+names = [f"x{{j}}" for j in range({WIDTH})]
+data = dn.datasets.ParquetBatches(f"{{folder}}/*.parquet", names, "y", batch_size=256)
+dn.threads(threads)
+trainer = dn.Trainer(dn.mlp([{WIDTH}, 128, 64, 1], seed=0), "mse", dn.SGD(0.01), compiled=False)
+if how == "arrays":
+    some, count = [], 0
+    for x, y in data:
+        some.append((x, y))
+        count += len(y)
+        if count >= rows:
+            break
+    x, y = (np.concatenate(part) for part in zip(*some))
+    del some
+    passes, arguments = 3, (x, y)
+else:
+    passes, arguments, count = 1, (data,), data.rows
+began = time.perf_counter()
+history = trainer.fit(*arguments, epochs=passes, batch_size=256, seed=0, progress=False)
+seconds = time.perf_counter() - began
+peak = 1024 * int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
+print(json.dumps([count * passes / seconds, peak, history["loss"][-1], seconds]))
+"""
+
+
+def write(folder: Path, rows: int) -> None:
+    """The set: y is tanh of a sum of the first ten columns, and noise."""
+    import pyarrow
+    from pyarrow import parquet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, start in enumerate(range(0, rows, FILE)):
+        path = folder / f"part-{number:03}.parquet"
+        n = min(FILE, rows - start)
+        if path.exists():
+            continue
+        rng = np.random.default_rng([0, number])
+        x = rng.standard_normal((WIDTH, n), dtype=np.float32)
+        y = np.tanh(x[:10].sum(axis=0)) + 0.1 * rng.standard_normal(n, dtype=np.float32)
+        table = pyarrow.table({f"x{j}": x[j] for j in range(WIDTH)} | {"y": y})
+        common.progress(f"writing {path.name}")
+        parquet.write_table(table, path, row_group_size=min(GROUP, max(1, rows // 10)), use_dictionary=False)
+    common.progress("")
+
+
+@contextmanager
+def stored(args: argparse.Namespace, rows: int) -> Any:
+    """The folder of the set; a temporary one is removed."""
+    folder = args.folder or Path(tempfile.mkdtemp(prefix="densenet-parquet-"))
+    try:
+        write(folder, rows)
+        yield folder
+    finally:
+        if args.folder is None:
+            shutil.rmtree(folder)
+
+
+def run(how: str, folder: Path, threads: int, rows: int) -> dict[str, float]:
+    """One fresh process that trains."""
+    command = [sys.executable, "-c", TRAIN, how, str(folder), str(threads), str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return dict(zip(("rows a second", "peak bytes", "loss", "seconds"), json.loads(done.stdout), strict=True))
+
+
+def main() -> None:
+    """Write, train, compare."""
+    parser = common.parser(__doc__)
+    parser.add_argument("--quick", action="store_true", help="0.5 GB instead of 10")
+    parser.add_argument("--folder", type=Path, help="keep the set here, and use what is there (default: temporary)")
+    parser.add_argument("--write", action="store_true", help="only write the set into --folder")
+    args = parser.parse_args()
+    rows = SIZES["smoke" if args.smoke else "quick" if args.quick else "full"]
+    rounds = args.rounds or (1 if args.smoke else 2)
+    cores = int(common.machine()["cores"])
+    jobs = [(how, n) for how in ("arrays", "parquet") for n in sorted({1, cores})]
+    runs: dict[tuple[str, int], list[dict[str, float]]] = {job: [] for job in jobs}
+    shuffler = random.Random(0)
+    with stored(args, rows) as folder:
+        if args.write:
+            return
+        size = sum(path.stat().st_size for path in folder.glob("*.parquet"))
+        for i in range(rounds):
+            for how, threads in shuffler.sample(jobs, len(jobs)):
+                common.progress(f"round {i + 1}/{rounds}: {how}, {threads} threads")
+                runs[how, threads].append(run(how, folder, threads, min(rows, 2_500_000)))
+    common.progress("")
+    report(args.out, runs, rows, size)
+
+
+def report(out: Path, runs: dict[tuple[str, int], list[dict[str, float]]], rows: int, size: int) -> None:
+    """Medians over the rounds, and the speed over that of arrays with as many threads."""
+    speed = {job: statistics.median(r["rows a second"] for r in made) for job, made in runs.items()}
+    head = ["data", "BLAS threads", "rows a second", "of arrays", "peak MB", "loss"]
+    lines = []
+    for (how, threads), made in runs.items():
+        peak, share = max(r["peak bytes"] for r in made), speed[how, threads] / speed["arrays", threads]
+        lines.append([how, threads, round(speed[how, threads]), share, round(peak / 1e6), made[-1]["loss"]])
+    results = {
+        "rows": rows,
+        "bytes": size,
+        "pyarrow": metadata.version("pyarrow"),
+        "runs": [{"data": how, "threads": n, "each": made} for (how, n), made in runs.items()],
+        "summary": [dict(zip(head, line, strict=True)) for line in lines],
+    }
+    shown = f"{rows:,} rows, {size / 1e9:.2f} GB\n{common.table(head, lines)}"
+    common.save(out, "parquet", results, head, lines, show=shown)
+
+
+if __name__ == "__main__":
+    main()
