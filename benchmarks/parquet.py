@@ -9,12 +9,14 @@ as Linux reports it. The files are written just before, so that as much as fits 
     python benchmarks/parquet.py                          # 10 GB in a temporary folder, removed afterwards
     python benchmarks/parquet.py --quick                  # 0.5 GB
     python benchmarks/parquet.py --folder set --write     # only write the set; without --write a later call uses it
+    python benchmarks/parquet.py --folder set --only parquet 1    # one run, added to those that the folder remembers
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import shutil
 import statistics
@@ -108,38 +110,50 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="0.5 GB instead of 10")
     parser.add_argument("--folder", type=Path, help="keep the set here, and use what is there (default: temporary)")
     parser.add_argument("--write", action="store_true", help="only write the set into --folder")
+    parser.add_argument(
+        "--only", nargs=2, metavar=("DATA", "THREADS"), help="one run, kept in --folder with its others"
+    )
     args = parser.parse_args()
     rows = SIZES["smoke" if args.smoke else "quick" if args.quick else "full"]
     rounds = args.rounds or (1 if args.smoke else 2)
     cores = int(common.machine()["cores"])
-    jobs = [(how, n) for how in ("arrays", "parquet") for n in sorted({1, cores})]
-    runs: dict[tuple[str, int], list[dict[str, float]]] = {job: [] for job in jobs}
-    shuffler = random.Random(0)
+    jobs = [(how, n) for how in ("arrays", "parquet") for n in sorted({1, cores})] * rounds
+    random.Random(0).shuffle(jobs)
+    if args.only:
+        jobs = [(args.only[0], int(args.only[1]))]
     with stored(args, rows) as folder:
         if args.write:
             return
         size = sum(path.stat().st_size for path in folder.glob("*.parquet"))
-        for i in range(rounds):
-            for how, threads in shuffler.sample(jobs, len(jobs)):
-                common.progress(f"round {i + 1}/{rounds}: {how}, {threads} threads")
-                runs[how, threads].append(run(how, folder, threads, min(rows, 2_500_000)))
+        kept = folder / "runs.json"
+        runs = json.loads(kept.read_text(encoding="utf-8")) if args.only and kept.exists() else []
+        for how, threads in jobs:
+            common.progress(f"{how}, {threads} threads")
+            runs.append([how, threads, run(how, folder, threads, min(rows, 2_500_000))])
+        if args.only:
+            kept.write_text(json.dumps(runs), encoding="utf-8")
     common.progress("")
-    report(args.out, runs, rows, size)
+    if {how for how, _, _ in runs} == {"arrays", "parquet"}:
+        report(args.out, sorted(runs, key=lambda made: made[:2]), rows, size)
 
 
-def report(out: Path, runs: dict[tuple[str, int], list[dict[str, float]]], rows: int, size: int) -> None:
-    """Medians over the rounds, and the speed over that of arrays with as many threads."""
-    speed = {job: statistics.median(r["rows a second"] for r in made) for job, made in runs.items()}
+def report(out: Path, runs: list[Any], rows: int, size: int) -> None:
+    """Medians over the runs, and the speed over that of arrays, with as many threads where there are such runs."""
+    by_job: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for how, threads, made in runs:
+        by_job.setdefault((how, threads), []).append(made)
+    speed = {job: statistics.median(r["rows a second"] for r in made) for job, made in by_job.items()}
     head = ["data", "BLAS threads", "rows a second", "of arrays", "peak MB", "loss"]
     lines = []
-    for (how, threads), made in runs.items():
-        peak, share = max(r["peak bytes"] for r in made), speed[how, threads] / speed["arrays", threads]
+    for (how, threads), made in by_job.items():
+        peak = max(r["peak bytes"] for r in made)
+        share = speed[how, threads] / speed.get(("arrays", threads), math.nan)
         lines.append([how, threads, round(speed[how, threads]), share, round(peak / 1e6), made[-1]["loss"]])
     results = {
         "rows": rows,
         "bytes": size,
         "pyarrow": metadata.version("pyarrow"),
-        "runs": [{"data": how, "threads": n, "each": made} for (how, n), made in runs.items()],
+        "runs": [{"data": how, "threads": n, **made} for how, n, made in runs],
         "summary": [dict(zip(head, line, strict=True)) for line in lines],
     }
     shown = f"{rows:,} rows, {size / 1e9:.2f} GB\n{common.table(head, lines)}"
