@@ -62,7 +62,7 @@ def test_train_with_nothing_else_reaches_097_on_the_digits(tmp_path, monkeypatch
 
 def test_a_table_with_a_numeric_target(tmp_path, houses, capsys):
     out = tmp_path / "run"
-    assert run("train", houses, "--target", "price", "--output", out, "--dropout", 0, "--epochs", 200) == 0
+    assert run("train", houses, "--target", "price", "--output", out, "--epochs", 60, "--members", 1) == 0
     shown = capsys.readouterr().out
     held_out = next(line.split() for line in shown.splitlines() if line.startswith("held out"))
     rmse, r2, baseline = float(held_out[3]), float(held_out[5]), float(held_out[6])
@@ -81,7 +81,10 @@ def test_a_table_with_a_numeric_target(tmp_path, houses, capsys):
 
 def test_a_table_with_classes(tmp_path, flowers, capsys):
     out = tmp_path / "run"
-    assert run("train", flowers, "--target", "species", "--output", out, "--hidden", "16,8", "--seed", 1) == 0
+    assert (
+        run("train", flowers, "--target", "species", "--output", out, "--hidden", "16,8", "--seed", 1, "--epochs", 64)
+        == 0
+    )
     shown = capsys.readouterr().out
     held_out = next(line.split() for line in shown.splitlines() if line.startswith("held out"))
     assert float(held_out[3]) > 0.85
@@ -109,7 +112,7 @@ def test_the_same_seed_gives_the_same_model(tmp_path, flowers):
         (["train", "{houses}"], "--target is needed"),
         (["train", "{houses}", "--target", "prize"], "'prize'"),
         (["train", "--target", "price"], "need a CSV file"),
-        (["train", "--hidden", "12,x"], "--hidden expects whole numbers"),
+        (["train", "--hidden", "12,x"], "expects whole numbers with commas"),
         (["train", "--hidden", "0"], "at least 1, got 0"),
         (["train", "--activation", "rulu"], "'rulu'"),
         (["train", "--optimizer", "adm"], "knows no optimizer 'adm'"),

@@ -249,3 +249,15 @@ def test_what_members_do_not_go_with():
     made.set_params(n_members=1).fit(X, NUMBERS)
     assert not hasattr(made, "members_")
     assert made.predict(X).shape == (120,)
+
+
+def test_an_ensemble_gives_what_its_members_give():
+    import warnings
+
+    members = [dn.mlp([2, 3], seed=seed) for seed in range(2)]
+    for loss, gives in ((dn.SoftmaxCrossEntropy(), "probabilities"), (dn.MeanSquaredError(), "values")):
+        ensemble = dn.Ensemble(members, loss=loss)
+        assert ensemble.model[0].gives == gives
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            dn.Trainer(ensemble.model, ensemble.model.loss, "sgd")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
-from densenet.cli.answer import beside_linear
+from densenet.cli.answer import beside_others
 from densenet.tabular import LinearBaseline, with_interval
 
+TREES = ["boosted trees"] if importlib.util.find_spec("sklearn") else []
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(150, 5))
 
@@ -51,12 +54,13 @@ def test_an_interval_of_a_mean_has_the_width_of_its_standard_error():
 def test_the_command_says_which_is_ahead():
     y = X @ [1.0, -2.0, 0.0, 0.5, 0.0]
     training, held_out = np.arange(100), np.arange(100, 150)
-    poor = beside_linear(X, y, training, held_out, np.zeros(50), 0)
-    assert poor.splitlines()[-1] == "the linear model is ahead: it is simpler and answers better here"
-    curved = beside_linear(X, y**2, training, held_out, y[held_out] ** 2, 0)
-    assert len(curved.splitlines()) == 2
+    poor = beside_others(X, y, training, held_out, np.zeros(50), 0)
+    assert "it is simpler and answers better here; --preset linear trains and writes it" in poor
+    curved = beside_others(X, y**2, training, held_out, y[held_out] ** 2, 0)
+    assert [line.split("  ")[0] for line in curved.splitlines()] == ["held out", "network", "linear model", *TREES]
     labels = (y > 0).astype(int)
     even = LinearBaseline(X[training], labels[training], 2).predict(X[held_out])
-    same = beside_linear(X, labels, training, held_out, even, 2)
+    same = beside_others(X, labels, training, held_out, even, 2)
     assert same.splitlines()[-1] == "network and linear model cannot be told apart on these rows"
-    assert same.startswith("held out, network: accuracy ")
+    assert same.startswith("held out ")
+    assert "log-loss" in same

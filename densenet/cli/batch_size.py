@@ -26,7 +26,13 @@ def add_batch_size_command(commands: Any) -> None:
 
     add = data_options(parser)
     add("--reach", "a loss to be reached: makes steps and seconds absolute", type=float, metavar="E")
-    add("--hidden", "widths of the hidden layers, such as 128 or 64,32", default="128", metavar="WIDTHS")
+    add(
+        "--hidden",
+        "widths of the hidden layers, such as 128 or 64,32",
+        default="128",
+        type=hidden_widths,
+        metavar="WIDTHS",
+    )
     add("--activation", "activation of the hidden layers", default="relu")
     add("--optimizer", "first-order optimizer, such as sgd or adam", default="sgd")
     add("--learning-rate", "the rate for batch 32 (default: what a range test suggests)", type=float)
@@ -57,7 +63,7 @@ def run_batch_size(args: argparse.Namespace) -> None:
         classes = len(preparation.classes or [0]) if preparation.task == "classification" else None
         print(f"{args.data}: {preparation.describe()}")
     loss = losses.MeanSquaredError() if classes is None else losses.SoftmaxCrossEntropy()
-    widths = [x.shape[1], *hidden_widths(args.hidden), classes or 1]
+    widths = [x.shape[1], *args.hidden, classes or 1]
     model = mlp(widths, activation=args.activation, seed=args.seed)
     optimizer = optimizers.get(args.optimizer)
     trainer = Trainer(model, loss, optimizer)

@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 from densenet import datasets, losses, optimizers, persistence
 from densenet._display import text_table
 from densenet._files import replacing
-from densenet.cli.answer import beside_linear
+from densenet.cli.answer import beside_others, importance, picture
 from densenet.cli.large import column_names, exceeds_memory, read_large, sample
 from densenet.cli.reading import (
     add_dropping_option,
@@ -26,9 +27,10 @@ from densenet.cli.reading import (
     quoted,
     read_table,
 )
+from densenet.cli.recipe import PRESETS, duration, option_errors, train_recipe
 from densenet.layers import activation
 from densenet.metrics import MAE, R2, RMSE, Accuracy, Metric
-from densenet.sequential import mlp
+from densenet.sequential import Sequential, mlp
 from densenet.tables import Table, TableError, TablePreparation, listed, shown_cell
 from densenet.tables.suspicions import leaks, names_of_rows
 from densenet.tables.table import is_absent, is_date, is_numeric
@@ -37,6 +39,8 @@ from densenet.training.data import split
 from densenet.training.history import History
 from densenet.training.ranks import Ranks, world
 from densenet.training.trainer import Trainer
+
+_MOST_MEMBERS = 64
 
 
 def add_train_command(commands: Any) -> None:
@@ -49,14 +53,24 @@ def add_train_command(commands: Any) -> None:
     )
 
     add = data_options(parser)
-    add("--hidden", "widths of the hidden layers, such as 128 or 64,32", default="128", metavar="WIDTHS")
-    add("--activation", "activation of the hidden layers", default="relu")
-    add("--dropout", "share of hidden activations dropped in training", type=float, default=0.3)
-    add("--optimizer", "first-order optimizer, such as sgd or adam", default="adam")
-    add("--learning-rate", "the optimizer's rate (default: the optimizer's own)", type=float)
-    add("--epochs", "most passes over the training rows", type=int, default=100)
-    add("--batch-size", "rows of a mini-batch", type=int, default=32)
-    add("--patience", "epochs without a better validation loss before it stops", type=int, default=20)
+    add(
+        "--preset",
+        "the recipe: RealMLP-TD, its small form, ridge or logistic regression, or a plain network (default: tabular "
+        "for a table, none for the digits and for what memory does not hold); options from --hidden to --patience that "
+        "are not given are the recipe's own, and those in brackets of a plain network",
+        choices=PRESETS,
+    )
+    add("--hidden", "widths of the hidden layers, such as 128 or 64,32 (128)", type=hidden_widths, metavar="WIDTHS")
+    add("--activation", "activation of the hidden layers (relu)")
+    add("--dropout", "share of hidden activations dropped in training (0.3)", type=float)
+    add("--optimizer", "first-order optimizer, such as sgd or adam (adam)")
+    add("--learning-rate", "the optimizer's rate", type=float)
+    add("--epochs", "most passes over the training rows (100)", type=int)
+    add("--batch-size", "rows of a mini-batch (32)", type=int)
+    add("--patience", "epochs without a better validation loss before it stops (20; a recipe: all)", type=int)
+    add("--members", "networks that answer as one (default: 4 to 1, fewer for more rows)", type=_members)
+    parser.add_argument("--balance", action="store_true", help="let every class weigh the same")
+    parser.add_argument("--refit", action="store_true", help="train the model that is written on all rows, in the end")
     add("--held-out", "share of rows kept for the final figures", type=_share, default=0.2, metavar="SHARE")
     add("--seed", "sets the weights, the split and the order of rows", type=seed_number, default=0)
     add("--output", "where results go", type=_folder, default=Path("densenet-run"), metavar="FOLDER")
@@ -130,8 +144,11 @@ _LAUNCHED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_S
 
 
 def _train(args: argparse.Namespace, ranks: Ranks) -> None:
-    _check(args)
-    if args.data is not None and exceeds_memory(args.data):
+    large = args.data is not None and exceeds_memory(args.data)
+    if args.preset is None:
+        args.preset = "none" if large or args.mpi or args.data is None else "tabular"
+    _check(args, large)
+    if large:
         if ranks.communicator is not None:
             raise ValueError("--mpi is not for Parquet files that memory does not hold")
         _train_on_large(args)
@@ -147,14 +164,16 @@ def _train(args: argparse.Namespace, ranks: Ranks) -> None:
         preparation, training, held_out = _prepared(args, table, rng)
         x, y = preparation.transform(table), preparation.transform_target(table)
         n_outputs = len(preparation.classes or [0])
-        print("; ".join([f"training on {args.data}: {preparation.describe()}", *said]))
+        print("; ".join([f"training on {args.data}: {preparation.describe()}", *said]), flush=True)
         warn(args, [f"a leak? {leak}" for leak in leaks(table, preparation, training, held_out)])
+        if args.preset != "none":
+            _train_recipe(args, table, preparation, training, held_out)
+            return
     trainer = _new_trainer(args, x.shape[1], n_outputs, preparation, ranks.communicator)
     fitted, validation = training, None
     if args.time is not None:
-        fitted, later = split_by_time(table.take(training), args.time, 0.1)
-        fitted, later = training[fitted], training[later]
-        validation = (x[later], y[later])
+        earlier, later = split_by_time(table.take(training), args.time, 0.1)
+        fitted, validation = training[earlier], (x[training[later]], y[training[later]])
     history = trainer.fit(
         x[fitted],
         y[fitted],
@@ -171,19 +190,61 @@ def _train(args: argparse.Namespace, ranks: Ranks) -> None:
     if preparation is not None:
         print(_beside_linear(trainer, preparation, (x, y), training, held_out))
     if ranks.rank == 0:
-        _write(args.output, trainer, preparation, history)
+        _write(args.output, trainer.model, trainer.loss, preparation, [history])
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Complain of options before anything is read."""
+def _train_recipe(
+    args: argparse.Namespace, table: Table, preparation: TablePreparation, training: Any, held_out: Any
+) -> None:
+    """Train the recipe's network on a table, print its figures beside other models', and write the files."""
+    x, y = preparation.transform(table), preparation.transform_target(table)
+    args.output.mkdir(parents=True, exist_ok=True)
+    by_time = split_by_time(table.take(training), args.time, 0.2) if args.time is not None else None
+    trained = train_recipe(args, preparation, x[training], y[training], by_time)
+    judge = Trainer(trained.model, trained.loss, "sgd", metrics=[Accuracy()] if preparation.classes else [])
+    classes = len(preparation.classes or ())
+    truth = y if classes else preparation.inverse_target(y)
+    answers = trained.answers(x[held_out], preparation)
+    parts = [_Part("training", len(training), x[training], y[training])]
+    parts.append(_Part("held out", len(held_out), x[held_out], y[held_out]))
+    print(f"{duration(trained)}\n{_results(judge, preparation, parts)}\n")
+    who = "linear model" if args.preset == "linear" else "network"
+    print(beside_others(x, truth, training, held_out, answers, classes, who), flush=True)
+    predict = partial(trained.answers, preparation=preparation)
+    print("\n" + importance(predict, preparation, x[held_out], truth[held_out], args.seed))
+    figures = {"held_out.png": picture(preparation, truth[held_out], answers)}
+    if args.refit:
+        preparation = TablePreparation().fit(table, args.target, task=preparation.task)
+        x, y = preparation.transform(table), preparation.transform_target(table)
+        by_time = split_by_time(table, args.time, 0.2) if args.time is not None else None
+        trained = train_recipe(args, preparation, x, y, by_time)
+        print("the model that is written was trained on all rows (--refit): the figures are its predecessor's")
+    _write(args.output, trained.model, trained.loss, preparation, trained.histories, figures)
+
+
+def _check(args: argparse.Namespace, large: bool) -> None:
+    """Complain of options before anything is read, and fill in those of a plain network."""
+    if (large or args.data is None) and args.preset != "none":
+        raise ValueError(f"--preset {args.preset} needs a table that memory holds")
+    if args.mpi and args.preset != "none":
+        raise ValueError(f"--mpi trains a plain network: --preset none, not {args.preset}")
+    if unused := option_errors(args):
+        raise ValueError(f"--preset {args.preset} does not take {', '.join(unused)}")
+    if args.preset == "none":
+        plain = {"hidden": [128], "activation": "relu", "dropout": 0.3, "optimizer": "adam"}
+        plain |= {"epochs": 100, "batch_size": 32, "patience": 20}
+        for name, value in plain.items():
+            if getattr(args, name) is None:
+                setattr(args, name, value)
     if args.data is None:
         if args.target is not None or args.task != "auto" or args.time is not None:
             raise ValueError("--target and --task need a CSV file: densenet train data.csv --target COLUMN")
     elif args.target is None:
         raise _no_target(args)
-    hidden_widths(args.hidden)
-    _optimizer(args)
-    activation(args.activation)
+    if args.optimizer is not None:
+        _optimizer(args)
+    if args.activation is not None:
+        activation(args.activation)
 
 
 def _optimizer(args: argparse.Namespace) -> optimizers.Optimizer:
@@ -215,7 +276,7 @@ def _new_trainer(
     classification = preparation is None or preparation.task == "classification"
     loss = losses.SoftmaxCrossEntropy() if classification else losses.MeanSquaredError()
     metrics: list[Metric] = [Accuracy()] if classification else [RMSE()]
-    widths = [n_inputs, *hidden_widths(args.hidden), n_outputs]
+    widths = [n_inputs, *args.hidden, n_outputs]
     model = mlp(widths, activation=args.activation, dropout=args.dropout, seed=args.seed)
     trainer = Trainer(model, loss, _optimizer(args), metrics=metrics, communicator=communicator)
     persistence.check_savable(model, loss=loss, preparation=preparation)
@@ -245,7 +306,7 @@ def _train_on_large(args: argparse.Namespace) -> None:
     print(f"of {n:,} training rows and {count - n:,} rows held out:")
     both = np.concatenate([x, x_out]), np.concatenate([y, y_out])
     print(_beside_linear(trainer, preparation, both, np.arange(n), np.arange(n, count)))
-    _write(args.output, trainer, preparation, history)
+    _write(args.output, trainer.model, trainer.loss, preparation, [history])
 
 
 def _duration(history: History) -> str:
@@ -260,9 +321,9 @@ def _beside_linear(
     output = trainer.model.predict(x[held_out])
     if preparation.classes is not None:
         answers = trainer.loss.probabilities(output)
-        return beside_linear(x, y, training, held_out, answers, len(preparation.classes))
+        return beside_others(x, y, training, held_out, answers, len(preparation.classes))
     truth, answers = preparation.inverse_target(y), preparation.inverse_target(output)
-    return beside_linear(x, truth, training, held_out, answers, 0)
+    return beside_others(x, truth, training, held_out, answers, 0)
 
 
 def _table(args: argparse.Namespace) -> tuple[Table, list[str]]:
@@ -344,7 +405,13 @@ def hidden_widths(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise ValueError(f"--hidden expects whole numbers with commas between them, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expects whole numbers with commas between them, got {text!r}") from None
+
+
+def _members(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_MEMBERS:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {_MOST_MEMBERS}, got {text!r}")
+    return int(text)
 
 
 class _Part(NamedTuple):
@@ -390,18 +457,30 @@ def _counts(part: _Part, classes: Any) -> Any:
     return sum(np.bincount(y, minlength=classes) for _, y in part.batches())
 
 
-def _write(folder: Path, trainer: Trainer, preparation: TablePreparation | None, history: History) -> None:
-    persistence.save_model(trainer.model, folder / "model.npz", loss=trainer.loss, preparation=preparation)
-    history.to_csv(folder / "history.csv")
-    written = ["model.npz", "history.csv"]
-    if len(history):
+def _write(
+    folder: Path,
+    model: Sequential,
+    loss: losses.Loss,
+    preparation: TablePreparation | None,
+    histories: list[History],
+    figures: dict[str, Any] | None = None,
+) -> None:
+    """The model, a history of each member, and the pictures."""
+    persistence.save_model(model, folder / "model.npz", loss=loss, preparation=preparation)
+    written, figures = ["model.npz"], dict(figures or {})
+    for i, history in enumerate(histories, 1):
+        name = "history.csv" if len(histories) == 1 else f"history_{i}.csv"
+        history.to_csv(folder / name)
+        written.append(name)
+    if histories and len(histories[0]):
         from matplotlib.figure import Figure
 
         from densenet.plots import learning_curves
 
-        figure = Figure(figsize=(8, 3.2), layout="constrained")
-        learning_curves(history, ax=figure.subplots())
-        with replacing(folder / "learning_curves.png") as file:
+        figure = figures["learning_curves.png"] = Figure(figsize=(8, 3.2), layout="constrained")
+        learning_curves(histories[0], ax=figure.subplots())
+    for name, figure in figures.items():
+        with replacing(folder / name) as file:
             figure.savefig(file, format="png", dpi=150)
-        written.append("learning_curves.png")
+        written.append(name)
     print(f"written to {folder}: {', '.join(written)}")

@@ -561,6 +561,9 @@ class Average(Container):
 
     def __init__(self, branches: Sequence[Sequence[Layer]]) -> None:
         self.branches = tuple(check_layers(branch, "Average") for branch in branches)
+        kinds = {branch[-1].gives if branch else "values" for branch in self.branches}
+        if len(kinds) == 1 and kinds <= {"values", "probabilities"}:  # the mean of logarithms is none
+            self.gives = kinds.pop()
         taken = {width for branch in self.branches if (width := chain_input(branch)) is not None}
         if not self.branches or len(taken) > 1:
             raise ValueError(f"Average expects chains that take as many columns, got {sorted(taken) or 'no chain'}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from densenet.plots.batches import batch_sizes, noise_scales
+from densenet.plots.calibration import calibration
 from densenet.plots.confusion import confusion_matrix
 from densenet.plots.curves import learning_curves
 from densenet.plots.decision import decision_regions
@@ -20,6 +21,7 @@ from densenet.plots.uncertainty import prediction_band
 __all__ = [
     "LivePlot",
     "batch_sizes",
+    "calibration",
     "confusion_matrix",
     "decision_regions",
     "features",
