@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GroupKFold
 
 import densenet as dn
@@ -249,3 +251,18 @@ def test_what_members_do_not_go_with():
     made.set_params(n_members=1).fit(X, NUMBERS)
     assert not hasattr(made, "members_")
     assert made.predict(X).shape == (120,)
+
+
+def test_where_most_classes_are_rare_members_hold_out_random_fifths():
+    rng = np.random.default_rng(0)
+    x, y = (
+        rng.normal(size=(120, 3)),
+        np.arange(120) % 40,
+    )  # three rows of each of 40 classes: no fold could hold any out
+    made = dn.DenseClassifier((8,), n_members=4, max_iter=3, early_stopping=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        p = made.fit(x, y).predict_proba(x)
+    assert p.shape == (120, 40)
+    held_out = np.isfinite(made.out_of_fold_).all(axis=1)
+    assert 24 <= held_out.sum() < 120
