@@ -53,7 +53,7 @@ def machine() -> dict[str, Any]:
     except OSError:
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    names = ("numpy", "scipy", "torch", "jax", "scikit-learn", "keras")
+    names = ("numpy", "scipy", "torch", "jax", "scikit-learn", "keras", "lightgbm", "catboost")
     versions = {name: version for name in names if (version := _version(name))}
     return {
         "processor": cpu,
@@ -145,7 +145,10 @@ def save(
     *,
     show: str | None = None,
 ) -> None:
-    """Write NAME.json (with the machine), NAME.csv and NAME.png into the folder, and print the table, or `show`."""
+    """Write NAME.json (with the machine), NAME.csv and NAME.png into the folder, and print the table, or `show`.
+
+    Nothing is printed where `show` is empty.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(
         json.dumps({"machine": machine(), "results": results}, indent=1) + "\n", encoding="utf-8"
@@ -154,7 +157,8 @@ def save(
         csv.writer(file).writerows([head, *rows])
     if figure is not None:
         figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
-    print(table(head, rows) if show is None else show)
+    if show != "":
+        print(table(head, rows) if show is None else show)
 
 
 def net_name(widths: Sequence[int], batch: int) -> str:

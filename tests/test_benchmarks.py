@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the benchmarks are 
 
 QUICKER = {"peers": ["--peers", "scikit-learn", "Keras"], "fuzz": ["--examples", "2"], "kill": ["--kills", "3"]}
 """Options that make a smoke run smaller still."""
-PICTURES = {"batch_sizes", "optimizers", "peers", "limits", "cold_start", "scaling", "step"}
+PICTURES = {"batch_sizes", "optimizers", "peers", "limits", "cold_start", "scaling", "step", "tabular"}
 NEEDS = {
     "fuzz": "hypothesis",
     "model_files": "safetensors",
@@ -161,13 +161,45 @@ def check_batch_sizes(results: dict[str, Any], printed: str) -> None:
     assert "fitted critical" in printed
 
 
+def check_tabular(results: dict[str, Any], printed: str) -> None:
+    """Three contenders share the ranks 1 to 3, and every fit has the figures of its task."""
+    for of in results["ranks"]["network"].values():
+        assert sum(entry["mean rank"] for entry in of.values()) == pytest.approx(6)
+    figures = {"prices": {"R2", "RMSE"}, "dear": {"accuracy", "log-loss", "AUC", "Brier"}}
+    for fit in results["fits"]:
+        assert figures[fit["table"]] <= fit.keys()
+    assert "mean rank, network among the others" in printed
+
+
 CHECKS = {
     "batch_sizes": check_batch_sizes,
     "peers": check_peers,
     "limits": check_limits,
     "cold_start": check_cold_start,
     "scaling": check_scaling,
+    "tabular": check_tabular,
 }
+
+
+def test_tabular_goes_on_widens_intervals_and_smooths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import _tables
+    import numpy as np
+    import tabular
+
+    d = tabular.difference({0: 0.5, 1: 0.7, 2: 0.6}, {0: 0.4, 1: 0.4, 2: 0.4, 3: 0.9})
+    assert d["mean"] == pytest.approx(0.2)
+    assert d["half"] == pytest.approx(4.302653 * (0.01 * (1 / 3 + 1 / 3)) ** 0.5, rel=1e-6)
+    figures = _tables.of_probabilities(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), 3)
+    assert figures["log-loss"] == pytest.approx(-(np.log(3.5 / 4) + np.log(0.5 / 4)) / 2)
+    assert figures["accuracy"] == 0.5
+    path = tmp_path / "tabular.json"
+    fits = [{"contender": "linear", "split": 0}, {"contender": "network", "split": 0}]
+    path.write_text(json.dumps({"results": {"settings": {"most rows": 9}, "fits": fits}}))
+    assert tabular.kept(path, {"most rows": 9}, ["network"]) == fits[:1]
+    with pytest.raises(SystemExit, match="choose another --out"):
+        tabular.kept(path, {"most rows": 8}, [])
 
 
 def test_peers_notices_another_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GroupKFold
 
 import densenet as dn
@@ -252,8 +254,6 @@ def test_what_members_do_not_go_with():
 
 
 def test_an_ensemble_gives_what_its_members_give():
-    import warnings
-
     members = [dn.mlp([2, 3], seed=seed) for seed in range(2)]
     for loss, gives in ((dn.SoftmaxCrossEntropy(), "probabilities"), (dn.MeanSquaredError(), "values")):
         ensemble = dn.Ensemble(members, loss=loss)
@@ -261,3 +261,18 @@ def test_an_ensemble_gives_what_its_members_give():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             dn.Trainer(ensemble.model, ensemble.model.loss, "sgd")
+
+
+def test_where_most_classes_are_rare_members_hold_out_random_fifths():
+    rng = np.random.default_rng(0)
+    x, y = (
+        rng.normal(size=(120, 3)),
+        np.arange(120) % 40,
+    )  # three rows of each of 40 classes: no fold could hold any out
+    made = dn.DenseClassifier((8,), n_members=4, max_iter=3, early_stopping=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        p = made.fit(x, y).predict_proba(x)
+    assert p.shape == (120, 40)
+    held_out = np.isfinite(made.out_of_fold_).all(axis=1)
+    assert 24 <= held_out.sum() < 120

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import pickle
 import subprocess
 import sys
@@ -17,6 +18,8 @@ pytest.importorskip("sklearn")
 import pandas as pd
 import sklearn
 from scipy import sparse
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -30,6 +33,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import densenet as dn
+from densenet.tabular import calibrate
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -646,6 +650,21 @@ def test_the_recipes_preparation_by_hand():
     assert np.isfinite(unseen).all()
 
 
+def test_many_categories_take_no_memory_for_each():
+    from densenet.tabular import Preparation
+
+    rows, kinds = 60_000, 900
+    columns = {"code": np.array([f"k{i % kinds}" for i in range(rows)], object), "size": np.arange(rows) % 7.0}
+    preparation = Preparation(embeds=True).fit(columns)
+    tracemalloc.start()
+    x = preparation.transform(columns)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 120e6  # 60,000 rows of 900 columns would be 216 MB in float32
+    order = np.array(sorted(f"k{i}" for i in range(kinds)), object)
+    assert np.array_equal(order[x[:, 1].astype(int) - 1], columns["code"])
+
+
 def test_the_recipes_schedule():
     from densenet.tabular import CosineLog4
 
@@ -704,12 +723,65 @@ def test_the_whole_recipe_is_the_papers():
     assert price.min() - 1e-5 <= regressor.predict(far).min() <= regressor.predict(far).max() <= price.max() + 1e-5
 
 
-def test_the_whole_recipe_keeps_the_epoch_of_least_loss():
+def refined(logits, truth):
+    """The least cross-entropy of logits over T, with its prior, by SciPy; and T."""
+
+    def error(log_t):
+        z = logits / math.exp(log_t)
+        return float((logsumexp(z, axis=1) - z[np.arange(len(z)), truth]).sum() + 2 * log_t**2) / len(z)
+
+    found = minimize_scalar(error, bounds=(-2.3, 2.3), method="bounded", options={"xatol": 1e-9})
+    return found.fun, math.exp(found.x)
+
+
+def test_the_whole_recipe_keeps_the_epoch_of_least_loss_at_its_best_temperature():
     table, price = mixed()
-    y = np.where(price > np.median(price), "dear", "cheap")
-    made = dn.DenseClassifier(preset="tabular", random_state=0, max_iter=12).fit(table, y)
-    best = int(np.argmin(made.validation_loss_curve_))
+    noisy = price + np.random.default_rng(4).normal(size=len(price))
+    y = np.where(noisy > np.quantile(noisy, 0.7), 2, noisy > np.quantile(noisy, 0.3))
+    train, test = np.arange(len(y)) % 3 > 0, np.arange(len(y)) % 3 == 0
+    seen, made = [], dn.DenseClassifier(preset="tabular", random_state=0, max_iter=60)
+    made.callbacks = dn.LambdaCallback(
+        on_epoch_end=lambda run: seen.append(run.model.predict(made.preparation_.transform(table[test])))
+    )
+    made.fit(table[train], y[train], validation_data=(table[test], y[test]))
+    errors, temperatures = zip(*[refined(logits.astype(float), y[test]) for logits in seen], strict=True)
+    best = int(np.argmin(errors))
+    assert best != int(np.argmin(made.validation_loss_curve_))
     assert made.best_validation_score_ == made.validation_scores_[best]
+    assert made.temperature_ == pytest.approx(temperatures[best], rel=1e-4)
+    expected = softmax(seen[best] / temperatures[best], axis=1)
+    np.testing.assert_allclose(made.predict_proba(table[test]), expected, atol=2e-4)
+
+
+def test_members_share_the_temperature_of_the_rows_they_held_out():
+    table, price = mixed()
+    y = (price > np.median(price)).astype(int)
+    made = dn.DenseClassifier(preset="tabular", random_state=0, max_iter=8, n_members=3).fit(table, y)
+    (T,) = {member.temperature_ for member in made.members_}
+    p = made.out_of_fold_.astype(float)
+    assert refined(T * np.log(p), y)[1] == pytest.approx(T, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["classes", "shares", "yes or no", "several labels"])
+def test_a_temperature_minimises_the_weighted_loss(kind):
+    rng = np.random.default_rng(0)
+    k = {"yes or no": 1, "several labels": 3}.get(kind, 4)
+    z, w = 3 * rng.normal(size=(60, k)), rng.uniform(0, 2, 60)
+    t = {
+        "classes": lambda: rng.integers(0, k, 60),
+        "shares": lambda: rng.dirichlet(np.ones(k), 60),
+        "yes or no": lambda: rng.integers(0, 2, (60, 1)),
+        "several labels": lambda: rng.integers(0, 2, (60, k)),
+    }[kind]()
+    loss, outputs = (dn.SoftmaxCrossEntropy(), 1) if k == 4 else (dn.SigmoidCrossEntropy(), k)
+
+    def error(log_t):
+        return loss.forward(z / math.exp(log_t), t, w) + 2 * log_t**2 / (60 * outputs)
+
+    found = minimize_scalar(error, bounds=(-2.3, 2.3), method="bounded", options={"xatol": 1e-9})
+    made = calibrate(z, t, w, separate=k == 3)
+    assert made.temperature == pytest.approx(math.exp(found.x), rel=1e-5)
+    assert made.error == pytest.approx(found.fun, rel=1e-6)
 
 
 def test_dropout_and_decay_are_flat_and_then_follow_a_cosine():
@@ -793,6 +865,8 @@ def test_the_recipe_takes_other_parameters_along():
     ]
     assert made.model_.dense_layers[-1].marks["W"].rate == pytest.approx(1 / 3)
     assert len(made.history_) == 1
+    made.set_params(preset="tabular", solver=dn.Lion(1e-4), dropout=0.5).fit(table, price)
+    assert made.trainer_.optimizer.rate == 1e-4  # an optimizer brings its own rate
 
 
 # -- second order --------------------------------------------------------------------------------------------------

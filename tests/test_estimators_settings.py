@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ pytest.importorskip("sklearn")
 
 import sklearn
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -251,3 +253,48 @@ def test_a_model_checkpoint_works_in_an_estimator(case, tmp_path):
     assert fresh.returncode == 0, fresh.stderr
     assert float(fresh.stdout) == pytest.approx(float(again.params.sum()), rel=1e-5)
     pickle.loads(pickle.dumps(made))
+
+
+@pytest.mark.parametrize("kind", [dn.DenseClassifier, dn.DenseRegressor])
+def test_a_weight_is_a_number_of_copies_with_early_stopping(kind):
+    """scikit-learn's own check goes by `cv`, where there are members: this is one network that watches rows."""
+    rng = np.random.default_rng(0)
+    x, count = rng.normal(size=(40, 3)), rng.integers(0, 4, 40)
+    y = x[:, 0] + rng.normal(size=40)
+    y = (y > 0).astype(int) if kind is dn.DenseClassifier else y
+    own, watched = slice(0, 25), slice(25, 40)
+
+    def fit(part, held_out, *weights):
+        n = len(part[0])
+        made = kind(
+            hidden_layer_sizes=(8,),
+            batch_size=n,
+            shuffle=False,
+            early_stopping=True,
+            max_iter=60,
+            tol=0,
+            random_state=0,
+        )
+        return made.fit(*part, *weights[:1], validation_data=(*held_out, *weights[1:]))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        weighted = fit((x[own], y[own]), (x[watched], y[watched]), count[own], count[watched])
+        copies = [(np.repeat(x[rows], count[rows], axis=0), np.repeat(y[rows], count[rows])) for rows in (own, watched)]
+        repeated = fit(*copies)
+    np.testing.assert_allclose(weighted.validation_scores_, repeated.validation_scores_, atol=1e-9)
+    np.testing.assert_allclose(weighted.predict(x), repeated.predict(x), atol=1e-9)
+    assert 1 < weighted.n_iter_ == repeated.n_iter_
+
+
+def test_rows_that_early_stopping_draws_keep_their_weights():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    y = (x[:, 0] > 0).astype(int)
+    x, y = np.concatenate([x, x]), np.concatenate([y, 1 - y])
+    weight = np.repeat([1.0, 1e-6], 200)
+    made = dn.DenseClassifier(early_stopping=True, learning_rate_init=0.01, random_state=0, max_iter=30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        made.fit(x, y, weight)
+    assert made.best_validation_score_ > 0.9  # without weights half of the rows would be wrong

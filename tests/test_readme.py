@@ -49,6 +49,18 @@ def test_the_speed_table_shows_what_was_measured():
                 assert float(shown) == pytest.approx(statistics.geometric_mean(those), rel=0.02), (net, peer, optimizer)
 
 
+def test_the_table_of_ranks_shows_what_was_measured():
+    ranks = json.loads((ROOT / "benchmarks/results/tabular.json").read_text(encoding="utf-8"))["results"]["ranks"]
+    section = README.partition("## Tables")[2].partition("## ")[0]
+    rows = re.findall(r"^\| ([\w -]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", section, re.M)
+    assert {name for name, *_ in rows} == {"ours"} | ranks["network"]["log-loss or RMSE"].keys() - {"network"}
+    for name, *shown in rows:
+        for (one, by), figure in zip([(o, b) for o in ("network", "ensemble") for b in ranks[o]], shown, strict=True):
+            assert float(figure) == pytest.approx(
+                ranks[one][by][one if name == "ours" else name]["mean rank"], abs=0.051
+            )
+
+
 def python_blocks() -> str:
     """What a reader types into a session, as one script."""
     lines = [line for block in re.findall(r"```python\n(.*?)```", README, re.S) for line in block.splitlines()]

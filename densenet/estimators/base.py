@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import math
 import warnings
@@ -46,14 +47,15 @@ from densenet.layers import (
     activation,
 )
 from densenet.layers.base import chain_width
+from densenet.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from densenet.losses.base import Loss
 from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
 from densenet.optimizers.sgd import SGD
 from densenet.second_order import BayesianRegularization, FullBatchSolver, LevenbergMarquardt
 from densenet.sequential import Sequential
-from densenet.tabular import Preparation
-from densenet.tabular.folds import FEWEST_ROWS, Fold, folds, random_fifths
+from densenet.tabular import Calibration, Preparation, calibrate
+from densenet.tabular.folds import FEWEST_ROWS, Fold, folds, random_fifths, too_rare
 from densenet.training.hooks import Callback
 from densenet.training.step import DivergenceError
 from densenet.training.trainer import Trainer
@@ -386,7 +388,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             self._check_members(validation_data, groups)
         X, y = self._checked_data(X, y, incremental, first)
         weight = self._weights(sample_weight, X, y)
-        for name in ("members_", "ensemble_", "out_of_fold_", "_residuals", "_no_residuals"):
+        for name in ("members_", "ensemble_", "out_of_fold_", "temperature_", "_residuals", "_no_residuals"):
             self.__dict__.pop(name, None)
         if members:
             for name in ("model_", "trainer_", "history_", "loss_curve_"):
@@ -427,8 +429,10 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         elif takes_all_rows(settings.solver):
             self._fit_whole(X, target, truth, weight, settings, random_state)
         else:
-            rows = self._rows(X, target, truth, weight, validation_data, settings, random_state, fold)
-            self._fit_stochastic(*rows, settings, scale, incremental)
+            rows, held_out = self._rows(X, target, truth, weight, validation_data, settings, random_state, fold)
+            self._fit_stochastic(rows, held_out, settings, scale, incremental)
+            if held_out is not None and held_out.calibration is not None and fold is None:
+                divide_logits(self, held_out.calibration(held_out.outputs()).temperature)
         if not np.isfinite(self.model_.params).all():
             raise ValueError(_TOO_LARGE)
         return self
@@ -467,7 +471,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     ) -> Any:
         """Members that differ by seed and by the rows they hold out, each at its own best epoch."""
         random_state = check_random_state(self.random_state)
-        parts: list[Fold | None] = [None]
+        parts: list[Any] = [None]
         if validation_data is None:
             parts = list(self._folds(X, y, groups, np.random.default_rng(random_state.randint(2**31 - 1))))
         count = self.n_members if self.n_members > 1 else len(parts)
@@ -487,6 +491,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         self.n_outputs_, self.n_layers_, self.out_activation_ = first.n_outputs_, first.n_layers_, first.out_activation_
         self.n_iter_, self.t_ = max(member.n_iter_ for member in members), sum(member.t_ for member in members)
         self.loss_ = float(np.mean([member.loss_ for member in members]))
+        if validation_data is None:
+            self._calibrate_members(X, y, weight, parts)
         self._join_members()
         if validation_data is None:
             self._collect_out_of_fold(X, y, parts)
@@ -505,7 +511,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             splits = self.cv.split(np.zeros(n), y, groups) if hasattr(self.cv, "split") else self.cv
             return [(np.asarray(train), np.asarray(test)) for train, test in splits]
         k, labels = int(self.cv or self.n_members), self._labels(y)
-        if groups is None and (n < FEWEST_ROWS or (labels is not None and np.bincount(labels).min() < 2)):
+        if groups is None and (n < FEWEST_ROWS or (labels is not None and too_rare(labels, k))):
             return random_fifths(n, k, rng, labels)
         return folds(n, k, rng, labels, groups)
 
@@ -676,13 +682,46 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     def _held_out(self, rows: rules.Rows, truth: Array) -> rules.HeldOut:
         """Rows that are held out, whose score compares the model's outputs with `truth`."""
+        calibration = self._calibration_of(self.trainer_.loss)
+        of_raw = None
+        if calibration is not None:
+            of_raw = functools.partial(calibration, target=rows.y, weight=rows.weight)
+        return rules.HeldOut(rows, lambda: self._raw(rows.x), self._scorer(rows, truth), of_raw)
+
+    def _scorer(self, rows: rules.Rows, truth: Array) -> Callable[[Array], float]:
         if (self.scoring in (None, "accuracy") and self._task == "classification") or self.scoring in (None, "r2"):
-            return rules.HeldOut(rows, lambda: self._score_raw(self._raw(rows.x), truth, rows.weight))
+            return lambda raw: self._score_raw(raw, truth, rows.weight)
         view = copy.copy(self)  # of the same model, for rows that are prepared
         view.__dict__["_rows_are_ready"] = True
         scorer, y = check_scoring(self, scoring=self.scoring), self._decode(truth)
         weighted = {} if rows.weight is None else {"sample_weight": rows.weight}
-        return rules.HeldOut(rows, lambda: float(scorer(view, rows.x, y, **weighted)))
+        return lambda raw: float(scorer(view, rows.x, y, **weighted))
+
+    # -- calibration -------------------------------------------------------------------------------------------
+
+    def _calibration_of(self, loss: Loss) -> Callable[..., Calibration] | None:
+        """What fits a temperature to logits, targets and weights: to a preset's cross-entropy that favours no class."""
+        cross_entropy = isinstance(loss, (SoftmaxCrossEntropy, SigmoidCrossEntropy))
+        if self.preset is None or not cross_entropy or getattr(loss, "pos_weight", None) is not None:
+            return None
+        return functools.partial(calibrate, separate=loss.task == "binary")
+
+    def _calibrate_members(self, X: Any, y: Array, weight: Array | None, parts: Sequence[Fold]) -> None:
+        """Divide the outputs of all members by one T, that of the rows they held out."""
+        first = self.members_[0]
+        loss, n_outputs, dtype = first.trainer_.loss, first.n_outputs_, first.model_.dtype
+        calibration = self._calibration_of(loss)
+        if calibration is None:
+            return
+        said, told, weights = [], [], []
+        for j, member in enumerate(self.members_):
+            rows = parts[j % len(parts)][1]
+            said.append(member.model_.predict(X[rows]))
+            told.append(self._encode(y[rows], loss, n_outputs, dtype)[0])
+            weights.append(np.ones(len(rows)) if weight is None else weight[rows])
+        T = calibration(np.concatenate(said), np.concatenate(told), np.concatenate(weights)).temperature
+        for member in self.members_:
+            divide_logits(member, T)
 
     @abstractmethod
     def _decode(self, truth: Array) -> Array:
@@ -696,10 +735,10 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         self, rows: rules.Rows, held_out: rules.HeldOut | None, settings: Any, scale: float, incremental: bool
     ) -> None:
         scheduled: list[Callback] = []
-        if settings.preset is not None and not isinstance(settings.learning_rate, Schedule):
+        if settings.preset is not None:
             steps = settings.max_iter * max(1, rows.end // rows.batch_size)
-            optimizer: Any = self.trainer_.optimizer
-            optimizer.learning_rate = recipe.CosineLog4(settings.learning_rate_init, steps)
+            if isinstance(settings.solver, str) and not isinstance(settings.learning_rate, Schedule):
+                self.trainer_.optimizer.learning_rate = recipe.CosineLog4(settings.learning_rate_init, steps)
             scheduled = [recipe.FlatCosine(steps)] if settings.recipe.whole else []
         deciding = held_out if settings.early_stopping else None
         self._start_record(held_out is not None, deciding is not None)
@@ -843,6 +882,14 @@ def held_out_of(validation_data: Any, X_val: Any, y_val: Any, sample_weight_val:
     if not all(given):
         return validation_data
     return (X_val, y_val) if sample_weight_val is None else (X_val, y_val, sample_weight_val)
+
+
+def divide_logits(estimator: Any, temperature: float) -> None:
+    """Divide the outputs of an estimator's network by T, in the last layer's weights."""
+    estimator.temperature_ = temperature
+    last = estimator.model_.dense_layers[-1]
+    last.W /= temperature
+    last.b /= temperature
 
 
 def parts_of(values: Mapping[str, Any]) -> dict[str, Any]:

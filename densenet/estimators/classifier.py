@@ -87,7 +87,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     preset : {"tabular", "tabular-small"} or None, default None
         The recipe RealMLP-TD or RealMLP-TD-S [3]_: X may be a data frame with words and missing values, and parameters
         at their defaults take the recipe's values. "tabular" embeds its inputs and has no label smoothing; the loss on
-        held-out rows decides which epoch is kept. "tabular-small" is quicker to train; accuracy decides.
+        held-out rows, each epoch at its best temperature, decides which epoch is kept [4]_. "tabular-small" is quicker
+        to train; accuracy decides. The temperature of the rows that were held out goes into the last layer.
     scoring : str, callable or None, default None
         What says which epoch is best, with `early_stopping` or a preset: a name of scikit-learn's such as "roc_auc" or
         "f1", or a function (estimator, X, y) whose value is better the larger it is. None is the accuracy, or the loss
@@ -135,6 +136,9 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         and flatter a little: no substitute for rows that are held out from all.
     preparation_ : object
         With a preset: what makes numbers of X.
+    temperature_ : float
+        With a preset: what the logits were divided by, so that probabilities fit rows that were held out. Members that
+        hold out folds share one, of all their rows.
 
     Raises
     ------
@@ -154,6 +158,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     .. [2] Kingma and Ba, "Adam: a method for stochastic optimization" (2015), end of section 2.
     .. [3] Holzmueller, Grinsztajn and Steinwart, "Better by default: strong pre-tuned MLPs and boosted trees on tabular
        data" (2024), arXiv:2407.04491.
+    .. [4] Berta, Holzmueller, Jordan and Bach, "Rethinking early stopping: refine, then calibrate" (2025),
+       arXiv:2501.19195.
 
     Examples
     --------

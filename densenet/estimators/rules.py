@@ -23,6 +23,7 @@ from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
 from densenet.persistence.codec import register
 from densenet.sequential import Sequential
+from densenet.tabular import Calibration
 from densenet.training.data import Batch, StreamBatches
 from densenet.training.hooks import Callback
 from densenet.training.run import Run
@@ -157,17 +158,30 @@ class Rows:
 
 @dataclass
 class HeldOut:
-    """Rows that are held out, and the estimator's score on them.
+    """Rows that are held out, and what the estimator makes of them.
 
     Attributes
     ----------
     rows : Rows
+    outputs : callable
+        Gives the model's outputs for these rows as it is.
     score : callable
-        Gives accuracy or R^2 of the model as it is; NaN where its outputs are not finite.
+        Gives accuracy or R^2 of outputs; NaN where they are not finite.
+    calibration : callable or None
+        Gives the temperature that suits these rows, and their loss with it, of outputs.
     """
 
     rows: Rows
-    score: Callable[[], float]
+    outputs: Callable[[], Array]
+    score: Callable[[Array], float]
+    calibration: Callable[[Array], Calibration] | None
+
+    def judge(self, plain: float) -> tuple[float, float]:
+        """The score, and the loss that says which epoch is best, given the plain one."""
+        outputs = self.outputs()
+        if self.calibration is None or not np.isfinite(outputs).all():
+            return self.score(outputs), plain
+        return self.score(outputs), self.calibration(outputs).error
 
 
 @dataclass
@@ -256,8 +270,8 @@ class Follow(Callback):
         if settings.verbose:
             print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         if self.validation is not None:
-            score = self.validation.score()
-            self.judge_score(score, -run.figures["val_loss"] if settings.by_loss else score, run.model)
+            score, loss = self.validation.judge(run.figures["val_loss"])
+            self.judge_score(score, -loss if settings.by_loss else score, run.model)
         else:
             self.judge_loss()
         optimizer = run.trainer.optimizer

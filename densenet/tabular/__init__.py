@@ -5,6 +5,7 @@ RealMLP of Holzmueller, Grinsztajn and Steinwart (2024). Everything here is NumP
 
 from __future__ import annotations
 
+from densenet.tabular.calibration import Calibration, calibrate
 from densenet.tabular.folds import folds, intervals, random_fifths
 from densenet.tabular.linear import LinearBaseline, with_interval
 from densenet.tabular.preparation import Layout, Preparation
@@ -22,12 +23,14 @@ from densenet.tabular.recipe import (
 
 __all__ = [
     "RECIPES",
+    "Calibration",
     "CosineLog4",
     "FlatCosine",
     "Layout",
     "LinearBaseline",
     "Preparation",
     "Recipe",
+    "calibrate",
     "fit_to_data",
     "flat_cosine",
     "folds",

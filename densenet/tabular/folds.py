@@ -9,7 +9,7 @@ import numpy as np
 from densenet._types import Array
 
 FEWEST_ROWS = 60
-"""Below, and with fewer than 2 rows of a class, members hold out random fifths instead of folds."""
+"""Below, and where classes are `too_rare`, members hold out random fifths instead of folds."""
 FEWEST_FOR_INTERVALS = 50
 """Below, residuals are too few for an interval."""
 
@@ -68,6 +68,12 @@ def folds(
                 number[rng.permutation(rows)] = (start + np.arange(len(rows))) % k
                 start += len(rows)
     return [(np.flatnonzero(number != j), np.flatnonzero(number == j)) for j in range(k)]
+
+
+def too_rare(labels: Array, k: int) -> bool:
+    """Whether a class has a single row, or classes of fewer than k rows, which no fold holds out, have most rows."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return bool(counts.min() < 2 or 2 * counts[counts >= k].sum() < len(labels))
 
 
 def random_fifths(n: int, k: int, rng: np.random.Generator, labels: Array | None = None) -> list[Fold]:

@@ -14,6 +14,10 @@ MOST_ONE_HOT = 9
 """Categories, what is missing or unknown among them, up to which a column becomes one-hot columns."""
 
 
+MOST_ENTRIES = 1 << 22
+"""One-hot entries made at a time: what is embedded needs their positions alone."""
+
+
 class Layout(NamedTuple):
     """What the inputs are, from left to right: numbers, then flags and one-hot columns, then numbers of categories."""
 
@@ -97,16 +101,18 @@ class Preparation:
 
     def transform(self, columns: Mapping[str, Any] | Any) -> Array:
         """The network's inputs, float32 (n, layout.columns)."""
-        plain = self._plain(columns)
-        out = np.zeros((len(plain), self.layout.columns), np.float32)
-        scaled = len(self._scaled)
-        out[:, :scaled] = plain[:, self._scaled]
-        for j, span in enumerate(self._embedded):
-            block = plain[:, span.start : span.stop]
-            out[:, scaled + j] = np.where(block.any(axis=1), block.argmax(axis=1) + 1, 0)
+        table = columns if isinstance(columns, Table) else Table(columns)
+        out = np.zeros((len(table), self.layout.columns), np.float32)
+        scaled, rows = len(self._scaled), max(1, MOST_ENTRIES // len(self.table.feature_names))
+        for start in range(0, max(1, len(table)), rows):  # every category has a column for a moment
+            block, plain = out[start : start + rows], self._plain(table.take(slice(start, start + rows)))
+            block[:, :scaled] = plain[:, self._scaled]
+            for j, span in enumerate(self._embedded):
+                one_hot = plain[:, span.start : span.stop]
+                block[:, scaled + j] = np.where(one_hot.any(axis=1), one_hot.argmax(axis=1) + 1, 0)
         return out
 
-    def _plain(self, columns: Any) -> Array:
+    def _plain(self, columns: Table) -> Array:
         """The features of `TablePreparation`, of two categories the difference in place of the first."""
         x = self.table.transform(columns).astype(np.float64)
         for at in self._pairs:

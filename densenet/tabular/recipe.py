@@ -54,7 +54,8 @@ class Recipe:
     whole : bool
         Whether inputs are embedded, activations parametric, first weights set by the data, outputs clipped.
     by_loss : bool
-        Whether the loss, not accuracy or R^2, says which epoch is best.
+        Whether the loss, not accuracy or R^2, says which epoch is best: of classes that of logits at their best
+        temperature (`densenet.tabular.calibrate`).
     """
 
     activation: str
