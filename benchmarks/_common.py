@@ -53,7 +53,7 @@ def machine() -> dict[str, Any]:
     except OSError:
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    names = ("numpy", "scipy", "torch", "jax", "scikit-learn", "keras")
+    names = ("numpy", "scipy", "torch", "jax", "scikit-learn", "keras", "mpi4py", "mpich")
     versions = {name: version for name in names if (version := _version(name))}
     return {
         "processor": cpu,
