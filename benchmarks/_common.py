@@ -53,7 +53,7 @@ def machine() -> dict[str, Any]:
     except OSError:
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    names = ("numpy", "scipy", "torch", "jax", "scikit-learn", "keras", "lightgbm", "catboost")
+    names = "numpy scipy torch jax scikit-learn keras lightgbm catboost mpi4py mpich".split()
     versions = {name: version for name in names if (version := _version(name))}
     return {
         "processor": cpu,

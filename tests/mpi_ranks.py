@@ -211,6 +211,13 @@ def batch_norm():
     look = dn.LambdaCallback(on_batch_end=lambda run: seen.append(layers[1].running_mean.tobytes()))
     made.fit(X, Y, epochs=3, batch_size=SIZE + 1, seed=0, callbacks=[look])  # 61 % (SIZE + 1) rows are left over
     same_on_all((seen, made.model.params.tobytes(), layers[1].running_var.tobytes()))
+    weight = np.ones(61)
+    weight[-5:] = 0  # the last mini-batch moves the statistics, and makes no step
+    gathers = trainer(model=dn.Sequential(copy.deepcopy(layers), dtype="float64"), accumulate=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gathers.fit(X, Y, epochs=2, batch_size=14, shuffle=False, sample_weight=weight)
+    same_on_all(gathers.model[1].running_mean.tobytes())
     one = trainer(model=dn.Sequential([dn.BatchNorm(5), dn.Dense(5, 3)], seed=0, dtype="float64"))
     one.fit(X[: 4 * SIZE], Y[: 4 * SIZE], epochs=1, batch_size=4 * SIZE, shuffle=False)
     means = X[: 4 * SIZE].reshape(SIZE, 4, 5).mean(axis=1)
@@ -426,6 +433,17 @@ def checkpoints():
             one.fit(X, Y, epochs=1, batch_size=8, validation_split=0.2, sample_weight=W, seed=3)
             one.save_checkpoint(path / "one.npz")
         COMM.Barrier()
+
+        def save(run):
+            run.trainer.save_checkpoint(path / f"b{run.epoch}-{run.batches}.npz")
+
+        whole, calls = new(COMM, dn.LambdaCallback(on_batch_end=save))
+        whole.fit(X, Y, seed=3, callbacks=calls[1:], **given)
+        COMM.Barrier()
+        for name in ("b2-6.npz", "b2-7.npz"):  # of 49 rows; the last waits for its update
+            again, calls = new(COMM, dn.LambdaCallback(on_batch_end=save))
+            again.fit(X, Y, resume=path / name, callbacks=calls[1:], **given)
+            assert again.model.params.tobytes() == whole.model.params.tobytes(), name
         many, _ = new()
         many.fit(X, Y, resume=path / "one.npz", **given)
         straight, _ = new(None)

@@ -18,9 +18,14 @@ SCRIPTS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 PNG = b"\x89PNG\r\n\x1a\n"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the benchmarks are not beside the tests")
 
-QUICKER = {"peers": ["--peers", "scikit-learn", "Keras"], "fuzz": ["--examples", "2"], "kill": ["--kills", "3"]}
+QUICKER = {
+    "peers": ["--peers", "scikit-learn", "Keras"],
+    "fuzz": ["--examples", "2"],
+    "kill": ["--kills", "3"],
+    "mpi_kill": ["--kills", "1"],
+}
 """Options that make a smoke run smaller still."""
-PICTURES = {"batch_sizes", "optimizers", "peers", "limits", "cold_start", "scaling", "step", "tabular"}
+PICTURES = set("batch_sizes optimizers peers limits cold_start scaling step tabular distributed".split())
 NEEDS = {
     "fuzz": "hypothesis",
     "model_files": "safetensors",
@@ -28,6 +33,8 @@ NEEDS = {
     "live_plot": "nbclient",
     "threads": "numba",
     "parquet": "pyarrow",
+    "distributed": "mpi4py",
+    "mpi_kill": "mpi4py",
 }
 """What a script is about: without it there is nothing to measure."""
 

@@ -44,7 +44,7 @@ CHECKS = {
 }
 
 
-def launch(ranks: int, *arguments: str, timeout: float = 100, without: str = "-") -> subprocess.CompletedProcess[str]:
+def launch(ranks: int, *arguments: str, timeout: float = 200, without: str = "-") -> subprocess.CompletedProcess[str]:
     """Run this Python on so many ranks, without the variables whose names end so."""
     variables = {**os.environ, **ENVIRONMENT}
     command = [str(MPIEXEC), "-n", str(ranks), sys.executable, *arguments]
@@ -108,11 +108,11 @@ def test_an_exception_of_one_rank_ends_all_and_is_named(tmp_path):
         """,
     )
     began = time.monotonic()
-    done = launch(2, path, timeout=30)
+    done = launch(2, path, timeout=60)
     assert done.returncode != 0
     assert "rank 1 of 2 failed alone" in done.stderr
     assert "RuntimeError: the disk of rank 1 is full" in done.stderr
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60  # it would train for days
 
 
 def test_a_node_shares_its_cores(tmp_path):

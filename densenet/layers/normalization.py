@@ -103,7 +103,9 @@ class BatchNorm(_Columns):
         running_mean <- (1 - momentum) running_mean + momentum m
         running_var  <- (1 - momentum) running_var  + momentum v n / (n - 1)
 
-    One row has no unbiased variance and leaves the running variance alone. With D = dE/dY, over rows s::
+    One row has no unbiased variance and leaves the running variance alone. Of several ranks (`Trainer(communicator=)`)
+    each takes m and v of its own rows, and the running ones are means over the ranks, so that the run is not quite that
+    of one process. With D = dE/dY, over rows s::
 
         dE/dgamma = sum_s D_s xhat_s        dE/dbeta = sum_s D_s
         dE/dX = gamma / sqrt(v + eps) (D - dE/dbeta / n - xhat dE/dgamma / n)    with the batch's own m and v

@@ -12,6 +12,9 @@ The way of x from `Trainer.fit` to `Dense.backward`:
 8. `Loss.error` compares the prediction with y; `Loss.delta` gives dE/dprediction.
 9. `Sequential.run_backward` takes delta back: `Dense.backward` fills dW = X^T D, db = D^T 1 and gives D W^T.
 10. `loop.py` adds the error to the sums of the `Run`; `Step.update` makes w_new = w_old - alpha dE/dw.
+
+Where several processes train one model, `reducer.py` stands between 9 and 10: it makes their gradients one. What else
+they tell each other is in `ranks.py`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,10 @@ class Accumulator:
 
     def gather(self, weight: float) -> bool:
         """Add the model's gradient; True when it is time to step."""
-        self.add_scaled(self.model.grads, self.sum, weight)
+        if self.count == 1:
+            np.multiply(self.model.grads, weight, out=self.sum)
+        else:
+            self.add_scaled(self.model.grads, self.sum, weight)
         self.seen += 1
         self.weight += weight
         return self.seen == self.count
@@ -50,7 +53,8 @@ class Accumulator:
 
     def reset(self) -> None:
         """Start again from zero."""
-        self.sum.fill(0)
+        if self.count > 1:
+            self.sum.fill(0)
         self.seen, self.weight = 0, 0.0
 
     def state_dict(self) -> dict[str, Any]:

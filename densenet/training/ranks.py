@@ -175,7 +175,7 @@ class Ranks:
             yield
         except Exception as error:
             found = error
-        said = self.exchange(None if found is None else (type(found), str(found)))
+        said = self.exchange(None if found is None else (_kind(found), str(found)))
         if not any(said):
             return
         self.common = True
@@ -183,11 +183,7 @@ class Ranks:
             raise found
         rank = next(i for i, problem in enumerate(said) if problem is not None)
         kind, text = said[rank]
-        try:
-            problem = kind(f"rank {rank} of {self.size}: {text}")
-        except TypeError:  # an exception that takes other arguments
-            problem = RuntimeError(f"rank {rank} of {self.size}: {kind.__name__}: {text}")
-        raise problem
+        raise kind(f"rank {rank} of {self.size}: {text}")
 
     def compare(self, facts: Mapping[str, str], remedy: str = "") -> None:
         """Complain on every rank unless all ranks have the same facts.
@@ -325,6 +321,13 @@ def digest(arrays: Sequence[Array]) -> int:
     for array in arrays:
         value = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, value)
     return value
+
+
+def _kind(error: Exception) -> type[Exception]:
+    """The class by which other ranks raise an error: its own where one text makes it, as of those that checks raise."""
+    kinds = (ValueError, TypeError, ImportError, MemoryError, OSError)
+    known = type(error).__module__.partition(".")[0] in ("builtins", __name__.partition(".")[0])
+    return type(error) if known and isinstance(error, kinds) and not isinstance(error, UnicodeError) else RuntimeError
 
 
 def _of_training(fingerprints: Mapping[str, str | None]) -> tuple[tuple[str, str | None], ...]:

@@ -27,9 +27,6 @@ from densenet.training.data import ArrayBatches, Batch, StreamBatches
 from densenet.training.ranks import Ranks, digest, part
 from densenet.training.run import Run
 
-WEIGHT, ERROR, BROUGHT, STOP = range(4)
-"""Places in the buffer behind the gradient."""
-
 
 class Reducer:
     """The mini-batches of all ranks as one; a rank adds up `count` of its own first.
@@ -70,7 +67,9 @@ class Reducer:
                     f"a communicator needs noise layers that draw for all ranks: derive {type(layer).__name__} from "
                     "densenet.layers.noise.Noise."
                 )
-        self._error, self._brought, self._weighs = 0.0, False, True
+        self._error, self._weighs = 0.0, True
+        self._brought = False  # rows of its own since the last update
+        self._open = False  # mini-batches of any rank since then
         self.here = True
 
     # -- the gradient ------------------------------------------------------------------------------------------
@@ -85,7 +84,7 @@ class Reducer:
 
     def finish(self, run: Run) -> bool:
         """Put the mean over all ranks into the model's `grads`; False when nothing was added, or it weighs 0."""
-        if not self.own.seen:
+        if not self._open:
             return False
         run.batch_error, weight, stop = self.mean(run.stopped is not None)
         if stop:
@@ -117,7 +116,7 @@ class Reducer:
             self._moved /= brought  # every rank's mean of the running statistics
             self._spread()
         self.own.reset()
-        self._error, self._brought = 0.0, False
+        self._error, self._brought, self._open = 0.0, False, False
         return error / weight if weight else error, weight, stops > 0
 
     def mean_of(self, error: float, weight: float) -> float:
@@ -188,7 +187,7 @@ class Reducer:
 
     def _placed(self, batch: Batch | None, idle: Batch, first: int, total: int) -> Batch:
         """The mini-batch, or the idle one; noise layers draw for `total` rows, of which its own begin at `first`."""
-        self._brought |= batch is not None
+        self._open, self._brought = True, self._brought or batch is not None
         rows = slice(0, 1) if batch is None else slice(first, first + batch[0].shape[0])
         for layer in self._noise:
             layer.take_part(rows, total)
@@ -239,13 +238,18 @@ class Reducer:
 
         run.total, run.weights, run.penalties = self.ranks.sum([run.total, run.weights, run.penalties])
         self.ranks.merge(run.metrics)
-        if self.own.seen:
+        if self._open:  # in the middle of an update
             self.ranks.communicator.Allreduce(MPI.IN_PLACE, self.own.sum)
             self.own.weight, self._error = self.ranks.sum([self.own.weight, self._error])
+            for array in self._statistics:
+                self.ranks.communicator.Allreduce(MPI.IN_PLACE, array)
+                array /= self.ranks.size
         self.take_up(run)
 
     def take_up(self, run: Run) -> None:
         """Keep the sums of an epoch that goes on at rank 0 alone."""
+        if self.own.seen:  # an update is due, although no mini-batch need follow
+            self._open = self._brought = True
         if self.ranks.rank == 0:
             return
         run.total = run.weights = run.penalties = 0.0
