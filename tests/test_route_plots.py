@@ -113,7 +113,7 @@ def test_large_layers_are_folded_and_the_picture_says_so():
     output = np.sqrt(np.mean(rms[3] ** 2))
     assert image[0, 0] == pytest.approx(np.log10(np.sqrt(np.mean(rms[1][:8] ** 2)) / output))
     assert image.mask[2:, 2].all()
-    assert "over 60 rows of x" in heat.get_title()
+    assert "E is the error of the whole batch of 60 rows" in heat.get_title()
     assert [tick.get_text() for tick in heat.get_xticklabels()] == ["1\n(300)", "2\n(300)", "3\n(10)"]
 
 

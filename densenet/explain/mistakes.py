@@ -110,6 +110,9 @@ def _by_log(here: Here) -> Variants:
     if found is not None:
         _, p, t = found
         yield "-y/p", -t / np.maximum(p, 1e-300) / len(p)
+    if isinstance(here.chain.loss, SigmoidCrossEntropy):
+        p = here.chain.loss.probabilities(here.chain.out[-1])
+        yield "(p - y) / (p (1 - p))", here.delta / np.maximum(p * (1 - p), 1e-300)
 
 
 def _without_labels(here: Here) -> Variants:
@@ -194,7 +197,7 @@ LOSSES = (
         "p - y is dE/dz already: the sigmoid's derivative is in it.",
         _sigmoid_twice,
     ),
-    Entry("dE/dp taken as dE/dz", "-y/p is dE/dp; through softmax it becomes dE/dz = p - y.", _by_log),
+    Entry("dE/dp taken as dE/dz", "dE/dp is not dE/dz: softmax or the sigmoid makes dE/dz = p - y of it.", _by_log),
     Entry(
         "p - y incomplete", "dE/dz = p - y in every class: p at the wrong ones, p - 1 at the true one.", _without_labels
     ),

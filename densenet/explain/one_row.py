@@ -169,7 +169,8 @@ def _deltas(step: Quantities, number: int) -> list[Line]:
         p, y = step.p[0], step.y[0]
         names = [f"{step.probability}_{j + 1} - y_{j + 1}" for j in range(len(dz))]
         numbers = [f"{digits(p_j)} - {signed(y_j)}" for p_j, y_j in zip(p, y, strict=True)]
-        return [Line(*sides, float(v)) for *sides, v in zip(lefts, names, numbers, dz, strict=True)]
+        rows = zip(lefts, names, numbers, dz, strict=True)
+        return [Line(left, name, number, float(v)) for left, name, number, v in rows]
     if last and step.logits:
         remark = f"the derivative of {type(step.subject.loss).__name__}"
         return [Line(left, value=float(v), remark=remark) for left, v in zip(lefts, dz, strict=True)]
