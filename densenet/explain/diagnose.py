@@ -1,4 +1,4 @@
-"""Where is the mistake in a backward pass that someone wrote themselves?
+"""Where is the mistake in a backward pass written by hand?
 
 A wrong gradient is seldom wrong at random: nearly always it is one of the usual mistakes, or two of them. Each is made
 here on purpose, and the one that gives exactly the given numbers is named, with the layer where it starts.
@@ -167,7 +167,7 @@ def diagnose_gradients(
     masks: Sequence[Any] = (),
     learning_rate: float | None = None,
 ) -> Diagnosis:
-    """Compare gradients from someone's own backward pass with the right ones, and name the mistake.
+    """Compare the gradients of a backward pass written by hand with the right ones, and name the mistake.
 
     Usual mistakes are made on purpose, alone and in pairs, and those that give exactly the given numbers are named. The
     model behaves as in prediction (running statistics, no noise), batch normalization also as in training. The model

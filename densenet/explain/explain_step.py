@@ -24,7 +24,7 @@ from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 
 MOST_NUMBERS = 5_000
-"""As many weights times rows as are written out."""
+"""The most weights times rows that are written out."""
 
 
 @dataclass(frozen=True, eq=False)

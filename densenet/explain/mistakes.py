@@ -31,7 +31,7 @@ from densenet.losses.regression import HalfSquaredError, MeanSquaredError
 
 @dataclass(frozen=True, eq=False)
 class Here:
-    """Where a mistake is made: a dense layer, and what came down to it.
+    """Where a mistake is made: a dense layer, and the arrays that reach it.
 
     Attributes
     ----------
@@ -367,7 +367,7 @@ SLOPES = (
     Entry("slope of another activation", "Every layer takes the slope of its own activation.", _others),
     Entry(
         "slope by the delta's sign",
-        "ReLU's slope is 1 where z > 0; the sign of what comes back is no matter.",
+        "ReLU's slope is 1 where z > 0, whatever the sign of the error passed back.",
         _by_delta,
     ),
     Entry("slope of another layer", "dE/dz(l) = dE/da(l) f'(z(l)): the slope at this layer's own z.", _elsewhere),

@@ -69,9 +69,9 @@ class Line:
 
 
 MOST_ROWS = 8
-"""As many rows of a batch as a `Grid` shows."""
+"""The most rows of a batch that a `Grid` shows."""
 _COLUMNS = 8
-"""As many columns as stand beside one another."""
+"""The most columns beside one another."""
 
 
 @dataclass(frozen=True, eq=False)

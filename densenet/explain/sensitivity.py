@@ -1,4 +1,4 @@
-"""What dE/dw means: how much the error changes when one weight does, and nothing else.
+"""What dE/dw means: how much the error changes when one weight alone does.
 
 E as a function of the weight alone is a curve. dE/dw is its slope at the weight's value: the tangent there, and what
 the quotient of two small changes comes close to.

@@ -25,7 +25,7 @@ _POSITIVE, _NEGATIVE = COLOURS[0], COLOURS[1]
 _LIT, _LIT_AGAINST, _LIT_DEAD = "#f2c14e", "#f5b5bd", "0.85"
 """Routes whose contribution is positive, negative, and exactly 0."""
 _MOST_NAMED = 6
-"""As many lit routes as the key lists."""
+"""The most lit routes that the key lists."""
 _WHOLE, _FOLDED = 12, 8
 """A layer of up to 12 neurons is drawn whole; of a larger one 8 neurons are."""
 _CELLS = 40
