@@ -195,9 +195,6 @@ class Search:
         error = state.error if top else self._down(state, place)
         if error is None:
             return
-        if not top and max(np.abs(state.error).max(initial=0.0), np.abs(state.delta).max(initial=0.0)) <= self.floor:
-            yield Candidate(error, self.chain.back(place, error), (), state.rate)  # of zeros every mistake makes zeros
-            return
         yield from self.through_slopes(error, state, (), place)
         if top:
             here = Here(self.chain, place, error, self.chain.back(place, error))
