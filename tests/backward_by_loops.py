@@ -38,6 +38,7 @@ def slope(kind, v):
 WRONG_SLOPES = {
     "no slope": lambda kind, z, a: 1.0,
     "slope at a": lambda kind, z, a: slope(kind, a),
+    "a>=0": lambda kind, z, a: 1.0 if a >= 0 else 0.0,
     "1-a": lambda kind, z, a: 1 - a,
     "a": lambda kind, z, a: a,
     "z(1-z)": lambda kind, z, a: z * (1 - z),
@@ -95,6 +96,8 @@ def backward(W, b, x, y, kinds, loss, mistakes=()):
             error = [-target[j] / out[j] / mean for j in range(k)]
         if "label column" in made:
             error = [(out[j] - target.index(1)) / mean for j in range(k)]
+        if "dE/dp" in made:
+            error = [(out[j] - target[j]) / (out[j] * (1 - out[j])) / mean for j in range(k)]
         if "second term" in made:
             error = [-target[j] / out[j] * out[j] * (1 - out[j]) / mean for j in range(k)]
         if "second sign" in made:

@@ -83,7 +83,7 @@ def test_right_ones_are_correct(squared):
     assert found.layer is None
     assert found.max_error < 1e-12
     assert found.layout == "(in, out)"
-    assert str(found).startswith("correct: every gradient within ")
+    assert str(found).startswith("correct: E is the error of the whole batch of 5 rows (for row 0 of x alone: ")
 
 
 WRONG = [

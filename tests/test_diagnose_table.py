@@ -23,6 +23,7 @@ TOP, HIDDEN, EVERY, ONE = "top", "hidden", "every", "one"
 TABLE = {
     # mistake: (where, which outputs, the names it may be given)
     "no slope": ((TOP, HIDDEN, EVERY, ONE), "half", FORGOTTEN),
+    "a>=0": ((HIDDEN, ONE), "half", FORGOTTEN),
     "slope at a": ((HIDDEN, EVERY, ONE), "half softmax binary", {"slope taken at a instead of z"}),
     "undifferentiated": ((HIDDEN,), "half", {"error passed on without its slope"}),
     "1-a": ((HIDDEN, EVERY, ONE), "half", FORMULA),
@@ -52,6 +53,7 @@ TABLE = {
     "p alone": ((TOP,), "softmax", {"p - y incomplete"}),
     "true class": ((TOP,), "softmax", {"p - y incomplete"}),
     "-y/p": ((TOP,), "softmax", {"dE/dp taken as dE/dz"}),
+    "dE/dp": ((TOP,), "binary", {"dE/dp taken as dE/dz"} | FORGOTTEN),
     "shifted labels": ((TOP,), "softmax", {"labels shifted by one"}),
     "label column": ((TOP,), "softmax", {"class numbers in place of one-hot rows"}),
     "wrong axis": ((TOP,), "softmax", {"softmax over the wrong axis"}),
@@ -180,7 +182,7 @@ def judged(seed, rounds, pair=False):
     for _ in range(rounds):
         for mistake, where, loss in every:
             count, n = int(rng.integers(1, 5)), int(rng.choice([1, 3, 5]))
-            kind = "relu" if mistake == "relu of delta" else str(rng.choice(list(LAYERS)))
+            kind = "relu" if mistake in ("relu of delta", "a>=0") else str(rng.choice(list(LAYERS)))
             by_hand, arguments, mistakes = case(rng, mistake, where, loss, kind, count, n)
             names = [TABLE[mistake][2]]
             if pair:

@@ -105,29 +105,26 @@ def test_every_number_is_the_trainers(name, rows):
             assert (b is None) == (not layer.use_bias)
 
 
-@pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("name", CASES)
-def test_every_equation_comes_true_when_calculated(name, rows):
+def test_every_equation_comes_true_when_calculated(name):
     """The numbers on each line, put into Python, give the value at its end."""
     model, loss = CASES[name]()
     rng = np.random.default_rng(2)
-    y = (
-        rng.integers(0, 3, rows)
-        if loss.task == "classification"
-        else rng.integers(0, 2, (rows, model.n_out)).astype(float)
-    )
-    text = explain_step(model, loss, rng.normal(size=(rows, 2)), y).to_text()
+    y = rng.integers(0, 3, 1) if loss.task == "classification" else rng.integers(0, 2, (1, model.n_out)).astype(float)
+    text = explain_step(model, loss, rng.normal(size=(1, 2)), y).to_text()
     checked = 0
     for line in text.splitlines():
         sides = re.split(r" +(?:= )", line.strip())
-        numbers = [side for side in sides[1:] if re.fullmatch(r"[-+x*/().\de^ ]+", side.split("   ")[0])]
+        names = r"exp|log"
+        numbers = [s for s in sides[1:] if re.fullmatch(r"[-+x*/().\de^ ]+", re.sub(names, "", s.split("   ")[0]))]
         if len(numbers) >= 2:
             left, right = (
                 side.split("   ")[0].replace(" x ", " * ").replace("^", "**").replace("/2 (", "/2 * (")
                 for side in numbers[-2:]
             )
             left = re.sub(r"(\d) \(", r"\1 * (", left)
-            assert eval(left) == pytest.approx(float(right), rel=2e-4, abs=2e-5), line
+            value = eval(left, {"exp": np.exp, "log": np.log})
+            assert value == pytest.approx(float(right), rel=2e-4, abs=2e-5), line
             checked += 1
     assert checked > 10
 
@@ -231,20 +228,114 @@ def test_softmax_and_its_error_are_written_out():
     p = np.exp(logits) / np.exp(logits).sum()
     lines = text.splitlines()
     row = next(line for line in lines if line.strip().startswith("p_2 "))
-    assert "exp(y^_2) / (exp(y^_1) + exp(y^_2) + exp(y^_3)) = exp(" in row
+    assert "exp(z(1)_2) / (exp(z(1)_1) + exp(z(1)_2) + exp(z(1)_3)) = exp(" in row
     assert f"{p[1]:.6g}" in row
     error = next(line for line in lines if line.strip().startswith("E "))
     assert f"-log(p_2) = -log({p[1]:.6g}) = {-np.log(p[1]):.6g}" in error
-    assert "y^ are logits here" in text
+    assert "y^" not in text
+    assert "softmax makes probabilities of the last sums z(1), the logits" in text
 
 
-def test_sigmoid_and_its_error_are_written_out():
-    model = dn.mlp([2, 1], seed=0, dtype="float64")
-    x = np.array([[1.0, 2.0], [0.5, -1]])
-    text = explain_step(model, dn.SigmoidCrossEntropy(), x, [1, 0]).to_text()
-    p = 1 / (1 + np.exp(-model.predict(x)[:, 0]))
-    assert f"-log(p_1) = -log({p[0]:.6g}) = {-np.log(p[0]):.6g}" in text
-    assert f"-log(1 - p_1) = -log({1 - p[1]:.6g}) = {-np.log(1 - p[1]):.6g}" in text
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("inside", [False, True])
+def test_sigmoid_and_its_error_are_written_out(label, inside):
+    layers = [dn.Dense(2, 1), dn.Sigmoid()] if inside else [dn.Dense(2, 1)]
+    model = dn.Sequential(layers, seed=0, dtype="float64")
+    loss = dn.BinaryCrossEntropy() if inside else dn.SigmoidCrossEntropy()
+    text = explain_step(model, loss, np.array([[1.0, 2.0]]), [label]).to_text()
+    z = (np.array([1.0, 2.0]) @ model.layers[0].W)[0]
+    p, name = 1 / (1 + np.exp(-z)), "y^" if inside else "p"
+    of, value = (f"{name}_1", p) if label else (f"1 - {name}_1", 1 - p)
+    assert f"-log({of}) = -log({value:.6g}) = {-np.log(value):.6g}" in text
+    slope = f"(y^_1 - y_1) / (y^_1 x (1 - y^_1)) = ({p:.6g} - {label}) / ({p:.6g} x {1 - p:.6g})"
+    assert (slope in text) is inside
+
+
+def test_softmax_layer_and_categorical_cross_entropy_are_written_out():
+    model = dn.mlp([2, 3], output_activation="softmax", seed=0, dtype="float64")
+    x = np.array([[1.0, 2.0]])
+    text = explain_step(model, dn.CategoricalCrossEntropy(), x, [1]).to_text()
+    p = model.predict(x)[0]
+    assert "y^_2   = exp(z(1)_2) / (exp(z(1)_1) + exp(z(1)_2) + exp(z(1)_3)) = exp(" in text
+    assert f"-log(y^_2) = -log({p[1]:.6g}) = {-np.log(p[1]):.6g}" in text
+    assert f"dE/dz(1)_2     = y^_2 - y_2 = {p[1]:.6g} - 1 = {p[1] - 1:.6g}" in text
+
+
+# -- a batch as matrices -------------------------------------------------------------------------------------------
+
+
+def matrices(text):
+    """Every matrix of a derivation by its name, with its formula."""
+    found, lines = {}, text.splitlines()
+    starts = [i for i, line in enumerate(lines) if re.match(r"  [^ ]", line)]
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        rows = [re.sub(r"^ *(?:row|from) \d+ ", "", line).split() for line in lines[start + 1 : end]]
+        rows = [row for row in rows if row and all(re.fullmatch(r"-?\d+(\.\d+)?(e[-+]\d+)?", value) for value in row)]
+        if rows:
+            name, _, formula = lines[start].strip().partition(" = ")
+            found[name.split("   ")[0]] = (formula, np.array(rows, float))
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_matrix_comes_true_when_calculated(name):
+    """The matrices that are printed, put into the printed equations by NumPy."""
+    model, loss = CASES[name]()
+    rng = np.random.default_rng(3)
+    n = 4
+    x = rng.normal(size=(n, 2))
+    classes = loss.task == "classification"
+    y = rng.integers(0, 3, n) if classes else rng.integers(0, 2, (n, model.n_out)).astype(float)
+    text = explain_step(model, loss, x, y, learning_rate=0.3).to_text()
+    of = {key: values for key, (_, values) in matrices(text).items()}
+    near = {"rtol": 1e-4, "atol": 1e-5}
+    assert_allclose(of["a(0)"], x, **near)
+    assert_allclose(of["y"], y[:, None] if classes else y, **near)
+    count = len(model.dense_layers)
+    for number, layer in enumerate(model.dense_layers, start=1):
+        W, D = of[f"W({number})"], of[f"dE/dz({number})"]
+        bias = of[f"b({number})"] if layer.use_bias else 0
+        assert_allclose(of[f"z({number})"], of[f"a({number - 1})"] @ W + bias, **near)
+        assert_allclose(of[f"dE/dW({number})"], of[f"a({number - 1})"].T @ D, **near)
+        assert_allclose(of[f"new W({number})"], W - 0.3 * of[f"dE/dW({number})"], **near)
+        if layer.use_bias:
+            assert_allclose(of[f"dE/db({number})"][0], D.sum(axis=0), **near)
+        if number < count:
+            assert_allclose(of[f"dE/da({number})"], of[f"dE/dz({number + 1})"] @ of[f"W({number + 1})"].T, **near)
+        slopes = [values for key, values in of.items() if "'(" in key and f"({number})" in key]
+        if slopes:
+            error = of["dE/dy^" if number == count else f"dE/da({number})"]
+            assert_allclose(D, error * np.prod(slopes, axis=0), **near)
+    outputs = model.predict(x)
+    assert_allclose(of["E of each row"][:, 0].mean(), loss.forward(outputs, y), **near)
+    if "p" in of:
+        assert_allclose(of["p"], loss.probabilities(outputs), **near)
+        assert_allclose(of[f"dE/dz({count})"], (of["p"] - (np.eye(3)[y] if classes else y)) / n, **near)
+
+
+def test_a_batch_is_printed_once_an_array_and_not_once_a_neuron():
+    model = dn.mlp([3, 4, 3, 2], activation="gelu", seed=0)
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    step = explain_step(model, dn.SoftmaxCrossEntropy(), x, [0, 1, 0, 1])
+    lines = step.to_text().splitlines()
+    assert max(map(len, lines)) <= 130
+    found = matrices(step.to_text())
+    assert found["z(2)"][0] == "a(1) W(2) + b(2)"
+    assert found["f'(z(1))"][0] == "Phi(z(1)) + z(1) x phi(z(1))"
+    page = step.to_html()
+    assert page.count("<details>") == page.count("<summary>") == len(found)
+    assert r"W^{(2)\,\top}" in step.to_latex()
+    many = explain_step(model, dn.SoftmaxCrossEntropy(), np.repeat(x, 20, axis=0), [0, 1, 0, 1] * 20).to_text()
+    assert "... 72 more rows" in many
+    assert len(many.splitlines()) < 280
+
+
+def test_the_first_line_says_whose_error_it_is():
+    model, loss = CASES["binary"]()
+    x, y = np.ones((3, 2)), [0, 1, 1]
+    first = str(explain_step(model, loss, x, y)).splitlines()[0]
+    assert "the whole batch of 3 rows (for row 0 of x alone: x[:1], y[:1])" in first
+    assert "row 0 of x, the only one" in str(explain_step(model, loss, x[:1], y[:1])).splitlines()[0]
 
 
 def test_the_slope_is_a_formula_with_numbers():
@@ -254,17 +345,33 @@ def test_the_slope_is_a_formula_with_numbers():
     assert line in step.to_text()
 
 
-@pytest.mark.parametrize(
-    "name", "Sigmoid Tanh ReLU LeakyReLU ELU HardTanh HardSigmoid Softsign Softplus Sine Gaussian Exp".split()
-)
-@pytest.mark.parametrize("z", [-1.3, 0.4])
-def test_written_slopes_are_the_layers(name, z):
+ACTIVATIONS = [
+    layer
+    for layer in vars(dn).values()
+    if isinstance(layer, type) and issubclass(layer, dn.Activation) and layer not in (dn.Activation, dn.PReLU)
+]
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("z", [-3.7, -1.3, 0.4, 3.2])
+def test_written_slopes_are_the_layers(kind, z):
     from densenet.explain.slopes import slope
 
-    layer = getattr(dn, name)()
+    layer = kind()
     model = dn.Sequential([layer], dtype="float64")
     a = float(model.forward(np.array([[z]]))[0, 0])
     formula, numbers = slope(layer, "z", "a", z, a)
+    assert formula
     shown = (numbers or formula.split(",")[0]).replace(" x ", " * ").replace("^", "**")
     value = eval(shown, {"exp": np.exp, "cos": np.cos, "a": a})
-    assert value == pytest.approx(float(layer.slopes()[0, 0]), rel=1e-5)
+    assert value == pytest.approx(float(layer.slopes()[0, 0]), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS, ids=lambda kind: kind.__name__)
+def test_every_activation_is_written_out_for_a_row_and_for_a_batch(kind):
+    model = dn.Sequential([dn.Dense(2, 3), kind(), dn.Dense(3, 1)], seed=0, dtype="float64")
+    x = np.array([[0.5, -1.0], [0.3, 2.0]])
+    one = explain_step(model, "mse", x[:1], [[1.0]]).to_text()
+    assert f"f is {kind.__name__}: f(z) = " in one
+    assert re.search(r"f'\(z\(1\)_2\) +=.*(=|as) ", one)
+    assert matrices(explain_step(model, "mse", x, [[1.0], [0.0]]).to_text())["f'(z(1))"][0]

@@ -19,6 +19,7 @@ from matplotlib.mathtext import MathTextParser
 from numpy.testing import assert_allclose, assert_array_equal
 
 import densenet as dn
+from densenet.cli import main
 from densenet.datasets.notes import B1, B2, B3, B4, W1, W2, W3, W4, notes_network
 from densenet.explain import Passage, Path, route
 
@@ -430,7 +431,7 @@ def test_a_sample_is_a_batch_of_its_own_and_none_is_the_whole_batch():
         batch.paths()
     with pytest.raises(ValueError, match="need a sample"):
         batch.path((2, 3, 1))
-    assert "Paths and their factors need a sample" in " ".join(batch.to_text().split())
+    assert "Paths and their factors need one row: sample=0" in " ".join(batch.to_text().split())
 
 
 def test_batches_with_mixing_layers_go_through_in_parts(monkeypatch):
@@ -971,14 +972,57 @@ def test_the_command_draws_a_batch_too(capsys, tmp_path):
     assert (tmp_path / "batch.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_first_line_says_whose_error_it_is():
+def test_the_first_line_says_whose_error_it_is_and_how_to_get_the_others():
     model, x, y = dn.mlp([2, 3, 1], seed=0), np.array([[1.0, 2], [3, 4]]), np.array([1.0, 2])
     weight = {"layer": 1, "source": 1, "target": 2}
+    one = "E is the error of row 0 of x alone (for the whole batch of 2 rows: "
+    whole = "E is the error of the whole batch of 2 rows (for row 0 of x alone: "
     for explain in (route, dn.sensitivity):
-        first = str(explain(model, "mse", x, y, **weight)).splitlines()[0]
-        assert "row 0 of x alone (rows count from 0; sample=None takes the batch)" in first
-        assert "the whole batch of 2 rows" in str(explain(model, "mse", x, y, **weight, sample=None)).splitlines()[0]
-    assert "on the batch of 2 rows" in str(dn.explain_step(model, "mse", x, y)).splitlines()[0]
+        row, batch = (explain(model, "mse", x, y, **weight, sample=sample) for sample in (0, None))
+        for found, first in ((row, f"{one}sample=None)"), (batch, f"{whole}sample=0)")):
+            assert first in str(found).splitlines()[0]
+            assert first in found._repr_html_().splitlines()[0 if explain is dn.sensitivity else 1]
+    gradients = [(layer.dW, layer.db) for layer in model.dense_layers]
+    for found in (dn.explain_step(model, "mse", x, y), dn.diagnose_gradients(model, "mse", x, y, gradients)):
+        assert f"{whole}x[:1], y[:1])" in str(found).splitlines()[0]
+    for found in (dn.explain_step(model, "mse", x[:1], y[:1]), route(model, "mse", x[:1], y[:1], **weight)):
+        assert "E is the error of row 0 of x, the only one" in str(found).splitlines()[0]
+
+
+OPTIONS = {
+    "sample": [[], ["--sample", "batch"], ["--sample", "7"]],
+    "path": [[], ["--path", "1-3-2-2-1"], ["--path", "1-9"]],
+    "paths": [[], ["--paths", "0"]],
+    "plot": [[], ["--plot", "p.png"], ["--plot", "p.xyz"], ["--plot", "missing/p.svg"]],
+    "html": [[], ["--html", "r.html"], ["--html", "missing/r.html"], ["--html", "p.png"]],
+    "loss": [[], ["--loss", "mse"]],
+}
+
+
+def test_the_command_works_or_refuses_before_it_prints(tmp_path, monkeypatch, capsys):
+    """Every pair of options, and whatever else follows from the first that is wrong."""
+    monkeypatch.chdir(tmp_path)
+    combinations = {tuple(map(tuple, c)) for c in itertools.product(*OPTIONS.values()) if sum(map(bool, c)) <= 2}
+    worked = 0
+    for combination in sorted(combinations):
+        words = [word for option in combination for word in option]
+        try:
+            code = main(["route", *words])
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        assert bool(out) == (code == 0) == (not err), words
+        made = {path.name for path in tmp_path.iterdir()}
+        assert made == ({word for word in words if "." in word} if code == 0 else set()), words
+        for path in tmp_path.iterdir():
+            path.unlink()
+        worked += code == 0
+    assert worked >= 10
+
+
+def test_the_command_names_its_own_options(capsys):
+    main(["route", "--sample", "batch"])
+    assert "row 0 of x, the only one" in capsys.readouterr().out.splitlines()[0]
 
 
 def test_products_are_set_and_the_x_of_a_sentence_is_not(notes):

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 import densenet as dn
 from densenet.datasets.notes import notes_network
 from densenet.explain import route
-from densenet.plots.route import _LIT, _NEGATIVE, _POSITIVE
+from densenet.plots.route import _LIT, _LIT_AGAINST, _LIT_DEAD, _NEGATIVE, _POSITIVE
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def test_large_layers_are_folded_and_the_picture_says_so():
     output = np.sqrt(np.mean(rms[3] ** 2))
     assert image[0, 0] == pytest.approx(np.log10(np.sqrt(np.mean(rms[1][:8] ** 2)) / output))
     assert image.mask[2:, 2].all()
-    assert "over 60 rows of x" in heat.get_title()
+    assert "E is the error of the whole batch of 60 rows" in heat.get_title()
     assert [tick.get_text() for tick in heat.get_xticklabels()] == ["1\n(300)", "2\n(300)", "3\n(10)"]
 
 
@@ -159,11 +159,13 @@ def test_shortcuts_and_branches_have_lanes_of_their_own():
     ]
     model = dn.Sequential(layers, seed=0, dtype="float64")
     found = route(model, "mse", [[1.0, 2.0]], [[0.0, 1.0]], layer=1, source=1, target=2)
-    ax = found.plot(path=(1, 2, ("Residual", "shortcut"), ("Concatenate", "branch 2"), 1))
+    path = found.path((1, 2, ("Residual", "shortcut"), ("Concatenate", "branch 2"), 1))
+    ax = found.plot(path=path)
     assert {"input", "layer 1", "layer 2", "Residual", "layer 3", "Concatenate", "layer 4"} <= set(texts(ax))
     places = {(round(x, 3), round(y, 3)) for _, x, y in circles(ax)}
     assert len(places) == len(circles(ax)) == 2 + 3 + 3 + 3 + 2 + 5 + 2
-    band = next(line for line in ax.lines if line.get_color() == _LIT and len(line.get_xdata()) > 4)
+    shade = _LIT if path.contribution > 0 else _LIT_AGAINST
+    band = next(line for line in ax.lines if line.get_color() == shade and len(line.get_xdata()) > 4)
     through = [(round(x, 3), round(y, 3)) for x, y in band.get_xydata() if x != round(x)]
     assert through
     for x, y in through:
@@ -208,6 +210,32 @@ def test_a_bias_is_lit_from_a_box_with_a_1():
     assert "1" in texts(ax)
     chosen = next(line for line in ax.lines if line.get_label() == "chosen weight")
     assert chosen.get_xdata()[-1] == 2
+
+
+def keys(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts() if text.get_text().strip()]
+
+
+def test_neurons_carry_their_values_and_the_key_the_signs_and_sizes(notes):
+    ax = notes.plot(k=4)
+    shown = set(texts(ax))
+    for values in notes_network()[0].activations(notes_network()[2])[1::2]:
+        assert {f"{value:.3g}" for value in values[0]} <= shown
+    assert {"0.9", "0.4"} <= shown
+    named = [f"{path}: {path.contribution:+.3g}" for path in notes.paths()]
+    assert sorted(keys(ax)) == sorted(["positive weight", "negative weight", *named])
+    bands = {line.get_color() for line in ax.lines if len(line.get_xdata()) > 2}
+    assert bands == {_LIT, _LIT_AGAINST}
+
+
+def test_paths_that_add_nothing_are_grey_and_no_zero_has_a_sign():
+    model = dn.Sequential([dn.Dense(1, 2), dn.ReLU(), dn.Dense(2, 1)], dtype="float64")
+    model.layers[0].W, model.layers[0].b, model.layers[2].W = [[1.0, 1.0]], [-9.0, 1.0], [[-1.0], [1.0]]
+    found = route(model, "mse", [[1.0]], [[1.0]], layer=1, source=1, target=1)
+    ax = found.plot()
+    assert "1-1-1: 0" in keys(ax)
+    assert not any("-0" in text for text in [*keys(ax), *texts(ax)])
+    assert {colour for colour, *_ in circles(ax)} == {to_hex(_LIT_DEAD), to_hex("white")}
 
 
 def test_given_axes_are_drawn_into(notes):

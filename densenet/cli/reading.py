@@ -27,6 +27,10 @@ from densenet.tables import (
 _FLAGS: dict[str, Any] = {"dayfirst": "--dayfirst", "header": "--no-header"}
 
 
+READING_OPTIONS = ("text", "numeric", "delimiter", "decimal", "encoding", "dayfirst", "no_header")
+"""What `add_reading_options` adds, by the names in the parsed arguments."""
+
+
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that settle how a file is read."""
     add = parser.add_argument

@@ -6,15 +6,18 @@ import argparse
 import base64
 import html
 import io
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from densenet import datasets, losses, persistence
 from densenet._files import replacing, replacing_text
 from densenet._types import Array
-from densenet.cli.reading import add_reading_options, file_path, read_like, read_table
+from densenet.cli.reading import READING_OPTIONS, add_reading_options, file_path, read_like, read_table
 from densenet.datasets.notes import notes_network
+from densenet.explain.notation import to_html, to_text
 from densenet.explain.route import Route, route
+from densenet.explain.route_text import sections
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 
@@ -58,24 +61,41 @@ def add_route_command(commands: Any) -> None:
 
 def run_route(args: argparse.Namespace) -> None:
     """Explain a weight as the command line asks, and print it."""
+    _check_together(args)
     model, loss, x, y = model_and_data(args)
     source = args.source if args.source == "bias" else _whole(args.source, "--source")
     target = args.target if args.target is not None else 3 if args.model is None and args.layer == 1 else 1
     sample = None if args.sample == "batch" else _whole(args.sample, "--sample")
     found = route(model, loss, x, y, layer=args.layer, source=source, target=target, sample=sample)
     path = None if args.path is None else found.path(_neurons(args.path))
-    print(found.to_text(args.paths, path))
-    if args.plot is not None:
-        kind = "heatmap" if sample is None else "network"  # a batch has no single path to light
-        picture = _picture(found, args.plot.suffix[1:].lower() or "png", kind, path)
-        with replacing(args.plot) as file:
-            file.write(picture)
-        print(f"\npicture written to {args.plot}")
-    if args.html is not None:
-        page = _page(found, args.paths, path)
-        with replacing_text(args.html) as text:
-            text.write(page)
-        print(f"\npage written to {args.html}")
+    parts = sections(found, args.paths, path, batch="--sample batch", row="--sample 0")
+    shown = [to_text(parts)]
+    with ExitStack() as files:  # both files or none; and nothing is printed before they are written
+        if args.plot is not None:
+            kind = "heatmap" if sample is None else "network"  # a batch has no single path to light
+            picture = _picture(found, args.plot.suffix[1:].lower() or "png", kind, path)
+            files.enter_context(replacing(args.plot)).write(picture)
+            shown.append(f"picture written to {args.plot}")
+        if args.html is not None:
+            page = _page(found, to_html(parts), path)
+            files.enter_context(replacing_text(args.html)).write(page)
+            shown.append(f"page written to {args.html}")
+    print("\n\n".join(shown))
+
+
+def _check_together(args: argparse.Namespace) -> None:
+    """Refuse options that need another one, or its absence."""
+    if args.paths < 1:
+        raise ValueError(f"--paths expects a whole number of at least 1, got {args.paths}")
+    if args.path is not None and args.sample == "batch":
+        raise ValueError("--path is a path of one row: leave --sample batch out, or name a row, such as --sample 0")
+    if args.loss is not None and args.model is None:
+        raise ValueError("--loss is the loss of MODEL, and there is none: the notes' network has its own")
+    if args.plot is not None and args.html is not None and args.plot.absolute() == args.html.absolute():
+        raise ValueError(f"--plot and --html write to the same file, {args.plot}: name two")
+    reading = [name for name in READING_OPTIONS if getattr(args, name) not in (None, False, [])]
+    if reading and args.data is None:
+        raise ValueError(f"--{reading[0].replace('_', '-')} says how to read DATA, and there is none")
 
 
 def model_and_data(args: argparse.Namespace) -> tuple[Sequential, Loss, Any, Any]:
@@ -135,7 +155,7 @@ def _picture(found: Route, kind_of_file: str, kind: Any, path: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _page(found: Route, k: int, path: Any) -> str:
+def _page(found: Route, derivation: str, path: Any) -> str:
     kinds = ["heatmap"] if found.sample is None else ["network", "waterfall", "heatmap"]
     images = []
     for kind in kinds:
@@ -144,5 +164,5 @@ def _page(found: Route, k: int, path: Any) -> str:
     title = html.escape(f"Route of {found.name} ({found.element})")
     style = "body{font-family:sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
     head = f'<meta charset="utf-8"><title>{title}</title><style>{style}</style>'
-    body = "\n".join([images[0], found.to_html(k, path), *images[1:]])
+    body = "\n".join([images[0], derivation, *images[1:]])
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'

@@ -1,4 +1,4 @@
-"""Where is the mistake in a backward pass that someone wrote themselves?
+"""Where is the mistake in a backward pass written by hand?
 
 A wrong gradient is seldom wrong at random: nearly always it is one of the usual mistakes, or two of them. Each is made
 here on purpose, and the one that gives exactly the given numbers is named, with the layer where it starts.
@@ -38,7 +38,7 @@ from densenet.explain.mistakes import (
     ZERO,
     Mistake,
 )
-from densenet.explain.notation import html_text
+from densenet.explain.notation import html_text, whose_error
 from densenet.explain.subject import Subject
 from densenet.layers.noise import Dropout
 from densenet.layers.normalization import BatchNorm
@@ -76,6 +76,8 @@ class Diagnosis:
         Names of the arrays that are not right.
     penalty : bool or None
         Whether the given dW hold the derivatives of the layers' penalties; None for a model without any.
+    rows : int
+        Rows of x: E is their error.
     """
 
     correct: bool
@@ -88,6 +90,7 @@ class Diagnosis:
     errors: tuple[tuple[str, float], ...]
     wrong: tuple[str, ...]
     penalty: bool | None
+    rows: int
 
     @property
     def mistakes(self) -> tuple[str, ...]:
@@ -113,11 +116,12 @@ class Diagnosis:
             False: " They are without the penalties' derivatives.",
         }
         penalty = "" if self.penalty is None else held[self.penalty]
+        whose = "E is the error of " + whose_error(0 if self.rows == 1 else None, self.rows, row="x[:1], y[:1]")
         if self.correct:
-            return [f"correct: every gradient within {self.max_error:.1e} of the right one.{layout}{penalty}"]
+            return [f"correct: {whose}. Every gradient within {self.max_error:.1e} of the right one.{layout}{penalty}"]
         lines = [
-            f"wrong: the largest error is {self.max_error:.1e} of its array; going backward it starts in dense layer "
-            f"{self.layer} (layers count from 1).{layout}"
+            f"wrong: {whose}. The largest error is {self.max_error:.1e} of its array; going backward it starts in "
+            f"dense layer {self.layer} (layers count from 1).{layout}"
         ]
         if len(self.wrong) == 1 < len(self.errors):
             lines.append(f"Only {self.wrong[0]} is wrong; every other array is right.")
@@ -163,7 +167,7 @@ def diagnose_gradients(
     masks: Sequence[Any] = (),
     learning_rate: float | None = None,
 ) -> Diagnosis:
-    """Compare gradients from someone's own backward pass with the right ones, and name the mistake.
+    """Compare the gradients of a backward pass written by hand with the right ones, and name the mistake.
 
     Usual mistakes are made on purpose, alone and in pairs, and those that give exactly the given numbers are named. The
     model behaves as in prediction (running statistics, no noise), batch normalization also as in training. The model
@@ -358,6 +362,7 @@ def _made(reading: _Reading, found: tuple[Mistake, ...], also: tuple[Mistake, ..
         tuple((name, error) for name, error, _ in reading.errors),
         wrong,
         bool(reading.penalty) if penalised else None,
+        reading.chain.rows,
     )
 
 

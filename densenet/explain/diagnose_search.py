@@ -1,8 +1,8 @@
-"""The search for a mistake: from the output down, array by array, given the upper delta of whoever wrote the gradient.
+"""The search for a mistake: from the output down, array by array, with the deltas that the given arrays imply.
 
-At every dense layer the table's wrong deltas are made from the E(l) that came down, and only those stay whose dW and db
-are the given ones. What stays goes on to the layer below. So a mistake at the output is found at the output, and below
-it the search goes on with the numbers that it led to.
+At every dense layer the table's wrong deltas are made from the E(l) of the layer above; only those stay whose dW and db
+are the given ones, and the search goes on from them to the layer below. So a mistake at the output is found at the
+output, and below it the search goes on with the numbers that it led to.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from densenet.explain.mistakes import (
 )
 
 MOST_STATES = 200
-"""As many explanations as are followed at once."""
+"""The most explanations that are followed at once."""
 
 FACTOR_TOLERANCE = 1e-6
 """How far a factor may lie from a product of known numbers."""
 
 
 class Part(NamedTuple):
-    """One mistake in one layer; those of the same kind, in whatever layers, are one mistake."""
+    """One mistake in one layer; parts of the same kind are one mistake, in however many layers."""
 
     name: str
     way: str
@@ -190,7 +190,7 @@ class Search:
                 yield from self.matched(candidate, state, place)
 
     def candidates(self, state: State, place: int) -> Iterator[Candidate]:
-        """The right delta and the table's wrong ones, from what came down."""
+        """The right delta and the table's wrong ones, from the layer above."""
         top = place == len(self.chain) - 1
         error = state.error if top else self._down(state, place)
         if error is None:

@@ -1,4 +1,4 @@
-"""Gradients as somebody hands them over: read, checked, and laid out in every way that they may be meant."""
+"""Given gradients: read, checked, and laid out in both ways that they may be meant."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _WHO = "diagnose_gradients"
 
 
 class Given:
-    """The gradients somebody computed, in float64.
+    """Given gradients in float64.
 
     Attributes
     ----------
     as_is, transposed : list of (dW, db)
         By dense layer, the dW taken as (in, out) and as (out, in).
     single : bool
-        Whether every number is a float32 number: then rounding is that of float32.
+        Whether every number is a float32 number: then float32's rounding is allowed.
     """
 
     def __init__(self, model: Sequential, gradients: Any) -> None:

@@ -31,7 +31,7 @@ from densenet.losses.regression import HalfSquaredError, MeanSquaredError
 
 @dataclass(frozen=True, eq=False)
 class Here:
-    """Where a mistake is made: a dense layer, and what came down to it.
+    """Where a mistake is made: a dense layer, and the arrays that reach it.
 
     Attributes
     ----------
@@ -110,6 +110,9 @@ def _by_log(here: Here) -> Variants:
     if found is not None:
         _, p, t = found
         yield "-y/p", -t / np.maximum(p, 1e-300) / len(p)
+    if isinstance(here.chain.loss, SigmoidCrossEntropy):
+        p = here.chain.loss.probabilities(here.chain.out[-1])
+        yield "(p - y) / (p (1 - p))", here.delta / np.maximum(p * (1 - p), 1e-300)
 
 
 def _without_labels(here: Here) -> Variants:
@@ -194,7 +197,7 @@ LOSSES = (
         "p - y is dE/dz already: the sigmoid's derivative is in it.",
         _sigmoid_twice,
     ),
-    Entry("dE/dp taken as dE/dz", "-y/p is dE/dp; through softmax it becomes dE/dz = p - y.", _by_log),
+    Entry("dE/dp taken as dE/dz", "dE/dp is not dE/dz: softmax or the sigmoid makes dE/dz = p - y of it.", _by_log),
     Entry(
         "p - y incomplete", "dE/dz = p - y in every class: p at the wrong ones, p - 1 at the true one.", _without_labels
     ),
@@ -364,7 +367,7 @@ SLOPES = (
     Entry("slope of another activation", "Every layer takes the slope of its own activation.", _others),
     Entry(
         "slope by the delta's sign",
-        "ReLU's slope is 1 where z > 0; the sign of what comes back is no matter.",
+        "ReLU's slope is 1 where z > 0, whatever the sign of the error passed back.",
         _by_delta,
     ),
     Entry("slope of another layer", "dE/dz(l) = dE/da(l) f'(z(l)): the slope at this layer's own z.", _elsewhere),

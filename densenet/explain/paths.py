@@ -1,4 +1,4 @@
-"""The paths from one weight to the error, by the size of what each contributes.
+"""The paths from one weight to the error, by the size of their contributions.
 
 A path's contribution is a product, so the largest are found exactly without looking at all of them: for every neuron
 the largest product of sizes from there to the output is known after one pass backward, and a search that always

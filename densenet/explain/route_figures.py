@@ -17,7 +17,7 @@ from densenet.explain.paths import Factor, Path, Paths
 from densenet.explain.subject import Subject
 
 ALL_PATHS = 100_000
-"""As many paths as `Route.paths` lists without being told how many."""
+"""The most paths that `Route.paths` lists when `k` is not given."""
 
 
 class Stage(NamedTuple):

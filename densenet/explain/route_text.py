@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from densenet.explain.notation import Line, Section, digits, number_word, signed
+from densenet.explain.notation import Line, Section, digits, number_word, signed, whose_error
 from densenet.explain.paths import Path
 from densenet.explain.route_figures import RouteFigures
 
 
-def sections(route: RouteFigures, k: int, path: Any) -> list[Section]:
-    """What a route has to say: one path in the notes' factors and in its own, the sum over paths, the check."""
+def sections(
+    route: RouteFigures, k: int, path: Any, *, batch: str = "sample=None", row: str = "sample=0"
+) -> list[Section]:
+    """What a route has to say: one path in the notes' factors and in its own, the sum over paths, the check.
+
+    `batch` and `row` are what a caller passes to get the whole batch, and row 0 alone.
+    """
     if route.sample is None:
-        return [_head(route), _check(route), _sizes(route)]
+        return [_head(route, batch, row), _check(route, row), _sizes(route)]
     shown = chosen(route, path)
     return [
-        _head(route),
+        _head(route, batch, row),
         _as_the_notes_have_it(route, shown),
         _factors(route, shown),
         _sum(route, k),
-        _check(route),
+        _check(route, row),
         _sizes(route),
     ]
 
@@ -32,26 +37,18 @@ def chosen(route: RouteFigures, path: Any) -> Path:
     return path if isinstance(path, Path) else route.path(path)
 
 
-def whose_error(sample: int | None, rows: int) -> str:
-    """Whose error E is: what stands in the first line of every output."""
-    if sample is None:
-        return f"the whole batch of {rows} rows"
-    other = "" if rows == 1 else "; sample=None takes the batch"
-    return f"row {sample} of x alone (rows count from 0{other})"
-
-
-def _head(route: RouteFigures) -> Section:
+def _head(route: RouteFigures, batch: str, row: str) -> Section:
     end = f"neuron {route.target} of dense layer {route.layer}"
     if route.source == "bias":
         joins = f"{route.name} is the bias of {end}"
     else:
         start = f"input {route.source}" if route.layer == 1 else f"neuron {route.source} of those that enter"
         joins = f"{route.name} joins {start} to {end}"
-    whose = f"E is the error of {whose_error(route.sample, len(route.subject.x))}"
     noise = " The masks of the last training pass are repeated." if route.training else ""
+    whose = whose_error(route.sample, len(route.subject.x), batch, row)
     return Section(
-        f"dE/d{route.name}: why this weight changes, by {whose_error(route.sample, len(route.subject.x))}",
-        (f"{whose}: E = {digits(route.error)}.{noise}",),
+        f"Why {route.name} changes: E is the error of {whose}",
+        (f"E = {digits(route.error)}. Rows of x count from 0.{noise}",),
         loud=f"Dense layers and neurons count from 1: {joins}. "
         f"Arrays count from 0: it is {route.element} = {digits(route.value)}.",
     )
@@ -129,7 +126,7 @@ def _sum(route: RouteFigures, k: int) -> Section:
     return Section(f"The gradient is the sum over {many}", (), tuple(lines))
 
 
-def _check(route: RouteFigures) -> Section:
+def _check(route: RouteFigures, row: str) -> Section:
     lines = [
         Line("backward pass", value=route.gradient, remark="as training goes, in float64"),
         Line("forward accumulation", value=route.total, remark="from the weight to E, on its own"),
@@ -145,7 +142,7 @@ def _check(route: RouteFigures) -> Section:
     if route.sample is None:
         sentences.append(
             f"{route.n_paths:,} paths lead from the weight to the outputs, for every row. Paths and their factors "
-            "need a sample: route(..., sample=0)."
+            f"need one row: {row}."
         )
     return Section("Checked", tuple(sentences), tuple(lines))
 

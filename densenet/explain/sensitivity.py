@@ -1,4 +1,4 @@
-"""What dE/dw means: how much the error changes when one weight does, and nothing else.
+"""What dE/dw means: how much the error changes when one weight alone does.
 
 E as a function of the weight alone is a curve. dE/dw is its slope at the weight's value: the tangent there, and what
 the quotient of two small changes comes close to.
@@ -13,9 +13,8 @@ import numpy as np
 
 from densenet._types import Array
 from densenet._validation import positive, positive_int
-from densenet.explain.notation import digits, html_text
+from densenet.explain.notation import digits, html_text, whose_error
 from densenet.explain.route import route
-from densenet.explain.route_text import whose_error
 from densenet.explain.subject import Subject, dense_layer, weight_index
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
@@ -67,7 +66,7 @@ class Sensitivity:
         there = int(np.argmin(np.abs(self.weights - (0.9 * self.value + 0.1 * self.weights[-1]))))
         weight, error = float(self.weights[there]), float(self.errors[there])
         return [
-            f"E is the error of {whose_error(self.sample, self.rows)}.",
+            f"What dE/d{self.name} means: E is the error of {whose_error(self.sample, self.rows)}",
             f"{self.name} is {self.element} = {digits(self.value)} (layers and neurons count from 1, arrays from 0): "
             f"E = {digits(self.error)}.",
             f"dE/d{self.name} = {digits(self.tangent)}: the slope of E as this weight alone moves.",

@@ -12,7 +12,7 @@ import numpy as np
 
 from densenet._types import Array
 from densenet._validation import positive_int
-from densenet.explain.notation import digits, latex
+from densenet.explain.notation import digits, latex, whose_error
 from densenet.plots._style import COLOURS, axes, bare, quiet
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from densenet.explain.sensitivity import Sensitivity
 
 _POSITIVE, _NEGATIVE = COLOURS[0], COLOURS[1]
-_LIT = "#f2c14e"
+_LIT, _LIT_AGAINST, _LIT_DEAD = "#f2c14e", "#f5b5bd", "0.85"
+"""Routes whose contribution is positive, negative, and exactly 0."""
+_MOST_NAMED = 6
+"""The most lit routes that the key lists."""
 _WHOLE, _FOLDED = 12, 8
 """A layer of up to 12 neurons is drawn whole; of a larger one 8 neurons are."""
 _CELLS = 40
@@ -30,7 +33,13 @@ _BOX = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.9}
 
 
 def _heading(route: Route) -> str:
-    return rf"${latex(route.name)}$ is {route.element}: layers and neurons count from 1, arrays from 0"
+    whose = "\n".join(wrap(f"E is the error of {whose_error(route.sample, len(route.subject.x))}", 80))
+    return rf"${latex(route.name)}$ is {route.element}: layers and neurons count from 1, arrays from 0" + f"\n{whose}"
+
+
+def _shade(path: Path) -> str:
+    """The colour of a lit route, by the sign of what it adds to the gradient."""
+    return _LIT if path.contribution > 0 else _LIT_AGAINST if path.contribution < 0 else _LIT_DEAD
 
 
 # -- the network ---------------------------------------------------------------------------------------------------
@@ -64,8 +73,10 @@ def network(route: Route, *, path: Any = None, k: int = 3, ax: Any = None) -> An
     """The network with every connection, the chosen weight and its strongest routes lit.
 
     A line is as wide as its weight is large beside the largest between the same two layers; negative ones are red and
-    dashed. A layer of more than 12 neurons is folded: those on the lit routes are shown, and those with the largest
-    |dE/dz|; the picture says how many there are.
+    dashed. The value under a neuron is what it passes on. A lit route is yellow where it adds to dE/dw, pale red where
+    it takes from it, and grey where it adds exactly 0; the key gives its contribution. A layer of more than 12 neurons
+    is folded: those on the lit routes are shown, and those with the largest |dE/dz|; the picture says how many there
+    are.
 
     Parameters
     ----------
@@ -88,12 +99,12 @@ def network(route: Route, *, path: Any = None, k: int = 3, ax: Any = None) -> An
     _lay_out(groups)
     depths = max(group.depth for group in groups) + 1
     slots = max(_tallest(groups, depth) for depth in range(depths))
-    ax = bare(axes(ax, size=(float(np.clip(1.9 * depths, 5.5, 18)), max(3.2, 0.42 * slots + 1.7))))
-    ax.set(xlim=(-0.5, depths - 0.5), ylim=(-slots / 2 - 1.7, slots / 2 + 1.2))
-    size = _node_size(ax, slots + 3)
+    ax = bare(axes(ax, size=(float(np.clip(1.9 * depths, 7, 18)), max(3.6, 0.46 * slots + 2.1))))
+    ax.set(xlim=(-0.5, depths - 0.5), ylim=(-slots / 2 - 2.4, slots / 2 + 1.2))
+    size = _node_size(ax, slots + 3.6)
     _light(ax, route, lit, trails, groups, of_column, size)
     _connections(ax, graph, groups, of_column, trails)
-    _neurons(ax, groups, of_column, trails, size)
+    _neurons(ax, graph, groups, of_column, list(zip(lit, trails, strict=True)), size)
     _numbers(ax, graph, trails[0], groups, of_column, size)
     part = sum(abs(p.share) for p in lit)
     if path is not None:
@@ -102,9 +113,9 @@ def network(route: Route, *, path: Any = None, k: int = 3, ax: Any = None) -> An
         which = f"its {len(lit)} strongest of {route.n_paths:,} paths"
     else:
         which = f"all its {route.n_paths} paths" if route.n_paths > 1 else "its only path"
-    much = f"{100 * part:.3g} % of the sum of sizes" if route.absolute else "every contribution is 0"
+    much = f"{100 * part:.3g} % of the sum of sizes" if route.absolute else "grey, as every contribution is 0"
     ax.set_title(f"{_heading(route)}\n" + "\n".join(wrap(f"lit: {which}, {much}", 80)), fontsize="medium")
-    _key(ax)
+    _key(ax, lit)
     return ax
 
 
@@ -263,7 +274,8 @@ def _light(
         steps = pairwise(trails[rank])
         points = [point for start, end in steps for point in _way(groups, of_column, start, end)]
         if points:
-            ax.plot(*zip(*points, strict=True), color=_LIT, linewidth=width, zorder=1, solid_capstyle="round")
+            shade = _shade(lit[rank])
+            ax.plot(*zip(*points, strict=True), color=shade, linewidth=width, zorder=1, solid_capstyle="round")
     first = trails[0][:2]
     end = groups[of_column[first[-1][0] if len(first) == 2 else first[0][0]]]
     ends = [groups[of_column[column]].place(neuron) for column, neuron in first]
@@ -283,7 +295,7 @@ def _light(
     rim = [Stroke(linewidth=8 + 0.3 * size, foreground="0.2"), Normal()]
     ax.plot(
         *zip(*ends, strict=True),
-        color=_LIT,
+        color=_LIT if any(path.contribution for path in lit) else _LIT_DEAD,
         linewidth=6 + 0.3 * size,
         zorder=1.5,
         path_effects=rim,
@@ -292,18 +304,40 @@ def _light(
 
 
 def _neurons(
-    ax: Any, groups: list[_Group], of_column: dict[int, int], trails: list[list[tuple[int, int]]], size: float
+    ax: Any,
+    graph: Graph,
+    groups: list[_Group],
+    of_column: dict[int, int],
+    lit: list[tuple[Path, list[tuple[int, int]]]],
+    size: float,
 ) -> None:
-    visited = {(of_column[column], neuron) for trail in trails for column, neuron in trail}
+    """Neurons with their numbers, and below them the values that they pass on."""
+    visited = {(of_column[column], neuron) for _, trail in lit for column, neuron in trail}
+    alive = {(of_column[column], neuron) for path, trail in lit if path.contribution for column, neuron in trail}
+    last = {place: column for column, place in of_column.items() if column <= graph.output}
     highest = max(group.top for group in groups)
     for place, group in enumerate(groups):
         points = np.array([group.place(neuron) for neuron in group.shown])
-        fill = [_LIT if (place, neuron) in visited else "white" for neuron in group.shown]
+        shades = ["white", _LIT_DEAD, _LIT]
+        fill = [shades[((place, n) in visited) + ((place, n) in alive)] for n in group.shown]
         ax.scatter(*points.T, s=size**2, c=fill, edgecolors="0.2", linewidths=0.9, zorder=4)
         if size >= 9:
             for neuron, (x, y) in zip(group.shown, points, strict=True):
                 font = 0.52 * size if neuron < 99 else 0.4 * size
                 ax.text(x, y, str(neuron + 1), ha="center", va="center_baseline", fontsize=font, zorder=5)
+                value = float(graph.columns[last[place]].values[0, neuron]) + 0.0
+                ax.annotate(
+                    f"{value:.3g}",
+                    (x, y),
+                    xytext=(0, -0.5 * size - 1),
+                    textcoords="offset points",
+                    ha="center",
+                    va="top",
+                    fontsize=6,
+                    color="0.25",
+                    bbox={**_BOX, "boxstyle": "square,pad=0"},
+                    zorder=4.5,
+                )
         for before, after in pairwise(group.shown):
             if after > before + 1:
                 middle = (group.place(before)[1] + group.place(after)[1]) / 2
@@ -332,15 +366,25 @@ def _numbers(
         ax.text(*at, f"{value:.3g}", ha="center", va="center", fontsize="x-small", bbox=_BOX, zorder=6)
 
 
-def _key(ax: Any) -> None:
+def _key(ax: Any, lit: list[Path]) -> None:
+    """What lines and bands mean, with the sign and size of every lit route."""
     from matplotlib.lines import Line2D
 
     handles = [
         Line2D([], [], color=_POSITIVE, linewidth=2, label="positive weight"),
         Line2D([], [], color=_NEGATIVE, linewidth=2, linestyle=(0, (4, 2)), label="negative weight"),
-        Line2D([], [], color=_LIT, linewidth=7, label="lit route"),
     ]
-    ax.legend(handles=handles, loc="lower center", ncols=3, frameon=False, fontsize="small", borderaxespad=0.1)
+    for path in lit[:_MOST_NAMED]:
+        size = f"{path.contribution:+.3g}" if path.contribution else "0"
+        handles.append(Line2D([], [], color=_shade(path), linewidth=7, label=f"{path}: {size}"))
+    if len(lit) > _MOST_NAMED:
+        handles.append(Line2D([], [], linestyle="", label=f"and {len(lit) - _MOST_NAMED} more"))
+    columns = 3 if max(len(str(handle.get_label())) for handle in handles) <= 30 else 2
+    rows = -(-len(handles) // columns)
+    by_row = [handles[i] for column in range(columns) for i in range(column, len(handles), columns)]
+    if len(by_row) < rows * columns:  # the key fills columns first
+        by_row += [Line2D([], [], linestyle="", label=" ")] * (rows * columns - len(by_row))
+    ax.legend(handles=by_row, loc="lower center", ncols=columns, frameon=False, fontsize="small", borderaxespad=0.1)
 
 
 # -- the waterfall -------------------------------------------------------------------------------------------------
@@ -409,7 +453,7 @@ def waterfall(route: Route, *, path: Any = None, ax: Any = None) -> Any:
         ax.text(
             place,
             max(at, end) + 0.06 * room if not dead else floor,
-            f"{factor.value:.3g}",
+            f"{factor.value + 0.0:.3g}",
             ha="center",
             va="bottom",
             fontsize="x-small",
@@ -483,7 +527,8 @@ def heatmap(route: Route, *, ax: Any = None) -> Any:
     bar.set_label("log10 of RMS dE/dz, output = 0")
     rows = len(route.subject.x)
     zero = "; x: exactly 0" if len(dead) else ""
-    ax.set_title(f"What is left of dE/dz, over {rows} row{'s' * (rows > 1)} of x{zero}", fontsize="medium")
+    whose = f"the whole batch of {rows} rows" if rows > 1 else "row 0 of x, the only one"
+    ax.set_title(f"What is left of dE/dz: E is the error of {whose}{zero}", fontsize="medium")
     return ax
 
 
@@ -526,6 +571,7 @@ def sensitivity(found: Sensitivity, *, ax: Any = None) -> Any:
     ax.set_ylim(low - room, high + room)
     ax.set_xlabel(rf"${name}$ ({found.element})")
     ax.set_ylabel("E")
-    ax.set_title("How the error changes with one weight\n(layers and neurons count from 1)", fontsize="medium")
+    whose = "\n".join(wrap(f"E is the error of {whose_error(found.sample, found.rows)}", 60))
+    ax.set_title(f"How E changes with one weight (layers and neurons count from 1)\n{whose}", fontsize="medium")
     ax.legend(frameon=False, fontsize="small")
     return ax
