@@ -35,6 +35,16 @@ def execute():
     return execute
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_notebook_says_its_goals_and_has_blanks(name, execute):
+    import nbformat
+
+    cells = nbformat.read(FOLDER / name, as_version=4).cells
+    for word in ("Goals", "Time", "Before it", "Notation"):
+        assert f"**{word}.**" in cells[0].source
+    assert sum(bool(execute.blanks(cell)) for cell in cells) >= 3
+
+
 def test_the_check_can_fail(tmp_path, execute):
     import nbformat
 
