@@ -159,6 +159,7 @@ def test_files_run_in_a_process_of_their_own(tmp_path):
         ("x = 1", "defines no function backward"),
         ("def backward(:", "stops with SyntaxError"),
         ("def backward(W, b, x, y): return W", "list of 2 pairs"),
+        (r"def backward(W, b, x, y): raise ValueError('one\n\x1b[2Jtwo')", "stops with ValueError: one [2Jtwo."),
     ],
 )
 def test_submissions_that_fail(tmp_path, source, said):
