@@ -19,6 +19,7 @@ import copy
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -163,15 +164,17 @@ def main() -> int:
     paths = sorted({path for pattern in args.notebooks or ["*.ipynb"] for path in FOLDER.glob(Path(pattern).name)})
     failed = 0
     for path in paths:
+        start = time.perf_counter()
         if args.check:
             found = complaints(path)
             failed += bool(found)
-            print(f"{path.name}: {'as committed' if not found else '; '.join(found)}", flush=True)
+            said = "; ".join(found) or "as committed"
         else:
             import nbformat
 
             nbformat.write(execute(path), path)
-            print(f"{path.name}: written", flush=True)
+            said = "written"
+        print(f"{path.name}: {said} ({time.perf_counter() - start:.0f} s)", flush=True)
     return 1 if failed else 0
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import jinja2
 import nbformat
+from gallery import write_gallery
 from links import Document, dead_links
 from pygments.formatters import HtmlFormatter
 from reference import public_docs, write_reference
@@ -132,20 +133,10 @@ def add_notebooks(site: Site) -> None:
 
 
 def add_explorer(site: Site) -> None:
-    """The page in which a reader touches a weight, on the network of the notes."""
-    import densenet as dn
-
-    (site.folder / "explorer").mkdir()
-    dn.explore(*dn.datasets.notes_network()).save(site.folder / "explorer" / "notes.html")
-    text = """# Explorer
-
-A page in which you touch a network: click a weight to light its routes to the error, drag it to see the error follow,
-step forward and back, predict the next number.
-
-- [The network of the notes, 2-3-2-2-1](notes.html)
-
-For a network of your own: `dn.explore(model, loss, x, y).save("page.html")`.
-"""
+    """The gallery: pages in which a reader touches a network, and their list."""
+    rows = [f"| [{one.title}]({one.file}) | {one.text} |" for one in write_gallery(site.folder / "explorer")]
+    text = "\n".join(["# Explorer", "", "| network | what to try |", "|---|---|", *rows])
+    text += '\n\nFor a network of your own: `dn.explore(model, loss, x, y).save("page.html")`.\n'
     site.add("explorer/index.html", "Explorer", to_html(text), site.folder / "explorer" / "index.html")
 
 

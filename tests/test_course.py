@@ -159,6 +159,7 @@ def test_files_run_in_a_process_of_their_own(tmp_path):
         ("x = 1", "defines no function backward"),
         ("def backward(:", "stops with SyntaxError"),
         ("def backward(W, b, x, y): return W", "list of 2 pairs"),
+        (r"def backward(W, b, x, y): raise ValueError('one\n\x1b[2Jtwo')", "stops with ValueError: one [2Jtwo."),
     ],
 )
 def test_submissions_that_fail(tmp_path, source, said):
@@ -287,3 +288,62 @@ def test_the_teachers_page_explains_every_name():
     page = (Path(__file__).resolve().parent.parent / "notebooks" / "for_teachers.md").read_text(encoding="utf-8")
     told = {name.split(" (at ")[0] for name in re.findall(r"^\| ([^|]+?) \|", page, re.MULTILINE)} - {"name", "---"}
     assert told == names
+
+
+THREAD = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
+STOP = "class Stop(BaseException): pass\ndef backward(W, b, x, y): raise Stop('no')\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such links and signals")
+def test_no_submission_stops_the_grading_of_a_folder(tmp_path, capsys):
+    """Whatever a file is or does, the others get their points and it gets a line."""
+    folder = tmp_path / "work"
+    (folder / "folder.py").mkdir(parents=True)  # no submission
+    files = {
+        "random": RIGHT,  # the name of a module that NumPy takes
+        "helped": "from helper import backward\n",
+        "helper": RIGHT,
+        "thread": THREAD + RIGHT,
+        "leaves": RIGHT + "\nexit()\n",
+        "stops": STOP,
+        "crashes": "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n",
+        "=sum": RIGHT,
+        "nan": RIGHT.replace("x.T @ d1", "x.T @ d1 * np.nan"),
+    }
+    for name, source in files.items():
+        (folder / f"{name}.py").write_text(source)
+    latin = RIGHT.replace("import numpy", "# é\nimport numpy").encode("latin-1")
+    (folder / "latin.py").write_bytes(latin)
+    (folder / "declared.py").write_bytes(b"# coding: latin-1\n" + latin)
+    (folder / "gone.py").symlink_to(tmp_path / "nowhere")
+    (folder / "torn.ipynb").write_text("{")
+    assert main(["grade", str(folder), "--exercise", "batch", "--networks", "1", f"--csv={tmp_path / 'g.csv'}"]) == 1
+    out, err = capsys.readouterr()
+    assert err == ""
+    with (tmp_path / "g.csv").open(newline="") as file:
+        said = {row["student"]: row for row in csv.DictReader(file)}
+    right = {"random", "helped", "helper", "thread", "leaves", "declared", "'=sum"}
+    assert {name for name, row in said.items() if row["correct"] == "1"} == right
+    assert {name: row["feedback"].split(":")[0] for name, row in said.items() if name not in right} == {
+        "stops": "The function stops with Stop",
+        "crashes": "The submission's process was ended by SIGTERM, perhaps for want of memory.",
+        "latin": "The file cannot be read",
+        "gone": "The file cannot be read",
+        "torn": "The file cannot be read",
+        "nan": "wrong, by no usual mistake",
+    }
+    assert len(out.splitlines()) == 1 + len(said)
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+def test_a_file_that_cannot_be_written_is_refused_before_grading(tmp_path, capsys, option):
+    (tmp_path / "s.py").write_text("import time\ntime.sleep(600)\n")
+    assert main(["grade", str(tmp_path), f"{option}={tmp_path / 'missing' / 'file'}", "--seconds", "600"]) == 2
+    assert "missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("points", ["0", "-1", "nan", "inf"])
+def test_a_maximum_is_a_number_above_0(tmp_path, capsys, points):
+    (tmp_path / "s.py").write_text(RIGHT)
+    assert main(["grade", str(tmp_path), f"--points={points}"]) == 2
+    assert "--points to be a finite number above 0" in capsys.readouterr().err

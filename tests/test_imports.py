@@ -224,6 +224,7 @@ REACHES = {
         "tables.preparation",
         "TablePreparation()._take",
     ): "from_state makes a preparation of its own class from parts it has checked",
+    ("course.child", "os._exit"): "the documented way to end a process whatever threads it left",
     ("estimators.base", "member._said"): "members are copies of the estimator itself",
     ("estimators.base", "member._train"): "members are copies of the estimator itself",
 }

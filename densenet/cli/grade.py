@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from densenet._display import text_table
 from densenet._files import replacing_text
+from densenet._validation import positive
 from densenet.course.exercise import KINDS
 from densenet.course.grade import Grade
 from densenet.course.submission import grade_file
@@ -40,6 +43,12 @@ def add_grade_command(commands: Any) -> None:
 
 def run_grade(args: argparse.Namespace) -> int:
     """Grade as the command line asks, print, and return the exit code."""
+    from tqdm import tqdm
+
+    positive(args.points, "grade", "--points")
+    for file in (args.json, args.csv):  # before the work, not after it
+        if file is not None and not file.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file.parent))
     found = {
         name: grade_file(
             path,
@@ -49,7 +58,7 @@ def run_grade(args: argparse.Namespace) -> int:
             seconds=args.seconds,
             megabytes=args.megabytes,
         )
-        for name, path in submissions(args.path).items()
+        for name, path in tqdm(submissions(args.path).items(), unit="file", leave=False, disable=None)
     }
     if args.path.is_dir():
         rows = [(name, f"{g.points(args.points):.2f}", _said(g)) for name, g in found.items()]
@@ -75,6 +84,7 @@ def submissions(path: Path) -> dict[str, Path]:
         file
         for file in path.rglob("*")
         if file.suffix in (".py", ".ipynb")
+        and not file.is_dir()
         and not any(part.startswith((".", "__")) for part in file.relative_to(path).parts)
     )
     if not files:
@@ -94,7 +104,9 @@ def _said(one: Grade) -> str:
     elif one.problem:
         words = [one.problem]
     else:
-        words = ["; ".join(one.mistakes) or "wrong, by no usual mistake"]
+        remarks = [str(part) for part in one.parts if part.remark]
+        words = ["; ".join(one.mistakes) or f"wrong, by no usual mistake: {remarks[0]}"]
+        words += remarks[-1:] if one.parts[-1].remark and len(remarks) > 1 else []
     return ", ".join([*words, *one.flags])
 
 
@@ -104,5 +116,7 @@ def _write_csv(path: Path, found: dict[str, Grade], maximum: float) -> None:
         writer.writerow(["student", "points", "maximum", "correct", "feedback"])
         for name, one in found.items():
             cells = [name, _said(one)]
-            safe = ["'" + cell if cell.startswith(("=", "+", "-", "@")) else cell for cell in cells]  # no formulas
+            safe = [
+                "'" + cell if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in cells
+            ]  # no formulas
             writer.writerow([safe[0], f"{one.points(maximum):g}", f"{maximum:g}", int(one.correct), safe[1]])

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
+import tokenize
 import traceback
 from pathlib import Path
 from typing import Any
@@ -31,26 +33,28 @@ def limit(megabytes: int, seconds: int) -> None:
 
 def cells(path: Path) -> list[str]:
     """The code of a script, or of a notebook's cells without lines for the notebook alone."""
-    text = path.read_text(encoding="utf-8")
     if path.suffix != ".ipynb":
-        return [text]
-    code = ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        with tokenize.open(path) as file:  # by its coding line, as Python reads it
+            return [file.read()]
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    code = ["".join(cell["source"]) for cell in stored["cells"] if cell["cell_type"] == "code"]
     return ["\n".join("" if line.startswith(("%", "!")) else line for line in cell.split("\n")) for cell in code]
 
 
 def load(path: Path, kind: str) -> tuple[Any, str]:
     """The function of a submission, and why there is none. Cells that fail are passed over."""
     names: dict[str, Any] = {"__name__": "__submission__", "__file__": str(path)}
+    sys.path.append(str(path.parent))  # its own modules, after all others: a file named random.py hides nothing
     problem = ""
     try:
         sources = cells(path)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        return None, f"The file cannot be read: {type(error).__name__}: {error}"
+    except (ValueError, KeyError, TypeError, OSError, SyntaxError) as error:
+        return None, f"The file cannot be read: {shown(error)}"
     for source in sources:
         try:
             exec(compile(source, str(path), "exec"), names)
-        except (Exception, SystemExit) as error:
-            problem = problem or f"The file stops with {type(error).__name__}: {error}"
+        except BaseException as error:
+            problem = problem or f"The file stops with {shown(error)}"
     for name in (f"backward_{kind}", "backward"):
         if callable(names.get(name)):
             return names[name], ""
@@ -62,7 +66,12 @@ def stopped_with(error: BaseException) -> str:
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     blanks = [name for frame in frames for name, value in frame.f_locals.items() if value is ...]
     rest = f" Not filled in yet: {', '.join(dict.fromkeys(blanks))}." if blanks else ""
-    return f"The function stops with {type(error).__name__}: {error}.{rest}"
+    return f"The function stops with {shown(error)}.{rest}"
+
+
+def shown(error: BaseException) -> str:
+    """An exception's class and text, where it has one."""
+    return f"{type(error).__name__}: {error}".rstrip(": .")
 
 
 def as_pairs(result: Any, count: int) -> list[tuple[Any, Any]]:
@@ -100,7 +109,7 @@ def called(backward: Any, given: Any, case: int, layers: int) -> tuple[dict[str,
     x, y = given[f"{case}.x"].copy(), given[f"{case}.y"].copy()
     try:
         result = backward(W, b, x, y)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         return {}, {"problem": stopped_with(error)}
     try:
         pairs = as_pairs(result, layers)
@@ -132,3 +141,4 @@ def main(submission: str, source: str, target: str, megabytes: str, seconds: str
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    os._exit(0)  # threads that the submission left running are not waited for

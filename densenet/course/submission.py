@@ -6,6 +6,7 @@ people you trust, or inside a container or a virtual machine.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -82,14 +83,19 @@ def grade_file(
     path = Path(path)
     if path.suffix not in (".py", ".ipynb"):
         raise ValueError(f"grade_file expects a .py or .ipynb file, got {str(path)!r}.")
-    text = path.read_text(encoding="utf-8", errors="replace")
+    if not os.path.lexists(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # the process says so
+        text = ""
     positive(seconds, "grade_file", "seconds")
     positive_int(megabytes, "grade_file", "megabytes")
     exercises = drawn_exercises(exercise, networks, seed)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "given.npz"), Path(folder, "answer.npz")
         np.savez(source, allow_pickle=False, **_given(exercises))
-        problem = _run([str(path.resolve()), str(source), str(target)], folder, seconds, megabytes)
+        problem = _run([str(path.absolute()), str(source), str(target)], folder, seconds, megabytes)
         answers, imported = _read(target, exercises, problem)
     lines = text.replace('"', "\n") if path.suffix == ".ipynb" else text
     flags = ("imports densenet",) if imported or _IMPORTS.search(lines) else ()
@@ -110,7 +116,7 @@ def _given(exercises: list[Exercise]) -> dict[str, Any]:
 
 def _run(files: list[str], folder: str, seconds: float, megabytes: int) -> str:
     """Run the child; why it gave nothing, where it did not end well."""
-    command = [sys.executable, str(_CHILD), *files, str(megabytes), str(math.ceil(seconds))]
+    command = [sys.executable, "-P", str(_CHILD), *files, str(megabytes), str(math.ceil(seconds))]
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
     process = subprocess.Popen(
         command,
@@ -129,7 +135,9 @@ def _run(files: list[str], folder: str, seconds: float, megabytes: int) -> str:
         _stop(process)
     if code and -code == getattr(signal, "SIGXCPU", 0):
         return f"The submission took more than {seconds:g} seconds and was stopped."
-    return f"The submission's process ended with exit code {code}, perhaps for want of memory." if code else ""
+    if code < 0:
+        return f"The submission's process was ended by {signal.Signals(-code).name}, perhaps for want of memory."
+    return f"The submission's process ended with exit code {code}." if code else ""
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -171,7 +179,8 @@ def _read(target: Path, exercises: list[Exercise], problem: str) -> tuple[list[A
 
 def _answer(arrays: dict[str, Array], status: dict[str, Any], case: int, layers: int) -> Answer:
     if status.get("problem"):
-        return Answer([], str(status["problem"])[:1000])
+        text = "".join(letter if letter.isprintable() else " " for letter in str(status["problem"])[:1000])
+        return Answer([], " ".join(text.split()))  # one line, and nothing that a terminal obeys
     if any(array.dtype.kind not in "biuf" for array in arrays.values()):
         return Answer([], "Gradients are to be arrays of numbers.")
     pairs = [(arrays.get(f"{case}.dW{i}"), arrays.get(f"{case}.db{i}")) for i in range(layers)]
