@@ -25,7 +25,7 @@ import json
 import math
 import statistics
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,7 @@ LEAST_STEPS = 600
 CHECKS = 40
 FINENESS = 50
 LEFT = 0.05
+TIMED_ROWS = 60_000
 WAYS = {"NumPy lines": False, **({"kernels": True} if missing() is None else {})}
 LOOKS = 12
 Parts = tuple[Part, Part, Part]
@@ -277,27 +278,26 @@ def take_times(found: dict[str, Any], args: argparse.Namespace) -> None:
 
 
 def step_seconds(problem: Problem, args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Seconds of a step for every batch size: epochs of `fit`, interleaved."""
+    """Seconds of a step for every batch size, by the clock of `fit`, which leaves out what it does before and after.
+
+    Rows are repeated to eight steps an epoch at least, all of them full. Rounds go over all batch sizes and ways.
+    """
     x, y = problem.parts(0)[0]
-    calls: dict[str, Any] = {}
-    counts: dict[str, int] = {}
+    fits: dict[tuple[str, int], tuple[Callable[[], dn.History], int]] = {}
     for way, compiled in WAYS.items():
         for size in args.sizes:
-            steps = min(max(len(x) // size, 8), 60 if args.smoke else 400)
-            rows = np.arange(steps * size) % len(x)
+            an_epoch = max(len(x) // size, 8)
+            epochs = 1 if args.smoke else max(1, math.ceil(min(400, TIMED_ROWS / size) / an_epoch))
+            rows = np.arange(an_epoch * size) % len(x)
             model = dn.mlp((x.shape[1], *problem.widths[1:]), seed=0)
             trainer = dn.Trainer(model, problem.loss, dn.SGD(1e-6), compiled=compiled)
-            calls[f"{way}, {size}"] = partial(
-                trainer.fit, x[rows], y[rows], epochs=1, batch_size=size, seed=0, progress=False
-            )
-            counts[f"{way}, {size}"] = steps
-    times = common.interleave(calls, args.rounds, say=problem.name)
-    return {
-        way: {
-            str(size): statistics.median(times[key]) / counts[key] for size in args.sizes if (key := f"{way}, {size}")
-        }
-        for way in WAYS
-    }
+            call = partial(trainer.fit, x[rows], y[rows], epochs=epochs, batch_size=size, seed=0, progress=False)
+            fits[way, size] = call, epochs * an_epoch
+    times: dict[tuple[str, int], list[float]] = {key: [] for key in fits}
+    for _ in range(args.rounds + 1):  # the first to warm up
+        for key, (call, steps) in fits.items():
+            times[key].append(call()["seconds"][-1] / steps)
+    return {way: {str(size): statistics.median(times[way, size][1:]) for size in args.sizes} for way in WAYS}
 
 
 def choices(problem: Problem, found: Mapping[str, Any], args: argparse.Namespace) -> dict[str, list[int]]:

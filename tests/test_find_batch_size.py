@@ -217,6 +217,9 @@ def test_what_it_refuses():
         dn.find_batch_size(trainer(dn.SGD(1.0)), X[:40], Y[:40], reach=-1.0)
     with pytest.raises(dn.DivergenceError):
         dn.find_batch_size(trainer(dn.SGD(1e30)), X, Y)
+    done = dn.Trainer(dn.Sequential([dn.Dense(64, 1, kernel_initializer="zeros")]), "mse", "sgd")
+    with pytest.raises(ValueError, match=r"every sample's gradient is 0.*at a minimum"):
+        dn.find_batch_size(done, X[:40], np.zeros(40))
 
 
 def test_few_rows():

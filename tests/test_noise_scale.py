@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import reference
+from test_layers_tabular import WITH_SECOND_DERIVATIVES as TABULAR
 from test_second_order_products import KINDS, around, data, plain
 
 import densenet as dn
@@ -115,6 +116,65 @@ def test_gauss_newton_beside_the_matrix(population):
     assert relative(found.curved_trace, top) <= 1e-10
     assert relative(found.curved_square, bottom) <= 1e-10
     assert found.b_noise == (pytest.approx(top / bottom, rel=1e-9) if bottom > 0 else math.inf)
+
+
+def loops_over_rows(model, x, y):
+    """The four moments of the rows: a backward pass for every row, H v by a quotient of the sixth order of them."""
+    n, w = len(x), model.params.copy()
+
+    def gradient(params, i):
+        model.params[...] = params
+        loss = dn.MeanSquaredError()
+        loss.forward(model.forward(x[i : i + 1], training=False), y[i : i + 1])
+        model.backward(loss.backward())
+        return model.grads.copy()
+
+    def product(v):
+        length = math.sqrt(sum(v * v))
+
+        def mean(t):
+            return sum(gradient(w + t * v / length, i) for i in range(n)) / n
+
+        one, two, three = ((mean(i * 6e-4) - mean(-i * 6e-4)) / (2 * i * 6e-4) for i in (1, 2, 3))
+        return (1.5 * one - 0.6 * two + 0.1 * three) * length
+
+    g = [gradient(w, i) for i in range(n)]
+    G = sum(g) / n
+    trace = sum(float((row - G) @ (row - G)) for row in g) / n
+    curved = sum(float((row - G) @ product(row - G)) for row in g) / n
+    curved_square = float(G @ product(G))
+    model.params[...] = w
+    return trace, float(G @ G), curved, curved_square
+
+
+@pytest.mark.parametrize("kind", [*TABULAR, "Embedding"])
+def test_layers_for_tables_have_the_scales_of_loops_over_rows(kind):
+    rng = np.random.default_rng(3)
+    if kind == "Embedding":
+        made = [dn.layers.Embedding([3, 4], width=2), dn.Dense(4, 3), dn.Tanh(), dn.Dense(3, 2)]
+        x = rng.integers(0, 3, (6, 2)).astype(float)
+    else:
+        made, x = [dn.Dense(3, 4), dn.Tanh(), *TABULAR[kind]()], rng.normal(size=(6, 3))
+    model, y = dn.Sequential(made, dtype="float64", seed=1), rng.normal(size=(6, 2))
+    model.params = rng.normal(0.1, 0.7, model.params.shape)
+    trace, square, curved, curved_square = loops_over_rows(model, x, y)
+    found = dn.noise_scale(model, "mse", x, y, population=False)
+    assert relative(found.trace, trace) <= 1e-10
+    assert relative(found.square, square) <= 1e-10
+    assert relative(found.curved_trace, curved) <= 1e-10
+    assert relative(found.curved_square, curved_square, max(abs(curved_square), abs(curved) / len(x))) <= 1e-10
+
+
+def test_every_layer_of_the_package_is_listed_and_tried():
+    """What the docstring lists is what exists, less what couples samples; and each is compared with plain loops."""
+    bases = {"Layer", "Activation", "Parameter", "activation"}
+    exist = set(dn.layers.__all__) - bases
+    tried = {kind.split()[0] for kind in [*UNCOUPLED, *TABULAR]} | {"Embedding"}
+    assert exist - tried == {"BatchNorm"}
+    listed = dn.noise_scale.__doc__.split("Exact for")[1].split("In float64")[0]
+    assert [name for name in exist - set(reference.ACTIVATIONS) - {"LogSoftmax"} if f"`{name}`" not in listed] == [
+        "BatchNorm"
+    ]
 
 
 def test_frozen_parameters_have_no_noise():

@@ -114,10 +114,12 @@ class NoiseScale(Callback):
             elif self._gathered:
                 self._look(run, *(np.concatenate([pair[i] for pair in self._gathered])[: self.rows] for i in (0, 1)))
                 self._gathered = []
-        elif isinstance(run.data, StreamBatches) and run.batch is not None:
-            if sum(len(part) for part, _ in self._gathered) < self.rows:
-                x, y, _ = run.batch
-                self._gathered.append((x[: self.rows].copy(), y[: self.rows].copy()))
+        elif run.batch is not None and isinstance(run.data, StreamBatches) and self._wanted:
+            self._gathered.append((run.batch[0][: self.rows].copy(), run.batch[1][: self.rows].copy()))
+
+    @property
+    def _wanted(self) -> bool:
+        return sum(len(part) for part, _ in self._gathered) < self.rows
 
     def _drawn(self, data: ArrayBatches) -> tuple[Array, Array]:
         n = len(data)

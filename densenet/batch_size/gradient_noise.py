@@ -179,9 +179,10 @@ def noise_scale(
     Notes
     -----
     Exact for every layer of the package that does not couple samples: `Dense`, all activations (`PReLU` and `Softmax`
-    included), `LayerNorm`, `RMSNorm`, `Scale`, `Residual`, `Concatenate`; `Dropout`, `AlphaDropout` and
-    `GaussianNoise` as they predict. Frozen parameters are left out of G, Sigma and H. In float64 a piecewise linear
-    function has the curvature 0 wherever it is differentiable.
+    included), `LayerNorm`, `RMSNorm`, `Scale`, `Residual`, `Concatenate`, `Embedding`, `Periodic`, `Columns`,
+    `Average`, `Blend`, `RobustScale`, `Clip`; `Dropout`, `AlphaDropout` and `GaussianNoise` as they predict. Frozen
+    parameters are left out of G, Sigma and H. In float64 a piecewise linear function has the curvature 0 wherever it is
+    differentiable.
 
     An interval is the set of B for which tr(M Sigma) - B G^T M G does not differ from 0 (Fieller's method) [2]_. How
     far it may differ is seen by drawing the rows again with replacement (the bootstrap of the studentized difference)

@@ -224,8 +224,8 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
     Raises
     ------
     ValueError
-        If x or y does not fit, there are fewer than 8 rows, a layer takes statistics over the batch, `reach` is not
-        reached, or the trainer asks for kernels that there are not.
+        If x or y does not fit, there are fewer than 8 rows, a layer takes statistics over the batch, the model is at a
+        minimum, `reach` is not reached, or the trainer asks for kernels that there are not.
     TypeError
         If the trainer is none, or works with a `FullBatchSolver`.
     DivergenceError
@@ -267,6 +267,11 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
     reference = min(REFERENCE, max(size for size in sizes if size <= n // 4))
     places, steps = _run(trainer, rows, target, reference, reach, rng)
     moments = tuple((at, _noise(trainer, kept, rows, target, rng)) for at, kept in places)
+    if all(math.isnan(noise) for _, noise in moments):
+        raise ValueError(
+            f"{who}: every sample's gradient is 0 wherever it was taken, so that no batch moves the model: it is at a "
+            "minimum. Start from weights that are not trained yet."
+        )
     critical = _mean_noise(np.array([b for _, b in moments]), 1 / reference - 1 / n)
     plain, kernels = _step_seconds(trainer, rows, target, sizes)
     times = plain if kernels is None else kernels
@@ -410,7 +415,7 @@ def _step_seconds(
                 if choice and not made.compiled:
                     return took[0], None
         call = float(np.median([timer.call for timer in timers if timer.call is not None] or [0.0]))
-        call = min(max(call, 0.0), 0.9 * min(timer.shortest[1] for timer in timers))
+        call = min(max(call, 0.0), 0.9 * min(min(timer.shortest.values()) for timer in timers))
         seconds = np.array([timer.a_step(call) for timer in timers])
         took.append(tuple(np.minimum.accumulate(seconds[::-1])[::-1].tolist()))
     return took[0], took[1] if len(took) > 1 else None
