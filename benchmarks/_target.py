@@ -390,6 +390,7 @@ def picture(found: Mapping[str, Any]) -> Any:
         noise_panel(axes[3], one)
         for ax in axes:
             quiet(ax)
+    name_regimes(figure, grid)
     return figure
 
 
@@ -401,7 +402,14 @@ def overview(found: Mapping[str, Any]) -> Any:
         seconds_panel(axes[1], one)
         for ax in axes:
             quiet(ax)
+    name_regimes(figure, grid)
     return figure
+
+
+def name_regimes(figure: Any, grid: Any) -> None:
+    """One legend for the shades of all panels."""
+    names = {patch.get_label(): patch for ax in grid.flat for patch in ax.patches}
+    figure.legend(names.values(), names.keys(), loc="outside upper center", ncols=3, frameon=False, fontsize="small")
 
 
 def panels(rows: int, columns: int, size: tuple[float, float]) -> Any:
@@ -436,8 +444,14 @@ def steps_panel(ax: Any, name: str, one: Mapping[str, Any]) -> None:
             label = "missed (took more)" if missed else "measured, a seed"
             ax.plot(*zip(*points, strict=True), marker, markerfacecolor=face, markeredgecolor=COLOURS[0],
                     markersize=4, alpha=0.7, label=label, linestyle="none")  # fmt: skip
-    ax.plot(fine, fitted, color=COLOURS[0], label=f"fitted: {fit['critical']:.0f}")
-    ax.plot(fine, anchor * (1 + said / fine) / (1 + said / 32), "--", color=COLOURS[1], label=f"predicted: {said:.0f}")
+    ax.plot(fine, fitted, color=COLOURS[0], label=f"fitted: critical {fit['critical']:.0f}")
+    ax.plot(
+        fine,
+        anchor * (1 + said / fine) / (1 + said / 32),
+        "--",
+        color=COLOURS[1],
+        label=f"predicted: critical {said:.0f}",
+    )
     ax.axvline(one["rows"] / 4, color="0.4", linestyle=":", linewidth=1)
     ax.legend(handles=[h for h in ax.get_lines() if not h.get_label().startswith("_")],
               frameon=False, fontsize="x-small")  # fmt: skip

@@ -12,7 +12,6 @@ from test_layers_tabular import WITH_SECOND_DERIVATIVES as TABULAR
 from test_second_order_products import KINDS, around, data, plain
 
 import densenet as dn
-from densenet.batch_size.intervals import fieller
 
 UNCOUPLED = [kind for kind in KINDS if kind != "BatchNorm"]
 LOSSES = {
@@ -265,22 +264,14 @@ def coverage(n, repeats, *, seed=0, **problem):
     return simple / repeats, noise / repeats
 
 
-def test_intervals_cover_in_simulation():
-    """300 repetitions: the share is within 2 percent of 0.95 and 2 standard deviations of the simulation."""
-    for share in coverage(150, 300, columns=6):
-        assert abs(share - 0.95) <= 0.02 + 2 * math.sqrt(0.95 * 0.05 / 300)
+@pytest.mark.parametrize(("n", "columns", "shift"), [(80, 6, 0.3), (60, 4, 0.1)])
+def test_intervals_cover_in_simulation(n, columns, shift):
+    """200 repetitions: the share is within 2 percent of 0.95 and 2 standard deviations of the simulation.
 
-
-def test_fieller_beside_the_known_answer():
-    # independent estimates 2 and 1 with deviations 0.1: the B with |2 - B| <= z 0.1 sqrt(1 + B^2)
-    low, high = fieller(2.0, 1.0, np.diag([0.01, 0.01]), 1.96)
-    for B in (low, high):
-        assert abs(2 - B) == pytest.approx(1.96 * 0.1 * math.sqrt(1 + B * B), rel=1e-12)
-    assert low < 2 < high
-    low, high = fieller(2.0, 0.1, np.diag([0.01, 0.01]), 1.96)  # a denominator that may be 0
-    assert math.isinf(high)
-    assert abs(2 - 0.1 * low) == pytest.approx(1.96 * 0.1 * math.sqrt(1 + low * low), rel=1e-12)
-    assert fieller(0.1, 0.1, np.diag([0.01, 0.01]), 1.96) == (0.0, math.inf)
+    In the second problem hardly any gradient can be told from 0: most intervals have no upper end.
+    """
+    for share in coverage(n, 200, columns=columns, shift=shift):
+        assert abs(share - 0.95) <= 0.02 + 2 * math.sqrt(0.95 * 0.05 / 200)
 
 
 def test_a_gradient_lost_in_noise_is_said_to_be_above():

@@ -185,16 +185,17 @@ def noise_scale(
     differentiable.
 
     An interval is the set of B for which tr(M Sigma) - B G^T M G does not differ from 0 (Fieller's method) [2]_. How
-    far it may differ is seen by drawing the rows again with replacement (the bootstrap of the studentized difference)
-    [3]_; above 512 rows, by drawing n of 256. The interval has no upper end where G cannot be told from 0, and then
-    only says "above". For the rows themselves there is nothing to be uncertain of, except for the probes.
+    far it may differ is seen by drawing the rows again with replacement, for each such B with a G that is as long as
+    this B says (the grid bootstrap) [3]_; above 512 rows, by drawing n of 256. The interval has no upper end where G
+    cannot be told from 0, and then only says "above". For the rows themselves there is nothing to be uncertain of,
+    except for the probes.
 
     References
     ----------
     .. [1] McCandlish, Kaplan, Amodei and OpenAI Dota Team, "An empirical model of large-batch training" (2018),
        arXiv 1812.06162, equations 2.8 and 2.9.
     .. [2] Fieller, "Some problems in interval estimation" (1954), section 3.
-    .. [3] Hall, "Theoretical comparison of bootstrap confidence intervals" (1988), section 2.
+    .. [3] Hansen, "The grid bootstrap and the autoregressive model" (1999).
 
     Examples
     --------
