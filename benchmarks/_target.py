@@ -395,11 +395,13 @@ def picture(found: Mapping[str, Any]) -> Any:
 
 
 def overview(found: Mapping[str, Any]) -> Any:
-    """A column a problem: steps and seconds over the batch size."""
-    figure, grid = panels(2, len(found), (3.6 * len(found), 6.6))
+    """A column a problem: steps and, where they were timed, seconds over the batch size."""
+    rows = 2 if all("ways" in one for one in found.values()) else 1
+    figure, grid = panels(rows, len(found), (3.6 * len(found), 3.3 * rows))
     for axes, (name, one) in zip(grid.T, found.items(), strict=True):
         steps_panel(axes[0], name, one)
-        seconds_panel(axes[1], one)
+        if rows > 1:
+            seconds_panel(axes[1], one)
         for ax in axes:
             quiet(ax)
     name_regimes(figure, grid)
@@ -490,6 +492,8 @@ def seconds_panel(ax: Any, one: Mapping[str, Any]) -> None:
     if "ways" in one:
         ax.plot([], [], color="0.5", linewidth=7, alpha=0.3, label="within 20 % of the fastest")
         ax.legend(frameon=False, fontsize="x-small")
+    else:
+        ax.annotate("not timed", (0.5, 0.5), xycoords="axes fraction", ha="center")
     ticks(ax, [int(size) for size in one["median_steps"]])
 
 
