@@ -148,7 +148,7 @@ def ratio_interval(
     far = math.log(FARTHEST * n)
     middle = min(math.log(top / bottom), far) if bottom > 0 else far
     low = _crossing(lambda at: beyond(at, 0.5 + level / 2), middle - SPAN, middle)
-    high = _crossing(lambda at: beyond(at, 0.5 - level / 2), middle, far)
+    high = _crossing(lambda at: beyond(at, 0.5 - level / 2), middle, far) if bottom > 0 else math.inf
     return math.exp(min(low, middle)), math.exp(max(high, middle))
 
 
