@@ -20,6 +20,7 @@ from densenet.training.data import rows_of
 from densenet.training.full_batch import FullBatchSolver
 from densenet.training.hooks import Callback
 from densenet.training.run import Run
+from densenet.training.slices import Choice
 from densenet.training.trainer import Trainer
 
 REFERENCE = 32
@@ -402,8 +403,9 @@ def _step_seconds(
     trial.metrics = []
     trial.optimizer.reset()
     trial.optimizer.learning_rate = 1e-12
-    took = []
-    for choice in (False,) if trainer.compiled is False else (False, trainer.compiled):
+    took: list[tuple[float, ...]] = []
+    choices: tuple[Choice, ...] = (False,) if trainer.compiled is False else (False, trainer.compiled)
+    for choice in choices:
         timers = [_StepTimer() for _ in sizes]
         trial.compiled = choice
         for _ in range(_ROUNDS):
@@ -436,7 +438,7 @@ class _StepTimer(Callback):
         return 1 if run.step < 2 else min(4, max(_TIMED - run.step, 1))
 
     def on_fit_begin(self, run: Run) -> None:
-        self.at = 0
+        self.at, self.before = 0, 0.0
 
     def on_batch_end(self, run: Run) -> None:
         now, made = time.perf_counter(), run.step - self.at
