@@ -63,8 +63,13 @@ def machine() -> dict[str, Any]:
         "densenet": densenet.__version__,
         "versions": versions,
         "blas": densenet._blas.blas_description(),
-        "command": " ".join(["python", *[Path(sys.argv[0]).name, *sys.argv[1:]]]),
+        "command": " ".join(["python", Path(sys.argv[0]).name, *map(_anonymous, sys.argv[1:])]),
     }
+
+
+def _anonymous(argument: str) -> str:
+    """A path of this machine without its folders."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _version(name: str) -> str | None:

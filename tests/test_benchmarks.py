@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -248,16 +249,21 @@ def test_batch_sizes_to_a_goal(tmp_path: Path) -> None:
         text = (tmp_path / "batch_sizes_target.json").read_text(encoding="utf-8")
         written.append(json.loads(text)["results"]["problems"]["regression"])
     counted, timed = written
-    assert "regret" not in counted
+    assert "ways" not in counted
     assert timed["seeds"] == counted["seeds"]
     assert len(counted["seeds"]) == 2
     for seed in counted["seeds"]:
         assert set(seed["runs"]) == {"8", "32", "128"}
         assert seed["largest"] == 128
         assert all(0 <= look["step"] <= look["of"] for look in seed["noise"])
-    for size, steps in timed["median_steps"].items():
-        if steps is not None:
-            assert timed["seconds"][size] == pytest.approx(steps * timed["step_seconds"][size], rel=1e-4)
-    assert min(value for value in timed["seconds"].values() if value) == timed["seconds"][str(timed["fastest"])]
-    assert timed["regret"]["find_batch_size"] >= 1
+    looks = [[look["b_noise"] for look in seed["noise"]] for seed in counted["seeds"]]
+    means = [sum(one) / len(one) for one in looks]
+    assert timed["predicted"]["critical"] == pytest.approx(math.sqrt(means[0] * means[1]), rel=1e-9)
+    for one in timed["ways"].values():
+        for size, steps in timed["median_steps"].items():
+            if steps is not None:
+                assert one["seconds"][size] == pytest.approx(steps * one["step_seconds"][size], rel=1e-4)
+        assert min(value for value in one["seconds"].values() if value) == one["seconds"][str(one["fastest"])]
+        assert one["regret"]["find_batch_size"] >= 1
+    assert (tmp_path / "batch_sizes_overview.png").read_bytes().startswith(PNG)
     assert (tmp_path / "batch_sizes_target.png").read_bytes().startswith(PNG)

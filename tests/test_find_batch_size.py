@@ -21,14 +21,15 @@ def _close_figures():
     plt.close("all")
 
 
-def trainer(optimizer=None, layers=None):
+def trainer(optimizer=None, layers=None, compiled="auto"):
     model = dn.mlp([64, 32, 10], seed=0) if layers is None else dn.Sequential(layers, seed=0)
-    return dn.Trainer(model, "softmax_cross_entropy", optimizer or dn.SGD(0.2), metrics=["accuracy"])
+    rule = optimizer or dn.SGD(0.2)
+    return dn.Trainer(model, "softmax_cross_entropy", rule, metrics=["accuracy"], compiled=compiled)
 
 
 @pytest.fixture(scope="module")
 def found():
-    return dn.find_batch_size(trainer(), X, Y, reach=0.3)
+    return dn.find_batch_size(trainer(compiled=False), X, Y, reach=0.3)
 
 
 def test_steps_samples_and_seconds_follow_the_equation(found):
@@ -43,6 +44,7 @@ def test_steps_samples_and_seconds_follow_the_equation(found):
         assert found.steps[i] == pytest.approx(found.steps[at] * ratio, rel=1e-9)
         assert found.samples[i] == pytest.approx(size * found.steps[i], rel=1e-12)
         assert found.seconds[i] == pytest.approx(found.step_seconds[i] * found.steps[i], rel=1e-12)
+        assert not found.compiled
         assert found.rates[i] == pytest.approx(0.2 * (1 + b / 32) / (1 + b / size), rel=1e-12)
     best = min(s for s in found.seconds if not math.isnan(s))
     assert found.seconds[found.sizes.index(found.fastest)] == best
@@ -65,7 +67,11 @@ def test_the_run_reaches_what_it_says(found):
 
 
 def test_the_critical_size_is_the_mean_noise_scale_of_the_run(found):
-    assert found.critical == pytest.approx(np.exp(np.mean([math.log(b) for _, b in found.moments])), rel=1e-12)
+    n, top, bottom = len(X), 0.0, 0.0
+    for _, b in found.moments:
+        worth = 1 / (1 + b * (1 / 32 - 1 / n))
+        top, bottom = top + worth * b, bottom + worth
+    assert found.critical == pytest.approx(top / bottom, rel=1e-12)
     steps = found.steps[found.sizes.index(32)]
     assert len(found.moments) == 4
     assert 0 <= found.moments[0][0] < found.moments[-1][0] <= steps
@@ -80,6 +86,63 @@ def test_the_critical_size_is_the_mean_noise_scale_of_the_run(found):
         twin.model, "softmax_cross_entropy", X, Y, population=False, curvature="gauss_newton", probes=99
     )
     assert value == pytest.approx(exact.b_noise, rel=0.5)
+
+
+def test_the_mean_over_steps_of_batch_32_is_that_over_steps_of_all_rows():
+    """Noise that grows along the way: as many moments of either run as it makes steps."""
+    share = 1 / 32 - 1 / 1000
+    noise, of_all = 5 + 3 * np.arange(60.0), []
+    for b in noise:
+        of_all += [b] * round(100 * (1 + b * share))  # batch 32 takes so many steps where all rows take 100
+    assert batches._mean_noise(np.array(of_all), share) == pytest.approx(noise.mean(), rel=1e-3)
+    assert batches._mean_noise(np.array([math.inf, math.inf]), share) == math.inf
+    assert batches._mean_noise(np.array([math.inf, 0.0]), share) == pytest.approx(1 / share)
+    assert batches._mean_noise(np.array([math.nan, 7.0]), share) == pytest.approx(7.0)
+
+
+def test_kernels_are_timed_where_there_are_any():
+    pytest.importorskip("numba")
+    both = dn.find_batch_size(trainer(), X, Y)
+    assert both.compiled
+    at = both.sizes.index(32)
+    for i, size in enumerate(both.sizes):
+        if size <= len(X) // 4:
+            took = both.steps[i] * both.compiled_step_seconds[i] / both.compiled_step_seconds[at]
+            assert both.seconds[i] == pytest.approx(took, rel=1e-12)
+    slow = np.array(both.steps) * both.step_seconds
+    assert f"By the NumPy lines, {both.sizes[np.nanargmin(slow)]} is." in both.sentence
+    assert "by kernels" in both.sentence
+    assert "compiled" in str(both).splitlines()[0]
+    without = dn.find_batch_size(trainer(layers=[dn.Dense(64, 8), dn.GELU(), dn.Dense(8, 10)]), X[:99], Y[:99])
+    assert (without.compiled, without.compiled_step_seconds) == (False, None)
+    with pytest.raises(ValueError, match=r"GELU.*has no kernel"):
+        dn.find_batch_size(trainer(layers=[dn.Dense(64, 8), dn.GELU(), dn.Dense(8, 10)], compiled=True), X, Y)
+
+
+def test_no_more_than_twenty_steps_are_timed_at_each_size_and_way(monkeypatch):
+    made = []
+    fit = dn.Trainer.fit
+
+    def counted(self, x, y, **given):
+        before = self.optimizer.steps
+        history = fit(self, x, y, **given)
+        made.append((history.compiled, given["batch_size"], self.optimizer.steps - before))
+        return history
+
+    monkeypatch.setattr(dn.Trainer, "fit", counted)
+    dn.find_batch_size(trainer(), X[:99], Y[:99])
+    for key in {entry[:2] for entry in made}:
+        assert 10 < sum(steps for *which, steps in made if tuple(which) == key) <= 20
+
+
+def test_the_call_of_kernels_is_taken_off():
+    timer = batches._StepTimer()
+    timer.shortest = {1: 7.0, 4: 13.0}  # a call takes 5, a step 2
+    assert timer.call == pytest.approx(5.0)
+    assert timer.a_step(5.0) == pytest.approx(2.0)
+    timer.shortest = {1: 3.0}
+    assert timer.call is None
+    assert timer.a_step(0.0) == 3.0
 
 
 def test_without_a_target_batch_32_is_the_unit():
@@ -124,12 +187,16 @@ def test_table_page_and_picture(found):
 
 
 def test_regimes():
-    made = batches.BatchSizes((1,), (1.0,), (1.0,), (1.0,), (1.0,), None, 40.0, (), 1000, 32, None, 1, (1, 1))
+    made = batches.BatchSizes(
+        (1,), (1.0,), (1.0,), (1.0,), (1.0,), None, False, None, 40.0, (), 1000, 32, None, 1, (1, 1)
+    )
     names = [made.regime(size) for size in (1, 8, 16, 128, 160, 250, 256)]
     assert names == ["perfect scaling"] * 2 + ["diminishing returns"] * 2 + ["no more gain"] * 2 + ["not measurable"]
     assert made.measurable
     assert "no other size" in made.sentence
-    few = batches.BatchSizes((1,), (1.0,), (1.0,), (1.0,), (1.0,), None, 400.0, (), 1000, 32, None, 1, (1, 1))
+    few = batches.BatchSizes(
+        (1,), (1.0,), (1.0,), (1.0,), (1.0,), None, False, None, 400.0, (), 1000, 32, None, 1, (1, 1)
+    )
     assert "not measurable with 1000 rows: it is above 250" in few.sentence
 
 
@@ -150,6 +217,9 @@ def test_what_it_refuses():
         dn.find_batch_size(trainer(dn.SGD(1.0)), X[:40], Y[:40], reach=-1.0)
     with pytest.raises(dn.DivergenceError):
         dn.find_batch_size(trainer(dn.SGD(1e30)), X, Y)
+    done = dn.Trainer(dn.Sequential([dn.Dense(64, 1, kernel_initializer="zeros")]), "mse", "sgd")
+    with pytest.raises(ValueError, match=r"every sample's gradient is 0.*at a minimum"):
+        dn.find_batch_size(done, X[:40], np.zeros(40))
 
 
 def test_few_rows():
@@ -162,34 +232,60 @@ def test_few_rows():
 # -- the callback -----------------------------------------------------------------------------------------------------
 
 
-def test_a_look_is_the_moments_of_the_mini_batch_before_its_update():
-    seen = []
+@pytest.mark.parametrize("rows", [64, 5000])
+def test_a_look_is_the_moments_of_rows_of_its_own(rows):
+    models = []
 
     def keep(run):
         if run.step in (0, 40):
-            seen.append((copy.deepcopy(run.model), run.batch[0].copy(), run.batch[1].copy()))
+            models.append(copy.deepcopy(run.model))
 
-    noise = dn.NoiseScale(every=40, rows=64, smoothing=0.5)
-    trainer().fit(X, Y, epochs=2, batch_size=64, seed=0, callbacks=[dn.LambdaCallback(on_gradients=keep), noise])
+    watch = dn.LambdaCallback(on_fit_begin=keep, on_batch_end=keep)
+    noise = dn.NoiseScale(every=40, rows=rows, smoothing=0.5)
+    trainer().fit(X, Y, epochs=2, batch_size=64, seed=0, callbacks=[watch, noise])
     assert noise.steps == [0, 40]
     assert noise.epochs == pytest.approx([0.0, 40 / 29])
+    drawn = np.random.default_rng(0).choice(len(X), min(rows, len(X)), replace=False)
     moments = []
-    for i, (model, x, y) in enumerate(seen):
-        exact = dn.noise_scale(model, "softmax_cross_entropy", x, y, curvature="gauss_newton")
+    for i, model in enumerate(models):
+        if rows < len(X) and i:
+            break  # the probes have drawn from the same generator
+        exact = dn.noise_scale(model, "softmax_cross_entropy", X[drawn], Y[drawn], curvature="gauss_newton")
         moments.append((exact.trace, exact.square))
         assert (noise.trace[i], noise.square[i]) == pytest.approx(moments[-1], rel=1e-9)
         assert noise.curved_trace[i] == pytest.approx(exact.curved_trace, rel=1.0)
-    (t0, s0), (t1, s1) = moments
-    assert noise.b_simple == pytest.approx([t0 / s0, (t0 / 3 + 2 * t1 / 3) / (s0 / 3 + 2 * s1 / 3)], rel=1e-9)
+    if rows > len(X):
+        (t0, s0), (t1, s1) = moments
+        smooth = (t0 / 3 + 2 * t1 / 3) / (s0 / 3 + 2 * s1 / 3)
+        assert noise.b_simple == pytest.approx([t0 / s0, smooth], rel=1e-9)
 
 
-def test_small_batches_are_gathered_and_training_goes_on_as_without():
+def test_of_a_stream_it_takes_rows_that_have_passed():
+    batches = [(X[a : a + 4], Y[a : a + 4]) for a in range(0, 400, 4)]
+    models = []
+
+    def keep(run):
+        if run.step == 30:
+            models.append(copy.deepcopy(run.model))
+
+    noise = dn.NoiseScale(every=30, rows=30)
+    watch = dn.LambdaCallback(on_batch_end=keep)
+    trainer().fit(batches, epochs=1, callbacks=[watch, noise])
+    assert noise.steps == [30, 60, 90]
+    exact = dn.noise_scale(models[0], "softmax_cross_entropy", X[:30], Y[:30])
+    assert (noise.trace[0], noise.square[0]) == pytest.approx((exact.trace, exact.square), rel=1e-9)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_training_goes_on_as_without(compiled):
+    if compiled:
+        pytest.importorskip("numba")
     noise = dn.NoiseScale(every=100, rows=30)
-    one, two = trainer(), trainer()
-    one.fit(X, Y, epochs=1, batch_size=4, seed=0, callbacks=[noise])
+    one, two = trainer(compiled=compiled), trainer(compiled=compiled)
+    made = one.fit(X, Y, epochs=1, batch_size=4, seed=0, callbacks=[noise])
     two.fit(X, Y, epochs=1, batch_size=4, seed=0)
-    assert noise.steps[0] == 7  # 8 mini-batches of 4 make 30 rows
-    assert len(noise.steps) == 5
+    assert made.compiled == compiled
+    assert noise.steps == [0, 100, 200, 300, 400]
     np.testing.assert_array_equal(one.model.params, two.model.params)
     one.fit(X, Y, epochs=1, batch_size=4, seed=0, callbacks=[noise])
     assert len(noise.steps) == 5  # a new fit begins anew

@@ -10,6 +10,7 @@ import numpy as np
 from densenet._types import Array
 from densenet._validation import fraction, positive_int
 from densenet.batch_size.gradient_noise import Rows, measure
+from densenet.training.data import ArrayBatches, StreamBatches
 from densenet.training.hooks import Callback
 from densenet.training.run import Run
 
@@ -20,9 +21,9 @@ _KINDS = ("trace", "square", "curved_trace", "curved_square")
 class NoiseScale(Callback):
     """Follow both gradient noise scales through training; see `noise_scale` for what they are.
 
-    Every `every` steps it looks at the rows of the mini-batches to come, until it has `rows` of them, at the weights
-    before their update: the four moments of these rows, corrected for what few rows add to them. Few rows tell little,
-    so numerators and denominators are smoothed, each for itself, before they are divided::
+    Before the first step, and then every `every` steps, it looks at `rows` training rows of its own: the four moments
+    of these rows, corrected for what few rows add to them. Few rows tell little, so numerators and denominators are
+    smoothed, each for itself, before they are divided::
 
         m_t = s m_(t-1) + (1 - s) x_t        x = tr(Sigma), |G|^2, tr(H Sigma), G^T H G
         B_simple = m[tr(Sigma)] / m[|G|^2]        B_noise = m[tr(H Sigma)] / m[G^T H G]
@@ -32,7 +33,8 @@ class NoiseScale(Callback):
     every : int, default 1000
         Steps from one look to the next.
     rows : int, default 256
-        Rows that a look takes, at least; more only where a mini-batch has more, and never more than 4 times as many.
+        Rows that a look takes: drawn from the training rows, or all of these where there are fewer. A stream of batches
+        cannot be drawn from: its first look comes after `every` steps, and takes rows that came after the look before.
     smoothing : float in [0, 1), default 0.8
         s. The average is taken over about 1 / (1 - s) looks; the start does not weigh on it.
     curvature : {"hessian", "gauss_newton"}, default "gauss_newton"
@@ -89,29 +91,45 @@ class NoiseScale(Callback):
             setattr(self, name, [])
         self._means, self._weight = np.zeros(len(_KINDS)), 0.0
         self._gathered: list[tuple[Array, Array]] = []
-        self._next = 0
+        self._next = self.every
         self._rng = np.random.default_rng(0)
 
-    def on_fit_begin(self, run: Run) -> None:
-        """Forget what has been seen."""
-        self._clear()
+    def rest(self, run: Run) -> float:
+        """Steps until the next look."""
+        return max(self._next - run.step, 1)
 
-    def on_gradients(self, run: Run) -> None:
-        """Gather rows when it is time, and look when there are enough."""
-        if run.step < self._next or run.batch is None:
-            return
-        x, y, _ = run.batch
-        most = 4 * self.rows
-        self._gathered.append((x[:most].copy(), y[:most].copy()))
-        if sum(len(part) for part, _ in self._gathered) < self.rows and len(x) < (run.plan["rows"] or math.inf):
-            return
-        x, y = (np.concatenate([pair[i] for pair in self._gathered]) for i in (0, 1))
-        self._gathered = []
-        self._next = run.step + self.every
-        if len(x) > 1:
-            self._look(run, x, y)
+    def on_fit_begin(self, run: Run) -> None:
+        """Forget what has been seen, and look."""
+        self._clear()
+        self._next += run.step
+        if isinstance(run.data, ArrayBatches):
+            self._look(run, *self._drawn(run.data))
+
+    def on_batch_end(self, run: Run) -> None:
+        """Look when it is time; of a stream, gather rows for the next look."""
+        if run.step >= self._next:
+            self._next = run.step + self.every
+            if isinstance(run.data, ArrayBatches):
+                self._look(run, *self._drawn(run.data))
+            elif self._gathered:
+                self._look(run, *(np.concatenate([pair[i] for pair in self._gathered])[: self.rows] for i in (0, 1)))
+                self._gathered = []
+        elif run.batch is not None and isinstance(run.data, StreamBatches) and self._wanted:
+            self._gathered.append((run.batch[0][: self.rows].copy(), run.batch[1][: self.rows].copy()))
+
+    @property
+    def _wanted(self) -> bool:
+        return sum(len(part) for part, _ in self._gathered) < self.rows
+
+    def _drawn(self, data: ArrayBatches) -> tuple[Array, Array]:
+        n = len(data)
+        order = self._rng.choice(n, min(self.rows, n), replace=False)
+        x, y, _ = next(data.epoch(len(order), order))
+        return x, y
 
     def _look(self, run: Run, x: Array, y: Array) -> None:
+        if len(x) < 2:
+            return
         rows = Rows(run.model, run.trainer.loss, x, y, "NoiseScale")
         flat, curved, _, _, _ = measure(
             rows, True, self.curvature == "gauss_newton", _PROBES, self._rng, exact=False
@@ -124,7 +142,7 @@ class NoiseScale(Callback):
         trace, square, curved_trace, curved_square = (self._means / self._weight).tolist()
         size = run.plan["batch_size"]
         an_epoch = math.ceil(run.plan["rows"] / size) if run.plan["rows"] else math.inf
-        self.epochs.append(run.epoch - 1 + run.batches / an_epoch)
+        self.epochs.append(max(run.epoch - 1, 0) + run.batches / an_epoch)
         self.steps.append(run.step)
         self.b_simple.append(trace / square if square > 0 else math.inf)
         self.b_noise.append(curved_trace / curved_square if curved_square > 0 else math.nan)

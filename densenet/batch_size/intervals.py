@@ -1,21 +1,23 @@
 """Confidence intervals of tr(M Sigma) / (G^T M G), both of them estimated from the same rows.
 
 Both are U-statistics of the rows' gradients. Their ratio is skewed, and its denominator may not differ from 0: the set
-of ratios B for which tr(M Sigma) - B G^T M G does not differ from 0 is an interval with or without an upper end.
+of ratios B for which tr(M Sigma) - B G^T M G does not differ from 0 is an interval with or without an upper end
+(Fieller, "Some problems in interval estimation", 1954).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from densenet._types import Array
 
-DRAWS = 599
+DRAWS = 399
 """Resamples of the rows that the quantiles are taken from."""
-_AT_ONCE = 100
+SPAN, FARTHEST = 8.0, 1000.0  # how far below its estimate, in ln B, and how many times above n an end is looked for
 
 
 @dataclass
@@ -98,46 +100,13 @@ def estimates(products: Array, counts: Array, trace_too: Array, square_too: Arra
     return both, spread
 
 
-def quantiles(rows: Deviations, square: float, n: int, level: float, rng: np.random.Generator) -> tuple[float, float]:
-    """Between which values (top - B bottom) / sd lies at that level, B the true ratio, in samples drawn from the rows.
-
-    Parameters
-    ----------
-    rows : Deviations
-    square : float
-        The best estimate of G^T M G: the rows' own is too long by their noise. Where it is not positive, B is infinite.
-    n : int
-    level : float
-    rng : Generator
-
-    Returns
-    -------
-    low, high : float
-
-    References
-    ----------
-    .. [1] Hall, "Theoretical comparison of bootstrap confidence intervals" (1988), section 2: percentile-t.
-    """
-    m = len(rows.along)
-    true = np.array([square, -float(rows.products.diagonal().mean())]) if square > 0 else np.array([0.0, -1.0])
-    found = []
-    for start in range(0, DRAWS, _AT_ONCE):
-        counts = rng.multinomial(n, np.full(m, 1 / m), size=min(_AT_ONCE, DRAWS - start)).astype(np.float64)
-        both, spread = estimates(rows.with_square(square), counts, rows.trace_too, rows.square_too, n)
-        variance = np.einsum("a,kab,b->k", true, spread, true)
-        seen = variance > 0
-        found.append((true @ both)[seen] / np.sqrt(variance[seen]))
-    t = np.concatenate(found)
-    if not len(t):
-        return 0.0, 0.0
-    low, high = np.quantile(t, [0.5 - level / 2, 0.5 + level / 2])
-    return float(low), float(high)
-
-
 def ratio_interval(
     rows: Deviations, top: float, bottom: float, n: int, level: float, rng: np.random.Generator, error: float = 0.0
 ) -> tuple[float, float]:
-    """Interval for the ratio of what `top` and `bottom` estimate.
+    """Interval for the ratio of what `top` and `bottom` estimate: the B that the samples do not speak against.
+
+    How far top - B bottom may be from 0, in its own standard deviations, is seen by drawing rows again after G has been
+    made as long as B says: where G is hardly known, that depends on B (the grid bootstrap [1]_).
 
     Parameters
     ----------
@@ -156,49 +125,62 @@ def ratio_interval(
     -------
     low, high : float
         high is inf where `bottom` cannot be told from 0.
-    """
-    once = np.ones((1, len(rows.along)))
-    spread = estimates(rows.with_square(rows.square), once, rows.trace_too, rows.square_too, n)[1][0]
-    spread[0, 0] += error**2
-    low, high = quantiles(rows, bottom, n, level, rng)
-    if bottom <= 0:  # rows drawn again hardly ever cancel as these do
-        from scipy import special
-
-        high = max(high, float(special.ndtri(0.5 + level / 2)))
-    return fieller(top, bottom, spread, max(high, 0.0))[0], fieller(top, bottom, spread, max(-low, 0.0))[1]
-
-
-def fieller(top: float, bottom: float, spread: Array, z: float) -> tuple[float, float]:
-    """The B at least 0 with |top - B bottom| <= z sd(top - B bottom): an interval for the ratio of what they estimate.
-
-    Parameters
-    ----------
-    top, bottom : float
-        Estimates.
-    spread : ndarray (2, 2)
-        Their covariance.
-    z : float
-        Quantile of the standard normal distribution.
-
-    Returns
-    -------
-    low, high : float
-        high is inf where `bottom` cannot be told from 0.
 
     References
     ----------
-    .. [1] Fieller, "Some problems in interval estimation" (1954), section 3.
+    .. [1] Hansen, "The grid bootstrap and the autoregressive model" (1999).
     """
-    a = bottom**2 - z**2 * float(spread[1, 1])
-    b = top * bottom - z**2 * float(spread[0, 1])
-    c = top**2 - z**2 * float(spread[0, 0])
-    root = b * b - a * c
-    if a > 0:  # a B^2 - 2 b B + c <= 0
-        half = math.sqrt(max(root, 0.0))
-        ends = ((b - half) / a, (b + half) / a) if bottom > 0 else (0.0, math.inf)
-        return max(ends[0], 0.0), max(ends[1], 0.0)
-    if c <= 0 or root < 0 or top <= 0:
+    if top <= 0:
         return 0.0, math.inf
-    if a == 0:
-        return (max(c / (2 * b), 0.0) if b > 0 else 0.0), math.inf
-    return max((b - math.sqrt(root)) / a, (b + math.sqrt(root)) / a, 0.0), math.inf
+    m = len(rows.along)
+    once = np.ones((1, m))
+    spread = estimates(rows.with_square(rows.square), once, rows.trace_too, rows.square_too, n)[1][0]
+    spread[0, 0] += error**2
+    drawn = rng.multinomial(n, np.full(m, 1 / m), size=DRAWS).astype(np.float64)
+
+    def beyond(log_ratio: float, share: float) -> float:
+        """(top - B bottom) / sd, less the quantile that it has where B is the ratio."""
+        B = math.exp(log_ratio)
+        found = top - B * bottom
+        sd = math.sqrt(max(spread[0, 0] - 2 * B * spread[0, 1] + B * B * spread[1, 1], 0.0))
+        return (found / sd if sd else math.copysign(math.inf, found)) - quantile(rows, top / B, n, share, drawn)
+
+    far = math.log(FARTHEST * n)
+    middle = min(math.log(top / bottom), far) if bottom > 0 else far
+    low = _crossing(lambda at: beyond(at, 0.5 + level / 2), middle - SPAN, middle)
+    high = _crossing(lambda at: beyond(at, 0.5 - level / 2), middle, far) if bottom > 0 else math.inf
+    return math.exp(min(low, middle)), math.exp(max(high, middle))
+
+
+def quantile(rows: Deviations, square: float, n: int, share: float, drawn: Array) -> float:
+    """Below which value so many of (top - B bottom) / sd lie, in samples drawn from rows whose G^T M G is `square`.
+
+    Parameters
+    ----------
+    rows : Deviations
+    square : float
+    n : int
+    share : float
+    drawn : ndarray (k, m)
+        k samples of n rows: how often every row is in them.
+
+    References
+    ----------
+    .. [1] Hall, "Theoretical comparison of bootstrap confidence intervals" (1988), section 2: percentile-t.
+    """
+    true = np.array([square, -float(rows.products.diagonal().mean())])
+    both, spread = estimates(rows.with_square(square), drawn, rows.trace_too, rows.square_too, n)
+    variance = np.einsum("a,kab,b->k", true, spread, true)
+    seen = variance > 0
+    return float(np.quantile((true @ both)[seen] / np.sqrt(variance[seen]), share)) if seen.any() else 0.0
+
+
+def _crossing(beyond: Callable[[float], float], low: float, high: float) -> float:
+    """Where between its ends a decreasing function is 0; -inf or inf where that is below or above."""
+    from scipy import optimize
+
+    if beyond(low) <= 0:
+        return -math.inf
+    if beyond(high) >= 0:
+        return math.inf
+    return float(optimize.brentq(beyond, low, high, xtol=0.02))

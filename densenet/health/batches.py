@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from densenet._validation import check_finite, finite, nonnegative_int, same_row
 from densenet.batch_size.gradient_noise import Rows, measure
 from densenet.training.data import rows_of
 from densenet.training.full_batch import FullBatchSolver
+from densenet.training.hooks import Callback
+from densenet.training.run import Run
+from densenet.training.slices import Choice
 from densenet.training.trainer import Trainer
 
 REFERENCE = 32
@@ -30,9 +34,8 @@ _MOMENTS = 4
 _KEPT = 16  # places on the way that are kept, before it is known which are needed
 _WORK = 3e7  # rows times parameters that the noise is measured with
 _PROBES = 16
-_TIMED, _ROUNDS = 4, 4  # steps of a fit that is timed, and how often
+_TIMED, _ROUNDS = 10, 2  # steps of a fit that is timed, and how often
 _CHECKED = 2048  # rows that the error is taken on
-_LARGEST = 1 << 27  # bytes of rows that a timed epoch may take
 _CLEAR = 4.0  # how far from B_crit the first and the last regime are
 
 
@@ -47,11 +50,15 @@ class BatchSizes:
         To the same error. With `reach` they are counts and seconds; without, multiples of what batch 32 (`reference`)
         takes. nan for batch sizes above a quarter of the rows: nothing can be said of them.
     step_seconds : tuple of float
-        Time of a step on this machine.
+        Time of a step on this machine by the NumPy lines.
+    compiled_step_seconds : tuple of float or None
+        By kernels; None where there are none, or the trainer is not to take them.
+    compiled : bool
+        Whether `seconds`, `fastest` and `good` are those of kernels: they are wherever kernels were timed.
     rates : tuple of float or None
         For plain SGD the learning rate for each; None for other rules, whose rates have to be searched.
     critical : float
-        The critical batch size, in samples: the geometric mean of B_noise over the run.
+        The critical batch size, in samples: the mean of B_noise over the run.
     moments : tuple of (int, float)
         Steps done and B_noise there.
     rows, reference : int
@@ -76,6 +83,8 @@ class BatchSizes:
     samples: tuple[float, ...]
     seconds: tuple[float, ...]
     step_seconds: tuple[float, ...]
+    compiled_step_seconds: tuple[float, ...] | None
+    compiled: bool
     rates: tuple[float, ...] | None
     critical: float
     moments: tuple[tuple[int, float], ...]
@@ -115,6 +124,7 @@ class BatchSizes:
             if self.reach is not None
             else f"takes {_short(self.seconds[at])} of the time of batch {self.reference}"
         )
+        how = " by kernels, Trainer(compiled=True)," if self.compiled else ""
         low, high = self.good
         beside = f"sizes from {low} to {high} are within 20 %" if low < high else "no other size is within 20 %"
         where = (
@@ -122,14 +132,22 @@ class BatchSizes:
             if self.measurable
             else f"the critical batch size is not measurable with {self.rows} rows: it is above {self.rows // 4}"
         )
-        return f"Batch size {self.fastest} is the fastest here and {took}; {beside}; {where}."
+        return f"Batch size {self.fastest} is the fastest here{how} and {took}; {beside}; {where}.{self._without()}"
 
-    _ALIGN = ">>>>>><"
+    def _without(self) -> str:
+        """Which size is the fastest by the NumPy lines, where kernels were judged."""
+        if not self.compiled:
+            return ""
+        slow = np.array(self.steps) * self.step_seconds
+        return f" By the NumPy lines, {self.sizes[int(np.nanargmin(slow))]} is."
+
+    _ALIGN = ">>>>>>><"
 
     def _table(self) -> list[tuple[str, ...]]:
         absolute = self.reach is not None
         x = "" if absolute else " x"
-        head = ("batch size", "steps", "samples", "seconds", "us a step", "rate", "regime")
+        head = ("batch size", "steps", "samples", "seconds", "us a step", "compiled", "rate", "regime")
+        kernels = self.compiled_step_seconds or (math.nan,) * len(self.sizes)
         made: list[tuple[str, ...]] = [head]
         for i, size in enumerate(self.sizes):
             figures = (self.steps[i], self.samples[i], self.seconds[i])
@@ -139,6 +157,7 @@ class BatchSizes:
                     f"{size}{'*' if size == self.fastest else ''}",
                     *("" if math.isnan(value) else f"{_short(value)}{x}" for value in figures),
                     _short(1e6 * self.step_seconds[i]),
+                    "" if math.isnan(kernels[i]) else _short(1e6 * kernels[i]),
                     "" if math.isnan(figures[0]) else rate,
                     self.regime(size),
                 )
@@ -169,22 +188,25 @@ def _short(value: float) -> str:
 def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = None, seed: int = 0) -> BatchSizes:
     """Predict for every batch size the steps, samples and seconds to go as far as batch 32 goes.
 
-    With t(B) the time of a step, measured on this machine, and B_crit the mean of the gradient noise scale B_noise over
-    a run of batch 32 [1]_ (the geometric mean, as B_noise jumps by factors from step to step)::
+    With t(B) the time of a step, measured on this machine with kernels and without, and B_crit the mean of the gradient
+    noise scale B_noise over the steps that all rows would take [1]_::
 
         S(B) = S_min (1 + B_crit (1/B - 1/n))        E(B) = B S(B)        seconds(B) = S(B) t(B)
+        B_crit = sum_k s_k B_noise_k / sum_k s_k        s_k = 1 / (1 + B_noise_k (1/32 - 1/n))
 
-    where 1/B - 1/n stands for 1/B because rows are drawn without replacement. S_min is what makes S(32) the steps of
-    the run. For plain SGD the rate that suits each batch size follows from the trainer's own, which counts as batch
-    32's::
+    where 1/B - 1/n stands for 1/B because rows are drawn without replacement. B_noise_k is taken at a few moments of a
+    run of batch 32, evenly over its steps, and s_k is what a step of batch 32 is worth there in steps of all rows.
+    S_min is what makes S(32) the steps of the run. For plain SGD the rate that suits each batch size follows from the
+    trainer's own, which counts as batch 32's::
 
         alpha(B) = alpha_max / (1 + B_crit / B)
 
     Parameters
     ----------
     trainer : Trainer
-        Its model, loss and optimizer as they are: set a good rate first (`find_learning_rate`). Everything happens on
-        copies: weights, statistics, the optimizer and generators stay as they are.
+        Its model, loss and optimizer as they are: set a good rate first (`find_learning_rate`). Kernels are timed
+        where there are any, unless it is a ``Trainer(compiled=False)``. Everything happens on copies: weights,
+        statistics, the optimizer and generators stay as they are.
     x : array_like (n, n_in)
     y : array_like
         Targets as the loss takes them.
@@ -203,8 +225,8 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
     Raises
     ------
     ValueError
-        If x or y does not fit, there are fewer than 8 rows, a layer takes statistics over the batch, or `reach` is not
-        reached.
+        If x or y does not fit, there are fewer than 8 rows, a layer takes statistics over the batch, the model is at a
+        minimum, `reach` is not reached, or the trainer asks for kernels that there are not.
     TypeError
         If the trainer is none, or works with a `FullBatchSolver`.
     DivergenceError
@@ -246,9 +268,14 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
     reference = min(REFERENCE, max(size for size in sizes if size <= n // 4))
     places, steps = _run(trainer, rows, target, reference, reach, rng)
     moments = tuple((at, _noise(trainer, kept, rows, target, rng)) for at, kept in places)
-    seen = [math.log(b) for _, b in moments if 0 < b < math.inf]
-    critical = math.exp(float(np.mean(seen))) if seen else math.inf
-    times = _step_seconds(trainer, rows, target, sizes)
+    if all(math.isnan(noise) for _, noise in moments):
+        raise ValueError(
+            f"{who}: every sample's gradient is 0 wherever it was taken, so that no batch moves the model: it is at a "
+            "minimum. Start from weights that are not trained yet."
+        )
+    critical = _mean_noise(np.array([b for _, b in moments]), 1 / reference - 1 / n)
+    plain, kernels = _step_seconds(trainer, rows, target, sizes)
+    times = plain if kernels is None else kernels
     counts = np.array([_relative_steps(size, reference, critical, n) for size in sizes])
     counts[[size > max(n // 4, 1) for size in sizes]] = math.nan
     if reach is None:
@@ -263,7 +290,9 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
         tuple(counts.tolist()),
         tuple(samples.tolist()),
         tuple(seconds.tolist()),
-        times,
+        plain,
+        kernels,
+        kernels is not None,
         _rates(trainer, sizes, reference, critical),
         critical,
         moments,
@@ -273,6 +302,14 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
         sizes[best],
         (near[0], near[-1]),
     )
+
+
+def _mean_noise(noise: Array, share: float) -> float:
+    """sum s B / sum s with s = 1 / (1 + B (1/32 - 1/n)): the mean over steps of all rows, seen from batch 32."""
+    with np.errstate(divide="ignore"):
+        seen = noise[~np.isnan(noise)]
+        top, bottom = (1 / (1 / seen + share)).sum(), (1 / (1 + seen * share)).sum()
+    return float(top / bottom) if bottom else math.inf
 
 
 def _relative_steps(size: int, reference: int, critical: float, n: int) -> float:
@@ -354,8 +391,10 @@ def _noise(trainer: Trainer, kept: list[Array], x: Array, y: Array, rng: np.rand
     return curved.ratio(True)
 
 
-def _step_seconds(trainer: Trainer, x: Array, y: Array, sizes: tuple[int, ...]) -> tuple[float, ...]:
-    """Seconds of a step inside `fit` for every size: the shortest of four times 4 steps, after 4 to warm up.
+def _step_seconds(
+    trainer: Trainer, x: Array, y: Array, sizes: tuple[int, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...] | None]:
+    """Seconds of a step inside `fit` for every size: by the NumPy lines, and by kernels where they may be had.
 
     Rounds go over all sizes, so that what disturbs the machine for a while does not single one out; and a step is no
     slower than one with more rows.
@@ -364,14 +403,58 @@ def _step_seconds(trainer: Trainer, x: Array, y: Array, sizes: tuple[int, ...]) 
     trial.metrics = []
     trial.optimizer.reset()
     trial.optimizer.learning_rate = 1e-12
-    took = np.full(len(sizes), math.inf)
-    for turn in range(1 + _ROUNDS):
-        for i, size in enumerate(sizes):
-            room = _LARGEST // (size * max(x[:1].nbytes, 1))
-            epoch = max(1, min(_TIMED, room, math.ceil(len(x) / size)))  # steps of an epoch
-            rows = np.arange(epoch * size) % len(x)
-            epochs = max(1, _TIMED // epoch)
-            history = trial.fit(x[rows], y[rows], epochs=epochs, batch_size=size, seed=0, progress=False)
-            if turn:
-                took[i] = min(took[i], history["seconds"][-1] / (epoch * epochs))
-    return tuple(np.minimum.accumulate(took[::-1])[::-1].tolist())
+    took: list[tuple[float, ...]] = []
+    choices: tuple[Choice, ...] = (False,) if trainer.compiled is False else (False, trainer.compiled)
+    for choice in choices:
+        timers = [_StepTimer() for _ in sizes]
+        trial.compiled = choice
+        for _ in range(_ROUNDS):
+            for size, timer in zip(sizes, timers, strict=True):
+                full = slice(len(x) - len(x) % size)  # every mini-batch of that size
+                made = trial.fit(
+                    x[full], y[full], epochs=10**9, batch_size=size, seed=0, callbacks=[timer], progress=False
+                )
+                if choice and not made.compiled:
+                    return took[0], None
+        call = float(np.median([timer.call for timer in timers if timer.call is not None] or [0.0]))
+        call = min(max(call, 0.0), 0.9 * min(min(timer.shortest.values()) for timer in timers))
+        seconds = np.array([timer.a_step(call) for timer in timers])
+        took.append(tuple(np.minimum.accumulate(seconds[::-1])[::-1].tolist()))
+    return took[0], took[1] if len(took) > 1 else None
+
+
+class _StepTimer(Callback):
+    """Stop after 10 steps; meanwhile the shortest times between two calls, of 1 step or of 4 that kernels make at once.
+
+    Kernels are called for many steps at a time in a long fit, so that the call itself is taken off.
+    """
+
+    observes = True
+
+    def __init__(self) -> None:
+        self.shortest: dict[int, float] = {}
+
+    def rest(self, run: Run) -> float:
+        return 1 if run.step < 2 else min(4, max(_TIMED - run.step, 1))
+
+    def on_fit_begin(self, run: Run) -> None:
+        self.at, self.before = 0, 0.0
+
+    def on_batch_end(self, run: Run) -> None:
+        now, made = time.perf_counter(), run.step - self.at
+        if self.at:
+            self.shortest[made] = min(now - self.before, self.shortest.get(made, math.inf))
+        if run.step >= _TIMED:
+            run.stop("timed")
+        self.at, self.before = run.step, time.perf_counter()
+
+    @property
+    def call(self) -> float | None:
+        """Seconds of a call without its steps, from t_1 = call + step and t_4 = call + 4 steps."""
+        most = max(self.shortest)
+        return None if most == 1 else (most * self.shortest[1] - self.shortest[most]) / (most - 1)
+
+    def a_step(self, call: float) -> float:
+        """Seconds of a step, where a call takes so many."""
+        most = max(self.shortest)
+        return (self.shortest[most] - call) / most

@@ -18,7 +18,7 @@ from densenet._schema import Check, array, flag, like, many, maybe, plain, real,
 from densenet._types import IntArray
 from densenet.metrics import NAMES, Metric
 from densenet.sequential import Sequential
-from densenet.training.data import Batch
+from densenet.training.data import ArrayBatches, Batch, StreamBatches
 from densenet.training.history import History
 
 OTHER_ARGUMENTS = "With other arguments densenet.load the checkpoint's model, and start a new fit."
@@ -46,6 +46,8 @@ class Run:
         Whether the last mini-batch ended with an update (not every one does where gradients accumulate).
     batch_error : float
         Error of the last mini-batch.
+    data : ArrayBatches, StreamBatches or None
+        What the fit trains on; its `epoch` gives mini-batches.
     batch : tuple (x, y, sample_weight) or None
         The last mini-batch, y as the loss prepares it. These are working arrays: copy them to keep them.
     figures : dict
@@ -92,6 +94,7 @@ class Run:
     step: int = 0
     stepped: bool = False
     batch_error: float = math.nan
+    data: ArrayBatches | StreamBatches | None = None
     batch: Batch | None = None
     figures: dict[str, float] = field(default_factory=dict)
     stopped: str | None = None

@@ -470,6 +470,7 @@ class Trainer(Generic[Method]):
             fingerprints,
             rank=ranks.rank,
             agreed=ranks.size == 1,
+            data=data.train,
         )
 
     def _meet(self, step: Step, run: Run, hooks: Hooks, data: FitData) -> None:
