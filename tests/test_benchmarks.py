@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from explorer_browser import reason
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -27,6 +28,7 @@ NEEDS = {
     "tabular": "sklearn",
     "live_plot": "nbclient",
     "threads": "numba",
+    "explorer": "playwright",
 }
 """What a script is about: without it there is nothing to measure."""
 
@@ -61,6 +63,8 @@ def without(tmp_path: Path) -> Path:
 def test_a_smoke_run_writes_json_csv_and_picture(script: str, tmp_path: Path, without: Path) -> None:
     if script in NEEDS:
         pytest.importorskip(NEEDS[script])
+    if script == "explorer" and reason():
+        pytest.skip(str(reason()))
     out = tmp_path / "out"
     out.mkdir()
     written, printed = run(script, out, without)

@@ -9,14 +9,14 @@
 
 /**
  * A weight or bias: all from 0; source is -1 for a bias.
- * @typedef {{layer: number, source: number, target: number}} Selection
+ * @typedef {{layer: number, source: number, target: number}} Chosen
  * @typedef {{neurons: number[], contribution: number, share: number}} RoutePath
  * @typedef {{key: string, name: string, formula: string, numbers: string, value: number, what: string}} Factor
  */
 
 /** The routes of a selection, over the rows of a pass. */
 class Routes {
-  /** @param {Pass} pass after forward and backward @param {Selection} selection */
+  /** @param {Pass} pass after forward and backward @param {Chosen} selection */
   constructor(pass, selection) {
     this.pass = pass;
     this.net = pass.net;
@@ -249,7 +249,7 @@ function slopeName(layer, m) {
   return layer.between.some(mixes) ? `Softmax'(${m + 1})` : `f'(z(${m + 1}))`;
 }
 
-/** The name of a weight or bias in the notes' notation. @param {Selection} selection */
+/** The name of a weight or bias in the notes' notation. @param {Chosen} selection */
 function weightName({ layer, source, target }) {
   return source < 0 ? `b(${layer + 1})_${target + 1}` : `w(${layer + 1})_{${source + 1},${target + 1}}`;
 }
