@@ -179,6 +179,8 @@ function errorAt(values) {
 
 // -- showing ------------------------------------------------------------------------------------------------------
 
+/** The list of paths follows a drag at once up to so many factors; beyond, when nothing has moved for a moment. */
+const MOST_AT_ONCE = 500;
 let drawing = 0;
 let resting = 0;
 let sliderRange = { low: -2, high: 2 };
@@ -203,7 +205,7 @@ function draw() {
   picture.drawValues(view, viewRow());
   const labels = !document.body.classList.contains("quiet");
   picture.drawRoutes(routes, labels);
-  if (routes.count * view.n * net.depth <= 50000 || view.n === 1) drawPaths();
+  if (routes.count * view.n * net.depth <= MOST_AT_ONCE) drawPaths();
   drawWeight();
   drawCurve();
 }

@@ -221,8 +221,10 @@ class Picture {
     const last = net.depth - 1;
     /** @type {{m: number, i: number, j: number, flow: number}[]} */
     const flows = [];
-    for (const { m, i, j } of this.connections()) {
-      if (m > selection.layer) flows.push({ m, i, j, flow: routes.flow(m, i, j) });
+    for (let m = selection.layer + 1; m < net.depth; m++) {
+      const [sources, targets] = [this.shown[m], this.shown[m + 1]];
+      const found = routes.flows(m, sources, targets);
+      sources.forEach((i, at) => targets.forEach((j, to) => flows.push({ m, i, j, flow: found[at * targets.length + to] })));
     }
     if (selection.source >= 0) {
       flows.push({ m: selection.layer, i: selection.source, j: selection.target, flow: routes.gradient });

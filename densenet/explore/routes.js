@@ -76,17 +76,26 @@ class Routes {
     return da;
   }
 
-  /** What all paths through the connection i -> j of dense layer m (all from 0) contribute. */
-  flow(/** @type {number} */ m, /** @type {number} */ i, /** @type {number} */ j) {
-    const { layer, source, target } = this.selection;
-    if (m < layer) return 0;
-    if (m === layer) return i === source && j === target ? this.gradient : 0;
+  /**
+   * What all paths through each connection i -> j of dense layer m (all from 0, below this one) contribute:
+   * the sum over rows of da_i/dw w_ij dE/dz_j, as rows of `targets`.
+   * @param {number} m @param {number[]} sources @param {number[]} targets
+   */
+  flows(m, sources, targets) {
     const da = this.moved()[m - 1];
     const dz = this.pass.dZ[m];
     const { nIn, nOut, W } = this.net.layers[m];
-    let sum = 0;
-    for (let r = 0; r < this.pass.n; r++) sum += da[r * nIn + i] * dz[r * nOut + j];
-    return sum * W[i * nOut + j];
+    const width = targets.length;
+    const sums = new Float64Array(sources.length * width);
+    for (let r = 0; r < this.pass.n; r++) {
+      for (let i = 0; i < sources.length; i++) {
+        const v = da[r * nIn + sources[i]];
+        if (v === 0) continue;
+        for (let j = 0; j < width; j++) sums[i * width + j] += v * dz[r * nOut + targets[j]];
+      }
+    }
+    sources.forEach((source, i) => targets.forEach((target, j) => (sums[i * width + j] *= W[source * nOut + target])));
+    return sums;
   }
 
   /** Number of paths from the weight to the outputs. */
