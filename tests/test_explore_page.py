@@ -387,9 +387,18 @@ def test_switching_the_activation_computes_with_the_other(opened):
     close(page.evaluate("explorer.state().E"), loss.forward(other.predict(x), y))
 
 
-def test_the_teachers_view_hides_numbers(notes):
+def test_the_teachers_view_hides_numbers_and_keeps_names(notes):
+    notes.click("#next")
     notes.click("#quiet")
-    assert not notes.locator("#figures .number").first.is_visible()
+    for hidden in ("#figures .number", "#factors mrow.number", "#lines mrow.number", "#paths .number"):
+        assert not notes.locator(hidden).first.is_visible()
+    assert notes.locator("#weight-name mn").first.is_visible()
+    shown = notes.evaluate(
+        "[...document.querySelectorAll('#factors mn, #lines mn')]"
+        ".filter((n) => n.checkVisibility({visibilityProperty: true})).map((n) => n.textContent)"
+    )
+    assert shown
+    assert not any("." in text for text in shown)
     notes.click("#quiet")
     assert notes.locator("#figures .number").first.is_visible()
 

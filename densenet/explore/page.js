@@ -519,7 +519,7 @@ function drawFading() {
 
 const PIXELS = { size: 150, top: 20, left: 8, gap: 44 };
 
-/** Values as a picture of the page's colours: `low` for the smallest, `high` for the largest. @param {ArrayLike<number>} values */
+/** Values as a picture, negative ones paler, so that signs differ in black and white. @param {ArrayLike<number>} values */
 function pixelPicture(values, width = data.image[1], height = data.image[0]) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
@@ -530,7 +530,7 @@ function pixelPicture(values, width = data.image[1], height = data.image[0]) {
   const { cold, warm, paper } = pageColours();
   for (let i = 0; i < width * height; i++) {
     const t = values[i] / most;
-    for (let k = 0; k < 3; k++) image.data[4 * i + k] = paper[k] + Math.abs(t) * ((t < 0 ? cold : warm)[k] - paper[k]);
+    for (let k = 0; k < 3; k++) image.data[4 * i + k] = paper[k] + Math.abs(t) * (t < 0 ? 0.6 : 1) * ((t < 0 ? cold : warm)[k] - paper[k]);
     image.data[4 * i + 3] = 255;
   }
   context.putImageData(image, 0, 0);
@@ -616,7 +616,7 @@ function drawRegions() {
     const [low, high] = ends(Array.from({ length: side * side }, (_, i) => out[i * width + j]));
     for (let i = 0; i < side * side; i++) {
       const t = (2 * (out[i * width + j] - low)) / (high - low || 1) - 1;
-      for (let k = 0; k < 3; k++) image.data[4 * i + k] = paper[k] + (Math.abs(t) * 0.55) * ((t < 0 ? cold : warm)[k] - paper[k]);
+      for (let k = 0; k < 3; k++) image.data[4 * i + k] = paper[k] + Math.abs(t) * (t < 0 ? 0.3 : 0.7) * ((t < 0 ? cold : warm)[k] - paper[k]);
       image.data[4 * i + 3] = 255;
     }
     context.putImageData(image, 0, 0);
@@ -709,7 +709,7 @@ function toggleTraining() {
           net.setFlat(before);
           touched();
           toggleTraining();
-          byId("epochs").textContent = "The error left the numbers: take a smaller rate.";
+          byId("epochs").textContent = "E is no longer finite: take a smaller rate.";
           return;
         }
         errorsByEpoch.push(E);

@@ -204,7 +204,7 @@ class Picture {
 
   /** Values in the neurons. @param {Pass} pass @param {number} row */
   drawValues(pass, row) {
-    const readable = this.radius >= 12;
+    const readable = this.radius >= 14;
     for (const [key, { group, value }] of this.nodes) {
       const [c, index] = key.split(",").map(Number);
       const array = c ? pass.out(c - 1) : pass.x;
