@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from explorer_browser import reason
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -36,6 +37,7 @@ NEEDS = {
     "parquet": "pyarrow",
     "distributed": "mpi4py",
     "mpi_kill": "mpi4py",
+    "explorer": "playwright",
 }
 """What a script is about: without it there is nothing to measure."""
 
@@ -70,6 +72,8 @@ def without(tmp_path: Path) -> Path:
 def test_a_smoke_run_writes_json_csv_and_picture(script: str, tmp_path: Path, without: Path) -> None:
     if script in NEEDS:
         pytest.importorskip(NEEDS[script])
+    if script == "explorer" and reason():
+        pytest.skip(str(reason()))
     out = tmp_path / "out"
     out.mkdir()
     written, printed = run(script, out, without)

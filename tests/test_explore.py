@@ -75,6 +75,8 @@ def test_of_many_rows_2000_are_drawn_and_said():
     wide = np.random.default_rng(0).normal(size=(300, 4000))
     text = dn.explore(dn.mlp([4000, 1], seed=0), "mse", wide, wide[:, :1])
     assert len(data_of(text)["x"]["data"]) <= 2_000_000
+    large = dn.explore(dn.mlp([3, 500, 500, 1], seed=0), "mse", x, x[:, :1])
+    assert data_of(large)["n"] == 50_000_000 // (3 * 500 + 500 * 500 + 500)
 
 
 def test_markup_in_names_cannot_leave_the_data(notes):

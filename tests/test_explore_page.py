@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from explorer_browser import ARGUMENTS, executable, reason
+from explorer_browser import ARGUMENTS, axe, executable, reason
 
 import densenet as dn
 from densenet.explain.route import route
 from densenet.explore import Recorder, explore
-from densenet.explore.data import ELEMENTWISE
+from densenet.explore.data import ELEMENTWISE, page_data
 
 pytestmark = pytest.mark.skipif(reason() is not None, reason=str(reason()))
 
@@ -30,16 +29,22 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def opened(browser, tmp_path):
-    """Opens an explorer's page; at the end nothing may stand in the console."""
-    contexts, complaints = [], []
+@pytest.fixture(scope="module")
+def context(browser):
+    return browser.new_context()
 
-    def open_page(explorer, *, width=1400, height=900, **settings):
-        path = explorer.save(tmp_path / "page.html")
-        context = browser.new_context(viewport={"width": width, "height": height}, **settings)
-        contexts.append(context)
+
+@pytest.fixture
+def opened(context, tmp_path):
+    """Opens an explorer's page; at the end nothing may stand in the console."""
+    pages, complaints = [], []
+
+    def open_page(explorer, *, width=1400, height=900, media=None):
+        path = explorer.save(tmp_path / f"page{len(pages)}.html")
         page = context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(**media or {})
+        pages.append(page)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
@@ -47,12 +52,12 @@ def opened(browser, tmp_path):
             lambda request: None if request.url.startswith(("file:", "data:")) else complaints.append(request.url),
         )
         page.goto(path.as_uri())
-        page.wait_for_function("window.explorer !== undefined")
+        page.wait_for_function("() => window.explorer !== undefined")
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert complaints == []
 
 
@@ -128,12 +133,19 @@ def random_case(seed):
 # -- numbers -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", range(10))
-def test_numbers_equal_pythons_on_200_random_networks(opened, block):
-    for seed in range(20 * block, 20 * block + 20):
-        model, loss, x, y = random_case(seed)
-        page = opened(explore(model, loss, x, y))
-        state = page.evaluate("explorer.state()")
+def test_numbers_equal_pythons_on_200_random_networks(notes):
+    cases = [random_case(seed) for seed in range(200)]
+    specs = [page_data(*case, None) for case in cases]
+    states = notes.evaluate(
+        """specs => specs.map((spec) => {
+            const pass = new Pass(networkOf(spec), unpacked(spec.x), unpacked(spec.targets), spec.n);
+            pass.forward();
+            pass.backward();
+            return arraysOf(pass);
+        })""",
+        specs,
+    )
+    for (model, loss, x, y), state in zip(cases, states, strict=True):
         subject = dn.Sequential.astype(model, "float64") if model.dtype != np.float64 else model
         close(state["E"], loss.forward(subject.predict(x), y))
         if any(isinstance(layer, dn.PReLU) for layer in model.layers):
@@ -146,7 +158,6 @@ def test_numbers_equal_pythons_on_200_random_networks(opened, block):
             close(state["E"], step.error)
         if loss.task != "regression":
             close(state["p"], loss.probabilities(subject.predict(x)))
-        page.context.close()
 
 
 def test_routes_equal_pythons(opened):
@@ -167,7 +178,7 @@ def test_routes_equal_pythons(opened):
                 np.isclose(a.contribution, b.contribution) for a, b in pairwise(expected)
             )
             close([p["share"] for p in state["paths"]], [p.share for p in expected], 1e-11)
-        page.context.close()
+        page.close()
 
 
 def test_bias_routes_and_batch_paths_are_sums_over_rows(opened):
@@ -191,20 +202,22 @@ def test_gelu_by_codys_erf_is_exact_to_the_last_digits(notes):
     assert (np.abs(got - expected)[near] / expected[near]).max() < 4e-15
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_and_slopes_equal_pythons_far_out(notes, name):
-    layer = getattr(dn, name)()
-    model = dn.Sequential([layer], dtype="float64")
+def test_activations_and_slopes_equal_pythons_far_out(notes):
     z = np.array([[-750.0, -41, -3, -1, -0.3, -1e-9, 0, 1e-9, 0.3, 1, 2.9999, 3, 5, 39, 45, 700]])
-    y = model.forward(z)
-    settings = json.dumps(layer.config() | ({"a": layer.a.tolist()} if name == "PReLU" else {}))
     script = (
-        f"z => z.map(v => {{ const c = {settings}; const a = ACTIVATIONS.{name}.value(v, c); "
-        f"return [a, ACTIVATIONS.{name}.slope(v, a, c)] }})"
+        "([z, settings]) => Object.entries(settings).map(([name, c]) => z.map(v => {"
+        "const a = ACTIVATIONS[name].value(v, c); return [a, ACTIVATIONS[name].slope(v, a, c)] }))"
     )
-    value, slope = np.array(notes.evaluate(script, z[0].tolist()), float).T
-    np.testing.assert_allclose(value, y[0], rtol=1e-14, atol=0 if name == "Exp" else 1e-15)
-    np.testing.assert_allclose(slope, layer.slopes()[0], rtol=1e-13, atol=1e-15)
+    layers = {name: getattr(dn, name)() for name in ACTIVATIONS}
+    models = [dn.Sequential([layer], dtype="float64") for layer in layers.values()]
+    settings = {name: layer.config() for name, layer in layers.items()}
+    settings["PReLU"] |= {"a": layers["PReLU"].a.tolist()}
+    found = notes.evaluate(script, [z[0].tolist(), settings])
+    for (name, layer), model, got in zip(layers.items(), models, found, strict=True):
+        value, slope = np.array(got, float).T
+        y = model.forward(z)
+        np.testing.assert_allclose(value, y[0], rtol=1e-14, atol=0 if name == "Exp" else 1e-15, err_msg=name)
+        np.testing.assert_allclose(slope, layer.slopes()[0], rtol=1e-13, atol=1e-15, err_msg=name)
 
 
 # -- hands ---------------------------------------------------------------------------------------------------------
@@ -230,20 +243,17 @@ def test_set_weight_sample_and_update_equal_python(opened):
     close(drop["promised"], 0.5 * squares)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
+def test_scripts_are_told_what_exists(opened):
+    page = opened(explore(*xor()))
+    for call, message in (
         ("select(3, 1, 1)", "layer is a whole number from 1 to 2"),
         ("select(1, 3, 1)", "source"),
         ("setWeight(1, 1, 1, NaN)", "a weight is a finite number"),
         ("sample(4)", "row, or null, is a whole number from 0 to 3"),
         ("update(0)", "alpha is a number above 0"),
-    ],
-)
-def test_scripts_are_told_what_exists(opened, call, message):
-    page = opened(explore(*xor()))
-    said = page.evaluate(f"(() => {{ try {{ explorer.{call} }} catch (error) {{ return error.message }} }})()")
-    assert message in said
+    ):
+        said = page.evaluate(f"(() => {{ try {{ explorer.{call} }} catch (error) {{ return error.message }} }})()")
+        assert message in said
 
 
 def test_a_click_on_a_line_chooses_its_weight(notes):
@@ -336,7 +346,7 @@ def test_training_on_lowers_the_error_and_reset_takes_it_back(opened):
     page = opened(explore(*xor()))
     start = page.evaluate("explorer.state()")
     page.click("#train")
-    page.wait_for_function("errorsByEpoch.length > 20")
+    page.wait_for_function("() => errorsByEpoch.length > 20")
     page.click("#train")
     assert page.evaluate("explorer.state().E") < start["E"]
     page.click("#reset")
@@ -377,9 +387,18 @@ def test_switching_the_activation_computes_with_the_other(opened):
     close(page.evaluate("explorer.state().E"), loss.forward(other.predict(x), y))
 
 
-def test_the_teachers_view_hides_numbers(notes):
+def test_the_teachers_view_hides_numbers_and_keeps_names(notes):
+    notes.click("#next")
     notes.click("#quiet")
-    assert not notes.locator("#figures .number").first.is_visible()
+    for hidden in ("#figures .number", "#factors mrow.number", "#lines mrow.number", "#paths .number"):
+        assert not notes.locator(hidden).first.is_visible()
+    assert notes.locator("#weight-name mn").first.is_visible()
+    shown = notes.evaluate(
+        "[...document.querySelectorAll('#factors mn, #lines mn')]"
+        ".filter((n) => n.checkVisibility({visibilityProperty: true})).map((n) => n.textContent)"
+    )
+    assert shown
+    assert not any("." in text for text in shown)
     notes.click("#quiet")
     assert notes.locator("#figures .number").first.is_visible()
 
@@ -396,3 +415,140 @@ def test_names_with_markup_show_as_text(opened):
 def test_a_telephone_needs_no_scrolling_sideways(opened):
     page = opened(explore(*xor()), width=390, height=844)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.skipif(axe() is None and reason() is None, reason="needs axe-core: npm install --prefix tests/javascript")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(opened, scheme):
+    model, loss, x, y = xor()
+    recorder = Recorder(snapshots=4)
+    dn.Trainer(model, loss, dn.SGD(0.5)).fit(x, y, epochs=4, callbacks=[recorder])
+    page = opened(explore(model, loss, x, y, recorder=recorder), media={"color_scheme": scheme})
+    page.click("#update")
+    page.check("#predict")
+    page.click("#next")
+    page.evaluate(axe())
+    found = page.evaluate("axe.run().then(({violations}) => violations)")
+    assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in found] == []
+
+
+def test_hovering_over_a_path_lights_it_alone(notes):
+    notes.locator('[data-path="1"]').hover()
+    assert notes.locator("#lit.single .one").count() == 5
+    notes.locator("#title").hover()
+    assert notes.locator("#lit .one").count() == 0
+
+
+def test_hovering_over_the_picture_says_what_is_there(notes):
+    x, y = notes.evaluate("(() => { const p = picture.places.get('1,0'); return [p.x, p.y] })()")
+    notes.locator("#picture").hover(position={"x": x, "y": y})
+    z = notes.evaluate("explorer.state().z[0][0][0]")
+    assert f"{z:.4f}"[:5] in notes.locator("#readout").inner_text().replace("\u2212", "-")
+    notes.check("#by-layer")
+    notes.click("#next")
+    assert notes.locator("#lines .hot").count() == 0
+    notes.locator("#picture").hover(position={"x": x, "y": y + 1})
+    assert notes.locator("#lines .hot").count() > 0
+
+
+def test_playing_goes_on_by_itself(notes):
+    notes.click("#play")
+    notes.wait_for_function("() => stepAt >= 1")
+    notes.click("#play")
+    assert notes.locator("#play").inner_text() == "Play"
+
+
+def test_a_point_of_the_data_chooses_its_row_and_regions_are_drawn(opened):
+    page = opened(explore(*xor()))
+    assert page.locator("#base image").count() == 4  # three hidden neurons and the output
+    page.uncheck("#regions")
+    assert page.locator("#base image").count() == 0
+    box = page.locator("#scatter").bounding_box()
+    at = page.evaluate("[...document.querySelectorAll('#scatter .dot')].map(d => d.getAttribute('d'))")
+    x, y = map(float, re.search(r"M(\S+) (\S+?)a", at[1]).groups())
+    scale = box["width"] / page.evaluate("CHART.width")
+    page.locator("#scatter").click(position={"x": (x + 4) * scale, "y": y * scale})
+    row = page.evaluate("explorer.state().sample")
+    assert xor()[3][row] == 0  # the second path holds the rings, of the smaller target
+
+
+def test_alpha_loss_and_first_weights_are_changed_by_hand(opened):
+    model, loss, x, y = xor()
+    page = opened(explore(model, loss, x, y))
+    page.locator("#alpha").focus()
+    page.keyboard.press("End")
+    assert float(page.locator("#alpha-value").inner_text()) == pytest.approx(10**1.5, rel=0.01)
+    page.select_option("#loss", "HalfSquaredError")
+    close(page.evaluate("explorer.state().E"), dn.HalfSquaredError().forward(model.predict(x), y[:, None]))
+    page.click("#undo")
+    close(page.evaluate("explorer.state().E"), loss.forward(model.predict(x), y))
+    page.select_option("#initial", "zeros")
+    page.click("#draw")
+    assert not np.any(page.evaluate("explorer.state().W[0]"))
+    page.select_option("#initial", "he")
+    page.fill("#seed", "3")
+    page.click("#draw")
+    first = page.evaluate("explorer.state().W")
+    assert np.abs(first[0]).max() <= np.sqrt(6 / 2)
+    page.click("#draw")
+    assert page.evaluate("explorer.state().W") == first
+
+
+def test_a_pixel_chooses_the_weight_from_it(opened):
+    model = dn.mlp([6, 4, 2], seed=0)
+    page = opened(explore(model, "softmax_cross_entropy", np.eye(6), [0, 1] * 3, image=(2, 3)))
+    box = page.locator("#pixels").bounding_box()
+    scale = box["width"] / page.evaluate("CHART.width")
+    page.locator("#pixels").click(position={"x": (8 + 140) * scale, "y": (20 + 140) * scale})
+    chosen = page.evaluate("explorer.state().selection")
+    assert (chosen["layer"], chosen["source"]) == (1, 6)
+
+
+def test_of_a_large_network_the_strongest_are_drawn_and_sums_are_exact(opened):
+    model = dn.mlp([50, 100, 48, 4], activation="tanh", seed=0, dtype="float64")
+    x, y = np.random.default_rng(0).normal(size=(3, 50)), np.array([0, 1, 2])
+    page = opened(explore(model, "softmax_cross_entropy", x, y))
+    assert page.locator("#base .edge").count() == 1600
+    assert "40 strongest neurons" in page.locator("#fewer").inner_text()
+    page.evaluate("explorer.select(1, 7, 99)")
+    state = page.evaluate("explorer.state()")
+    loss = dn.SoftmaxCrossEntropy()
+    close(state["E"], loss.forward(model.forward(x), y))
+    model.backward(loss.backward())
+    for got, layer in zip(state["dE_dW"], model.dense_layers, strict=True):
+        close(got, layer.dW)
+    close(state["gradient"], state["dE_dW"][0][6][98])
+
+
+def test_in_a_notebooks_frame_it_has_no_origin_and_gives_a_text_for_a_link(context, tmp_path):
+    path = tmp_path / "notebook.html"
+    path.write_text(f"<!DOCTYPE html><title>n</title>{explore(*xor())._repr_html_()}", encoding="utf-8")
+    page = context.new_page()
+    page.goto(path.as_uri())
+    frame = page.frames[1]
+    frame.wait_for_function("() => window.explorer !== undefined")
+    assert frame.evaluate("window.origin") == "null"
+    frame.evaluate("explorer.setWeight(1, 1, 1, 0.5)")
+    frame.click("#link")
+    text = frame.input_value("#state")
+    frame.click("#reset")
+    frame.fill("#state", text)
+    frame.click("#restore")
+    assert frame.evaluate("explorer.state().W[0][0][0]") == 0.5
+    page.close()
+
+
+def test_everything_can_be_reached_by_keyboard(notes):
+    reached = []
+    for _ in range(60):
+        notes.keyboard.press("Tab")
+        reached.append(notes.evaluate("document.activeElement.id || document.activeElement.dataset.path || ''"))
+    wanted = "reset quiet print 0 by-layer next play pick-layer pick-source slider value batch row alpha update train"
+    assert [name for name in wanted.split() if name not in reached] == []
+
+
+def test_printed_it_is_black_on_white_without_buttons(opened):
+    page = opened(explore(*xor()), media={"media": "print", "color_scheme": "dark"})
+    assert not page.locator("#update").is_visible()
+    colours = page.evaluate("(s => [s.color, s.backgroundColor])(getComputedStyle(document.body))")
+    assert colours == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]

@@ -56,7 +56,7 @@ def test_the_project_speaks_of_itself_alone():
         p
         for p in root.rglob("*")
         if p.suffix in {".py", ".md", ".toml"}
-        and not any(part.startswith((".venv", "venv", "build", "dist")) for part in p.parts)
+        and not any(part.startswith((".venv", "venv", "build", "dist", "node_modules")) for part in p.parts)
     ]
     pattern = re.compile(r"/" + r"work/|/" + r"root/|pypi\." + "org|files\\.python" + "hosted")
     for path in paths:

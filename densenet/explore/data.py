@@ -50,6 +50,8 @@ from densenet.sequential import Sequential
 MOST_ROWS = 2_000
 MOST_BYTES = 2_000_000
 """As many rows, and as many bytes of them, are written into a page."""
+MOST_PRODUCTS = 50_000_000
+"""Rows times weights: what a page computes in about a tenth of a second."""
 MOST_RECORDED = 4_000_000
 """Bytes of recorded weights."""
 
@@ -178,10 +180,11 @@ def _targets(subject: Subject) -> Array:
 
 
 def _rows(subject: Subject) -> Array:
-    """The rows that are written: all, or as many as fit, drawn at random with a seed of 0."""
+    """The rows that are written: all, or as many as fit and compute at once, drawn at random with a seed of 0."""
     n = len(subject.x)
     width = subject.x.shape[1] + subject.model.dense_layers[-1].n_out
-    most = max(1, min(MOST_ROWS, MOST_BYTES // (11 * width)))  # 8 bytes in base64
+    weights = sum(layer.W.size for layer in subject.model.dense_layers)
+    most = max(1, min(MOST_ROWS, MOST_BYTES // (11 * width), MOST_PRODUCTS // weights))  # 8 bytes in base64
     if n <= most:
         return np.arange(n)
     return np.sort(np.random.default_rng(0).choice(n, most, replace=False))

@@ -108,8 +108,8 @@ def explore(
     x : array_like (n, n_in)
         A data frame's column names are shown.
     y : array_like
-        Targets as the loss takes them. Of x and y at most 2,000 rows or 2 MB go into the page, drawn at random with
-        seed 0; the page says how many.
+        Targets as the loss takes them. Of x and y at most 2,000 rows or 2 MB go into the page, of models above 25,000
+        weights as many as make 50 million products, drawn at random with seed 0; the page says how many.
     recorder : Recorder, optional
         The weights of a training, to scrub over.
     select : (layer, source, target), optional

@@ -127,9 +127,20 @@ function mathNodes(text) {
   return nodes;
 }
 
+/**
+ * One side of an equation. What the teacher's view hides has the class "number": decimals, and sides of numbers alone.
+ * @param {string} text
+ */
+function mathSide(text) {
+  const row = math("mrow", ...mathNodes(text));
+  if (!/[A-Za-z]/.test(text.replace(/e[+-]?\d/g, ""))) row.setAttribute("class", "number");
+  row.querySelectorAll("mn").forEach((number) => number.textContent?.includes(".") && number.setAttribute("class", "number"));
+  return row;
+}
+
 /** A formula in the notes' notation as one math element. @param {string} text */
 function formula(text) {
-  return math("math", math("mrow", ...mathNodes(text)));
+  return math("math", mathSide(text));
 }
 
 /**
@@ -142,7 +153,7 @@ function equation(sides) {
   const row = math("mrow");
   kept.forEach((side, at) => {
     if (at) row.append(math("mo", "="));
-    row.append(math("mrow", ...mathNodes(side)));
+    row.append(mathSide(side));
   });
   return math("math", row);
 }

@@ -38,20 +38,25 @@ function packedText(values) {
 
 // -- what there is ------------------------------------------------------------------------------------------------
 
-const net = new Network({
-  loss: data.loss,
-  layers: data.layers.map((/** @type {any} */ layer) => ({
-    W: unpacked(layer.W),
-    b: layer.b ? unpacked(layer.b) : null,
-    nIn: layer.W.shape[0],
-    nOut: layer.W.shape[1],
-    rateW: layer.rateW,
-    rateB: layer.rateB,
-    between: layer.between.map((/** @type {any} */ between) =>
-      between.kind === "PReLU" ? { ...between, a: Float64Array.from(between.a) } : { ...between },
-    ),
-  })),
-});
+/** A network as the page's data have it. @param {any} given */
+function networkOf(given) {
+  return new Network({
+    loss: given.loss,
+    layers: given.layers.map((/** @type {any} */ layer) => ({
+      W: unpacked(layer.W),
+      b: layer.b ? unpacked(layer.b) : null,
+      nIn: layer.W.shape[0],
+      nOut: layer.W.shape[1],
+      rateW: layer.rateW,
+      rateB: layer.rateB,
+      between: layer.between.map((/** @type {any} */ between) =>
+        between.kind === "PReLU" ? { ...between, a: Float64Array.from(between.a) } : { ...between },
+      ),
+    })),
+  });
+}
+
+const net = networkOf(data);
 const X = unpacked(data.x);
 const T = unpacked(data.targets);
 const rowsInAll = /** @type {number} */ (data.n);
@@ -65,7 +70,7 @@ const all = new Pass(net, X, T, rowsInAll);
 let view = all;
 /** @type {number | null} */
 let row = null;
-/** @type {Selection} */
+/** @type {Chosen} */
 let selection = { layer: 0, source: 0, target: 0 };
 /** @type {Routes} */
 let routes;
@@ -132,13 +137,13 @@ function look(r) {
   dirtyFrom = 0;
 }
 
-/** The value of a weight or bias. @param {Selection} s */
-function valueOf({ layer, source, target }) {
+/** The value of a weight or bias. @param {Chosen} s */
+function weightOf({ layer, source, target }) {
   const { W, b, nOut } = net.layers[layer];
   return source < 0 ? /** @type {Float64Array} */ (b)[target] : W[source * nOut + target];
 }
 
-/** @param {Selection} s @param {number} value */
+/** @param {Chosen} s @param {number} value */
 function put({ layer, source, target }, value) {
   const { W, b, nOut } = net.layers[layer];
   if (source < 0) /** @type {Float64Array} */ (b)[target] = value;
@@ -157,7 +162,7 @@ function remember() {
 function errorAt(values) {
   const rows = view.n <= 256 ? null : Array.from({ length: 256 }, (_, i) => Math.floor((i * view.n) / 256));
   const pass = rows ? new Pass(net, takeRows(view.x, view.n, rows), takeRows(view.t, view.n, rows), 256) : new Pass(net, view.x, view.t, view.n);
-  const old = valueOf(selection);
+  const old = weightOf(selection);
   const { layer } = selection;
   pass.forward();
   const found = values.map((value) => {
@@ -174,6 +179,8 @@ function errorAt(values) {
 
 // -- showing ------------------------------------------------------------------------------------------------------
 
+/** The list of paths follows a drag at once up to so many factors; beyond, when nothing has moved for a moment. */
+const MOST_AT_ONCE = 500;
 let drawing = 0;
 let resting = 0;
 let sliderRange = { low: -2, high: 2 };
@@ -198,8 +205,7 @@ function draw() {
   picture.drawValues(view, viewRow());
   const labels = !document.body.classList.contains("quiet");
   picture.drawRoutes(routes, labels);
-  if (selection.source >= 0) picture.drawWeights([{ m: selection.layer, i: selection.source, j: selection.target }]);
-  if (routes.count * view.n * net.depth <= 50000 || view.n === 1) drawPaths();
+  if (routes.count * view.n * net.depth <= MOST_AT_ONCE) drawPaths();
   drawWeight();
   drawCurve();
 }
@@ -208,6 +214,7 @@ function rest() {
   clearTimeout(resting);
   compute();
   computeAll();
+  if (selection.source >= 0) picture.drawWeights([{ m: selection.layer, i: selection.source, j: selection.target }]);
   drawPaths();
   const { low, high } = sliderRange;
   const values = Array.from({ length: 81 }, (_, i) => low + ((high - low) * i) / 80);
@@ -234,7 +241,7 @@ function drawEverything() {
 const ofWhat = () => (row !== null || rowsInAll === 1 ? "this row's error" : `the mean over ${rowsInAll} rows`);
 
 function drawWeight() {
-  const value = valueOf(selection);
+  const value = weightOf(selection);
   const field = inputOf("value");
   if (document.activeElement !== field) field.value = digits(value);
   const { low, high } = sliderRange;
@@ -254,8 +261,8 @@ function drawWeight() {
 
 function drawFigures() {
   const name = weightName(selection);
-  const h = 1e-5 * Math.max(1, Math.abs(valueOf(selection)));
-  const w = valueOf(selection);
+  const h = 1e-5 * Math.max(1, Math.abs(weightOf(selection)));
+  const w = weightOf(selection);
   const [up, down] = errorAt([w + h, w - h]);
   const estimated = view.n <= 256 ? (up - down) / (2 * h) : NaN;
   /** @type {[Node | string, Node | string][]} */
@@ -398,7 +405,7 @@ function drawWhatIf(factors, path) {
 
 function drawCurve() {
   if (!curve.length) return;
-  const w = valueOf(selection);
+  const w = weightOf(selection);
   const xs = curve.map(({ at }) => at);
   const ys = curve.map(({ E }) => E);
   const [low, high] = ends(ys);
@@ -512,7 +519,7 @@ function drawFading() {
 
 const PIXELS = { size: 150, top: 20, left: 8, gap: 44 };
 
-/** Values as a picture of the page's colours: `low` for the smallest, `high` for the largest. @param {ArrayLike<number>} values */
+/** Values as a picture, negative ones paler, so that signs differ in black and white. @param {ArrayLike<number>} values */
 function pixelPicture(values, width = data.image[1], height = data.image[0]) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
@@ -523,7 +530,7 @@ function pixelPicture(values, width = data.image[1], height = data.image[0]) {
   const { cold, warm, paper } = pageColours();
   for (let i = 0; i < width * height; i++) {
     const t = values[i] / most;
-    for (let k = 0; k < 3; k++) image.data[4 * i + k] = paper[k] + Math.abs(t) * ((t < 0 ? cold : warm)[k] - paper[k]);
+    for (let k = 0; k < 3; k++) image.data[4 * i + k] = paper[k] + Math.abs(t) * (t < 0 ? 0.6 : 1) * ((t < 0 ? cold : warm)[k] - paper[k]);
     image.data[4 * i + 3] = 255;
   }
   context.putImageData(image, 0, 0);
@@ -609,7 +616,7 @@ function drawRegions() {
     const [low, high] = ends(Array.from({ length: side * side }, (_, i) => out[i * width + j]));
     for (let i = 0; i < side * side; i++) {
       const t = (2 * (out[i * width + j] - low)) / (high - low || 1) - 1;
-      for (let k = 0; k < 3; k++) image.data[4 * i + k] = paper[k] + (Math.abs(t) * 0.55) * ((t < 0 ? cold : warm)[k] - paper[k]);
+      for (let k = 0; k < 3; k++) image.data[4 * i + k] = paper[k] + Math.abs(t) * (t < 0 ? 0.3 : 0.7) * ((t < 0 ? cold : warm)[k] - paper[k]);
       image.data[4 * i + 3] = 255;
     }
     context.putImageData(image, 0, 0);
@@ -702,7 +709,7 @@ function toggleTraining() {
           net.setFlat(before);
           touched();
           toggleTraining();
-          byId("epochs").textContent = "The error left the numbers: take a smaller rate.";
+          byId("epochs").textContent = "E is no longer finite: take a smaller rate.";
           return;
         }
         errorsByEpoch.push(E);
@@ -809,13 +816,13 @@ function togglePlay() {
 
 // -- choosing -----------------------------------------------------------------------------------------------------
 
-/** @param {Selection} chosen */
+/** @param {Chosen} chosen */
 function choose(chosen) {
   selection = chosen;
   pathAt = 0;
   paths = [];
   whatIf = new Map();
-  const value = valueOf(chosen);
+  const value = weightOf(chosen);
   const reach = Math.max(2, 1.5 * Math.abs(value));
   sliderRange = { low: value - reach, high: value + reach };
   const parts = [selectOf("pick-layer"), selectOf("pick-source"), selectOf("pick-target")];
@@ -852,7 +859,7 @@ function options(list, entries) {
   list.replaceChildren(...entries.map(([value, text]) => option(value, text)));
 }
 
-/** The weight of layer 1 with the largest gradient. @returns {Selection} */
+/** The weight of layer 1 with the largest gradient. @returns {Chosen} */
 function strongest() {
   all.gradients();
   const dW = all.dW[0];
@@ -890,7 +897,7 @@ function say(found) {
     const { m, i, j } = found.connection;
     const chosen = { layer: m, source: i, target: j };
     const gradient = new Routes(view, chosen).gradient;
-    readout.replaceChildren(equation([weightName(chosen), valueOf(chosen)]), " , ", equation([`dE/d${weightName(chosen)}`, gradient]), " : click to follow it");
+    readout.replaceChildren(equation([weightName(chosen), weightOf(chosen)]), " , ", equation([`dE/d${weightName(chosen)}`, gradient]), " : click to follow it");
   } else if (found.neuron) {
     const { c, index } = found.neuron;
     const derivation = new Derivation(view, viewRow(), alpha);
@@ -1285,10 +1292,15 @@ function prepare() {
     inputOf("recorded").value = String(recorded.steps.length - 1);
     byId("recorded-step").textContent = String(recorded.steps[recorded.steps.length - 1]);
   }
-  if (picture.partial) {
-    byId("fewer").hidden = false;
-    byId("fewer").textContent = `Of a layer, the ${MOST_NEURONS} strongest neurons are drawn; sums and gradients are over all.`;
-  }
+}
+
+/** Say what of a large network is drawn. */
+function sayWhatIsDrawn() {
+  const few = [];
+  if (picture.partial) few.push(`the ${MOST_NEURONS} strongest neurons of a layer`);
+  if (picture.drawn.length < picture.connections().length) few.push(`the ${MOST_LINES.toLocaleString("en")} largest weights between them`);
+  byId("fewer").hidden = few.length === 0;
+  byId("fewer").textContent = `Drawn are ${few.join(" and ")}. Sums and gradients are over all.`;
 }
 
 // -- for scripts --------------------------------------------------------------------------------------------------
@@ -1301,12 +1313,32 @@ function whole(value, low, high, name) {
   return Number(value);
 }
 
-/** @param {unknown} layer @param {unknown} source @param {unknown} target @returns {Selection} */
+/** @param {unknown} layer @param {unknown} source @param {unknown} target @returns {Chosen} */
 function weightAt(layer, source, target) {
   const l = whole(layer, 1, net.depth, "layer") - 1;
   const { nIn, nOut, b } = net.layers[l];
   if (source === "bias" && !b) throw new RangeError(`explorer: dense layer ${l + 1} has no bias.`);
   return { layer: l, source: source === "bias" ? -1 : whole(source, 1, nIn, 'source, or "bias",') - 1, target: whole(target, 1, nOut, "target") - 1 };
+}
+
+/** What a pass leaves behind, as lists by dense layer, named as `explain_step` names them. @param {Pass} pass */
+function arraysOf(pass) {
+  pass.gradients();
+  const { n } = pass;
+  const p = pass.probabilities();
+  /** @param {Float64Array[]} arrays */
+  const byLayer = (arrays) => arrays.map((array) => asRows(array, n));
+  return {
+    E: pass.E,
+    x: asRows(pass.x, n),
+    z: byLayer(pass.z),
+    a: pass.net.layers.map((_, l) => asRows(pass.out(l), n)),
+    p: p ? asRows(p, n) : null,
+    dE_da: byLayer(pass.dA),
+    dE_dz: byLayer(pass.dZ),
+    dE_dW: pass.net.layers.map(({ nIn }, l) => asRows(pass.dW[l], nIn)),
+    dE_db: pass.db.map((db) => (db ? Array.from(db) : null)),
+  };
 }
 
 /**
@@ -1317,25 +1349,13 @@ const explorer = {
   state() {
     compute();
     computeAll();
-    view.gradients();
     paths = routes.largest(8);
-    const n = view.n;
-    const p = view.probabilities();
-    /** @param {Float64Array[]} arrays */
-    const byLayer = (arrays) => arrays.map((array) => asRows(array, n));
     return {
+      ...arraysOf(view),
       E: all.E,
       E_shown: view.E,
       sample: row,
       selection: { layer: selection.layer + 1, source: selection.source < 0 ? "bias" : selection.source + 1, target: selection.target + 1 },
-      x: asRows(view.x, n),
-      z: byLayer(view.z),
-      a: net.layers.map((_, l) => asRows(view.out(l), n)),
-      p: p ? asRows(p, n) : null,
-      dE_da: byLayer(view.dA),
-      dE_dz: byLayer(view.dZ),
-      dE_dW: net.layers.map(({ nIn }, l) => asRows(view.dW[l], nIn)),
-      dE_db: view.db.map((db) => (db ? Array.from(db) : null)),
       W: net.layers.map(({ W, nIn }) => asRows(W, nIn)),
       b: net.layers.map(({ b }) => (b ? Array.from(b) : null)),
       gradient: routes.gradient,
@@ -1383,6 +1403,7 @@ picture.choose((c, index) => {
 });
 picture.layout(byId("picture").clientWidth || 800, true);
 picture.drawWeights();
+sayWhatIsDrawn();
 connect();
 choose(data.select ? { layer: data.select[0], source: data.select[1], target: data.select[2] } : strongest());
 if (location.hash.length > 1) takeState(location.hash);

@@ -7,6 +7,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 /** As many neurons of a layer are drawn; beyond, the strongest. */
 const MOST_NEURONS = 40;
+/** As many weights are drawn; beyond, the largest of their layer. Lit routes are drawn in any case. */
+const MOST_LINES = 1600;
 
 /**
  * @param {string} tag @param {Record<string, string | number>} [attributes] @param {...(Node | string)} children
@@ -45,6 +47,10 @@ class Picture {
     this.labels = svg("g");
     this.images = svg("g");
     this.radius = 10;
+    /** Where E stands. */
+    this.error = { x: 0, y: 0 };
+    /** Lines that are drawn. @type {Connection[]} */
+    this.drawn = [];
     this.width = 0;
     this.height = 0;
   }
@@ -99,7 +105,8 @@ class Picture {
     const edges = svg("g");
     this.edges.clear();
     this.nodes.clear();
-    for (const { m, i, j } of this.connections()) {
+    this.drawn = this.largest();
+    for (const { m, i, j } of this.drawn) {
       const line = svg("path", { d: this.line(m, i, j), "data-key": `w${m + 1}_${i + 1}_${j + 1}` });
       edges.append(line);
       this.edges.set(`${m},${i},${j}`, line);
@@ -159,6 +166,21 @@ class Picture {
     return all;
   }
 
+  /** The connections that are drawn as lines: all, or the largest in their layer. */
+  largest() {
+    const every = this.connections();
+    if (every.length <= MOST_LINES) return every;
+    const scales = this.scales();
+    /** @param {Connection} connection */
+    const size = ({ m, i, j }) => Math.abs(this.net.layers[m].W[i * this.net.layers[m].nOut + j]) / scales[m];
+    return every.sort((a, b) => size(b) - size(a)).slice(0, MOST_LINES);
+  }
+
+  /** The largest |w| of each layer, or 1. */
+  scales() {
+    return this.net.layers.map(({ W }) => W.reduce((most, w) => Math.max(most, Math.abs(w)), 0) || 1);
+  }
+
   /** @param {number} m @param {number} i @param {number} j */
   line(m, i, j) {
     const from = /** @type {Place} */ (this.places.get(`${m},${i}`));
@@ -168,8 +190,8 @@ class Picture {
   }
 
   /** Weights as faint lines: thick where large, dashed where negative. @param {Connection[]} [which] */
-  drawWeights(which = this.connections()) {
-    const scales = this.net.layers.map(({ W }) => W.reduce((most, w) => Math.max(most, Math.abs(w)), 0) || 1);
+  drawWeights(which = this.drawn) {
+    const scales = this.scales();
     for (const { m, i, j } of which) {
       const line = this.edges.get(`${m},${i},${j}`);
       if (!line) continue;
@@ -182,12 +204,13 @@ class Picture {
 
   /** Values in the neurons. @param {Pass} pass @param {number} row */
   drawValues(pass, row) {
-    const readable = this.radius >= 12;
+    const readable = this.radius >= 14;
     for (const [key, { group, value }] of this.nodes) {
       const [c, index] = key.split(",").map(Number);
       const array = c ? pass.out(c - 1) : pass.x;
       const v = array[(row * array.length) / pass.n + index];
-      group.setAttribute("class", `node ${v > 0 ? "up" : v < 0 ? "down" : ""}`);
+      const kind = `node ${v > 0 ? "up" : v < 0 ? "down" : ""}`;
+      if (group.getAttribute("class") !== kind) group.setAttribute("class", kind);
       if (readable) value.textContent = short(v, this.radius);
     }
   }
@@ -198,8 +221,10 @@ class Picture {
     const last = net.depth - 1;
     /** @type {{m: number, i: number, j: number, flow: number}[]} */
     const flows = [];
-    for (const { m, i, j } of this.connections()) {
-      if (m > selection.layer) flows.push({ m, i, j, flow: routes.flow(m, i, j) });
+    for (let m = selection.layer + 1; m < net.depth; m++) {
+      const [sources, targets] = [this.shown[m], this.shown[m + 1]];
+      const found = routes.flows(m, sources, targets);
+      sources.forEach((i, at) => targets.forEach((j, to) => flows.push({ m, i, j, flow: found[at * targets.length + to] })));
     }
     if (selection.source >= 0) {
       flows.push({ m: selection.layer, i: selection.source, j: selection.target, flow: routes.gradient });
@@ -268,7 +293,7 @@ class Picture {
     return svg("text", { x, y, class: "halo amount", "text-anchor": "middle" }, short(w, 20));
   }
 
-  /** Mark the chosen weight or bias. @param {Selection} selection */
+  /** Mark the chosen weight or bias. @param {Chosen} selection */
   markChosen({ layer, source, target }) {
     for (const [key, { bias }] of this.nodes) {
       bias?.classList.toggle("picked", source < 0 && key === `${layer + 1},${target}`);
@@ -283,7 +308,7 @@ class Picture {
     }
   }
 
-  /** Light one path alone, or all again. @param {RoutePath | null} path @param {Selection} selection */
+  /** Light one path alone, or all again. @param {RoutePath | null} path @param {Chosen} selection */
   drawOne(path, selection) {
     this.lit.classList.toggle("single", path !== null);
     this.lit.querySelectorAll(".one").forEach((line) => line.remove());
@@ -349,7 +374,7 @@ class Picture {
     /** @type {Connection | null} */
     let nearest = null;
     let least = 12 ** 2;
-    for (const connection of this.connections()) {
+    for (const connection of this.drawn) {
       const from = /** @type {Place} */ (this.places.get(`${connection.m},${connection.i}`));
       const to = /** @type {Place} */ (this.places.get(`${connection.m + 1},${connection.j}`));
       if (x < from.x || x > to.x) continue;

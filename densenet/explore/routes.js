@@ -9,14 +9,14 @@
 
 /**
  * A weight or bias: all from 0; source is -1 for a bias.
- * @typedef {{layer: number, source: number, target: number}} Selection
+ * @typedef {{layer: number, source: number, target: number}} Chosen
  * @typedef {{neurons: number[], contribution: number, share: number}} RoutePath
  * @typedef {{key: string, name: string, formula: string, numbers: string, value: number, what: string}} Factor
  */
 
 /** The routes of a selection, over the rows of a pass. */
 class Routes {
-  /** @param {Pass} pass after forward and backward @param {Selection} selection */
+  /** @param {Pass} pass after forward and backward @param {Chosen} selection */
   constructor(pass, selection) {
     this.pass = pass;
     this.net = pass.net;
@@ -76,17 +76,26 @@ class Routes {
     return da;
   }
 
-  /** What all paths through the connection i -> j of dense layer m (all from 0) contribute. */
-  flow(/** @type {number} */ m, /** @type {number} */ i, /** @type {number} */ j) {
-    const { layer, source, target } = this.selection;
-    if (m < layer) return 0;
-    if (m === layer) return i === source && j === target ? this.gradient : 0;
+  /**
+   * What all paths through each connection i -> j of dense layer m (all from 0, below this one) contribute:
+   * the sum over rows of da_i/dw w_ij dE/dz_j, as rows of `targets`.
+   * @param {number} m @param {number[]} sources @param {number[]} targets
+   */
+  flows(m, sources, targets) {
     const da = this.moved()[m - 1];
     const dz = this.pass.dZ[m];
     const { nIn, nOut, W } = this.net.layers[m];
-    let sum = 0;
-    for (let r = 0; r < this.pass.n; r++) sum += da[r * nIn + i] * dz[r * nOut + j];
-    return sum * W[i * nOut + j];
+    const width = targets.length;
+    const sums = new Float64Array(sources.length * width);
+    for (let r = 0; r < this.pass.n; r++) {
+      for (let i = 0; i < sources.length; i++) {
+        const v = da[r * nIn + sources[i]];
+        if (v === 0) continue;
+        for (let j = 0; j < width; j++) sums[i * width + j] += v * dz[r * nOut + targets[j]];
+      }
+    }
+    sources.forEach((source, i) => targets.forEach((target, j) => (sums[i * width + j] *= W[source * nOut + target])));
+    return sums;
   }
 
   /** Number of paths from the weight to the outputs. */
@@ -249,7 +258,7 @@ function slopeName(layer, m) {
   return layer.between.some(mixes) ? `Softmax'(${m + 1})` : `f'(z(${m + 1}))`;
 }
 
-/** The name of a weight or bias in the notes' notation. @param {Selection} selection */
+/** The name of a weight or bias in the notes' notation. @param {Chosen} selection */
 function weightName({ layer, source, target }) {
   return source < 0 ? `b(${layer + 1})_${target + 1}` : `w(${layer + 1})_{${source + 1},${target + 1}}`;
 }
