@@ -222,6 +222,25 @@ def test_latin_1_is_recognised_and_said(write):
         datasets.read_csv(write("x,t\n1,Привет мир\n".encode("cp1251")))
 
 
+@pytest.mark.parametrize(
+    ("named", "content", "recognised"),
+    [
+        ("utf8x", PLAIN.encode(), "utf-8"),
+        ("ascii", PLAIN.replace("Bonn", "Köln").encode("utf-8-sig"), "utf-8"),
+        ("utf-8", PLAIN.replace("Bonn", "Köln").encode("cp1252"), "cp1252"),
+        ("utf-8", PLAIN.encode("utf-16"), "utf-16"),
+        ("utf-8", "x,t\n1,Привет мир\n".encode("cp1251"), "latin-1"),
+    ],
+)
+def test_a_wrong_encoding_is_refused_with_the_recognised_one(write, capsys, named, content, recognised):
+    path = write(content)
+    assert main(["check", str(path), "--encoding", named]) == 2
+    said = capsys.readouterr().err
+    assert repr(named) in said or f"is not {named}" in said
+    assert said.endswith(f": densenet check {path} --encoding {recognised}\n")
+    assert main(shlex.split(said.rsplit(": densenet ", 1)[1])) == 0
+
+
 def test_a_target_in_another_case_is_named(write, capsys):
     path = write(PLAIN)
     assert main(["check", str(path), "--target", "Rent"]) == 2

@@ -265,12 +265,10 @@ def _find_encoding(data: bytes, encoding: str | None, path: str) -> tuple[str, l
         try:
             name = codecs.lookup(encoding).name
         except LookupError:
-            raise TableError(
-                f"read_csv knows no encoding {encoding!r}; common ones are utf-8, cp1252, utf-16"
-            ) from None
+            raise TableError(f"read_csv knows no encoding {encoding!r}", _recognised(data, path)) from None
         name = "utf-8-sig" if name == "utf-8" else name  # a byte order mark is none of the text
         if (error := _invalid(data, name)) is not None:
-            raise TableError(f"{path} is not {encoding} ({error})")
+            raise TableError(f"{path} is not {encoding} ({error})", _recognised(data, path))
         return name, []
     found = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     if found is None and b"\0" in data[:_SAMPLE]:
@@ -290,6 +288,14 @@ def _find_encoding(data: bytes, encoding: str | None, path: str) -> tuple[str, l
     if 4 * beside > sum(high) + 4 or _invalid(data, "cp1252") is not None:
         raise TableError(f"{path} is not UTF-8, nor clearly Windows-1252: name its encoding", {"encoding": "latin-1"})
     return "cp1252", ["read as Windows-1252 (Latin-1), since it is not UTF-8"]
+
+
+def _recognised(data: bytes, path: str) -> dict[str, Any]:
+    """The option that names the encoding that the bytes show."""
+    try:
+        return {"encoding": _find_encoding(data, None, path)[0].removesuffix("-sig")}
+    except TableError as error:
+        return error.remedy
 
 
 def _invalid(data: bytes, encoding: str) -> str | None:
