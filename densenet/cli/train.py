@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import shlex
 import sys
@@ -111,9 +112,8 @@ def run_train(args: argparse.Namespace) -> None:
     try:
         with ranks.guard(), contextlib.ExitStack() as quiet:
             if ranks.rank:
-                nowhere = quiet.enter_context(open(os.devnull, "w", encoding="utf-8"))
-                quiet.enter_context(contextlib.redirect_stdout(nowhere))
-                quiet.enter_context(contextlib.redirect_stderr(nowhere))
+                quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))
+                quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
             _train(args, ranks)
     except Exception:
         if ranks.rank:
