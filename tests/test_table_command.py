@@ -140,6 +140,40 @@ def test_balance_lets_every_class_weigh_the_same():
     assert share[1] > share[0] + 0.1
 
 
+def test_members_share_a_temperature_that_suits_what_they_held_out():
+    a = RNG.normal(size=200)
+    rows = Table({"a": a, "y": ["ny"[int(value + RNG.normal() > 0)] for value in a]}, target="y")
+    preparation = TablePreparation().fit(rows)
+    x, y = preparation.transform(rows), preparation.transform_target(rows)
+    validation = (np.arange(120), np.arange(120, 200))
+    _, _, made = members(preparation, x, y, Choices(hidden=[32], epochs=30), 2, 0, validation=validation)
+    assert all(1 <= member.epoch <= 30 for member in made)
+    logits = np.concatenate([member.model.predict(x[120:]) for member in made])
+    errors = {}
+    for factor in (0.8, 1.0, 1.25):
+        z = factor * logits.astype(float)
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        errors[factor] = -np.log(p[np.arange(160), np.tile(y[120:], 2)]).mean()
+    assert errors[1.0] == min(errors.values())
+
+
+def test_route_explains_one_member(table, capsys):
+    _, out = train(table, "price", "--members", 2, "--epochs", 1, "--hidden", 3)
+    capsys.readouterr()
+    model, more = str(out / "model.npz"), [str(table)]
+    assert main(["route", model, *more, "--member", "2", "--layer", "2"]) == 0
+    assert "dE/dw" in capsys.readouterr().out
+    assert main(["route", model, *more]) == 2
+    assert "holds 2 networks: choose one by --member, 1 to 2" in capsys.readouterr().err
+    assert main(["route", model, *more, "--member", "3"]) == 2
+    assert "1 to 2, got 3" in capsys.readouterr().err
+    train(table, "price", "--preset", "linear")
+    assert main(["route", model, *more, "--member", "1"]) == 2
+    assert "--member is for ensembles" in capsys.readouterr().err
+    assert main(["route", "--member", "1"]) == 2
+
+
 def test_a_column_of_many_categories_has_the_vectors_of_an_embedding():
     words = [f"w{i:02d}" for i in range(12)]
     values = [words[i] for i in RNG.integers(0, 12, 80)]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from densenet import optimizers, persistence
 from densenet._types import Array
 from densenet.layers import Dense
@@ -16,7 +14,7 @@ from densenet.sequential import Sequential
 from densenet.tables import TablePreparation
 from densenet.tabular.folds import Fold
 from densenet.tabular.linear import LinearBaseline
-from densenet.tabular.network import Choices, members, members_for
+from densenet.tabular.network import Choices, Member, members, members_for
 from densenet.training.callbacks import EarlyStopping
 from densenet.training.history import History
 
@@ -24,11 +22,16 @@ PRESETS = ("tabular", "tabular-small", "linear", "none")
 
 
 class Trained(NamedTuple):
-    """A model, what reads its outputs, and the record of each member."""
+    """A model, what reads its outputs, and its members."""
 
     model: Sequential
     loss: Loss
-    histories: list[History]
+    members: list[Member]
+
+    @property
+    def histories(self) -> list[History]:
+        """Of each member."""
+        return [member.history for member in self.members]
 
     def answers(self, x: Array, preparation: TablePreparation) -> Array:
         """Probabilities (n, classes), or predictions in the user's units (n,)."""
@@ -97,11 +100,10 @@ def duration(trained: Trained) -> str:
     if not trained.histories:
         return "solved at once"
     seconds = sum(history["seconds"][-1] if len(history) else 0.0 for history in trained.histories)
-    kept = [int(np.argmin(history["val_loss"])) + 1 for history in trained.histories if len(history)]
     epochs = len(trained.histories[0])
+    best = ", ".join(str(member.epoch) for member in trained.members)
     if len(trained.histories) == 1:
-        return f"{epochs} epochs in {seconds:.2f} s, the best is {kept[0] if kept else 0}"
-    best = ", ".join(map(str, kept))
+        return f"{epochs} epochs in {seconds:.2f} s, the best is {best}"
     return f"{len(trained.histories)} members of {epochs} epochs in {seconds:.2f} s, the best are {best}"
 
 

@@ -15,9 +15,11 @@ from densenet._files import replacing, replacing_text
 from densenet._types import Array
 from densenet.cli.reading import READING_OPTIONS, add_reading_options, file_path, read_like, read_table
 from densenet.datasets.notes import notes_network
+from densenet.ensemble import Ensemble
 from densenet.explain.notation import to_html, to_text
 from densenet.explain.route import Route, route
 from densenet.explain.route_text import sections
+from densenet.layers import Average
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 
@@ -41,6 +43,7 @@ def add_route_command(commands: Any) -> None:
         help="a CSV file with rows to explain: the columns the model was trained on, target included; or, for a model "
         "without a preparation, its inputs and then its targets (default: the shipped digits for a model of theirs)",
     )
+    add("--member", type=int, metavar="I", help="the member of an ensemble to explain, from 1")
     add("--layer", type=int, default=1, metavar="L", help="dense layer, from 1 (default: 1)")
     add("--source", default="1", metavar="I", help='neuron the weight comes from, from 1, or "bias" (default: 1)')
     add("--target", type=int, metavar="J", help="neuron it leads to, from 1 (default: 1; 3 on the notes' network)")
@@ -89,6 +92,8 @@ def _check_together(args: argparse.Namespace) -> None:
         raise ValueError(f"--paths expects a whole number of at least 1, got {args.paths}")
     if args.path is not None and args.sample == "batch":
         raise ValueError("--path is a path of one row: leave --sample batch out, or name a row, such as --sample 0")
+    if args.member is not None and args.model is None:
+        raise ValueError("--member is a member of MODEL, and there is none")
     if args.loss is not None and args.model is None:
         raise ValueError("--loss is the loss of MODEL, and there is none: the notes' network has its own")
     if args.plot is not None and args.html is not None and args.plot.absolute() == args.html.absolute():
@@ -102,7 +107,7 @@ def model_and_data(args: argparse.Namespace) -> tuple[Sequential, Loss, Any, Any
     """The model, loss and rows that MODEL, DATA and --loss name; the notes' network without them."""
     if args.model is None:
         return notes_network()
-    model = persistence.load(args.model)
+    model = _member(args, persistence.load(args.model))
     loss = losses.get(args.loss) if args.loss else model.loss
     if loss is None:
         raise ValueError(f"{args.model} was saved without its loss: name it with --loss, such as --loss mse")
@@ -121,6 +126,21 @@ def model_and_data(args: argparse.Namespace) -> tuple[Sequential, Loss, Any, Any
         )
     x, y = numbers[:, : model.n_in], numbers[:, model.n_in :]
     return model, loss, x, y[:, 0].astype(int) if loss.task == "classification" and y.shape[1] == 1 else y
+
+
+def _member(args: argparse.Namespace, model: Sequential) -> Sequential:
+    """The member of an ensemble that is asked for, or a model that is none."""
+    if not isinstance(model[0], Average):
+        if args.member is not None:
+            raise ValueError(f"--member is for ensembles, and {args.model} holds one network")
+        return model
+    count = len(model[0].branches)
+    if args.member is None or not 1 <= args.member <= count:
+        given = "" if args.member is None else f", got {args.member}"
+        raise ValueError(f"{args.model} holds {count} networks: choose one by --member, 1 to {count}{given}")
+    member: Sequential = Ensemble(model).members[args.member - 1]
+    member.loss, member.preparation = model.loss, model.preparation
+    return member
 
 
 def _whole(text: str, name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,11 +18,12 @@ from densenet.optimizers import AdamW, Optimizer
 from densenet.sequential import Sequential
 from densenet.tables import TablePreparation
 from densenet.tabular import recipe as recipes
-from densenet.tabular.folds import FEWEST_ROWS, Fold, folds, random_fifths
+from densenet.tabular.calibration import calibrate
+from densenet.tabular.folds import FEWEST_ROWS, Fold, folds, random_fifths, too_rare
 from densenet.tabular.preparation import MOST_ONE_HOT
-from densenet.training.callbacks import EarlyStopping
 from densenet.training.history import History
 from densenet.training.hooks import Callback
+from densenet.training.run import Run
 from densenet.training.trainer import Trainer
 
 WIDTHS = (256, 256, 256)
@@ -60,6 +62,51 @@ class Choices:
     epochs: int | None = None
     balance: bool = False
     callbacks: Callable[[], list[Callback]] = field(default=list)
+
+
+class Refined(Callback):
+    """Keeps the epoch whose held-out error is least once its outputs are divided by the temperature that suits them.
+
+    Where outputs are numbers, the error is the squared one and there is no temperature.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        Rows that are held out.
+    classes : bool
+
+    Attributes
+    ----------
+    epoch : int
+        The one that is kept, from 1; 0 before the first.
+    """
+
+    def __init__(self, x: Array, y: Array, classes: bool) -> None:
+        self.x, self.y, self.classes = x, y, classes
+
+    def on_fit_begin(self, run: Run) -> None:
+        self.epoch, self._least = 0, np.inf
+        self._kept = [array.copy() for array in run.model.state_arrays()]
+
+    def on_epoch_end(self, run: Run) -> None:
+        error = run.figures["val_loss"]
+        if self.classes and np.isfinite(z := run.model.predict(self.x)).all():
+            error = calibrate(z, self.y).error
+        if error < self._least:
+            self.epoch, self._least = run.epoch, error
+            self._kept = [array.copy() for array in run.model.state_arrays()]
+
+    def on_fit_end(self, run: Run) -> None:
+        run.model.load_state_arrays(self._kept)
+
+
+class Member(NamedTuple):
+    """A trained network, what it was trained with, its record, and the epoch that was kept."""
+
+    model: Sequential
+    loss: Loss
+    history: History
+    epoch: int
 
 
 def steps_of(rows: int, batch_size: int) -> int:
@@ -160,9 +207,7 @@ def network(preparation: TablePreparation, x: Array, y: Array, choices: Choices,
     return model
 
 
-def train(
-    preparation: TablePreparation, x: Array, y: Array, fold: Fold, choices: Choices, seed: int
-) -> tuple[Sequential, Loss, History]:
+def train(preparation: TablePreparation, x: Array, y: Array, fold: Fold, choices: Choices, seed: int) -> Member:
     """One member: trained on the fold's first rows, at the epoch that is best on the others."""
     rows, later = fold
     found, classes = recipes.RECIPES[choices.preset, preparation.task], preparation.task == "classification"
@@ -176,7 +221,7 @@ def train(
         rate = choices.learning_rate or found.learning_rate
         optimizer = AdamW(recipes.CosineLog4(rate, max(1, steps)), beta_2=0.95, weight_decay=found.weight_decay)
         callbacks += [recipes.FlatCosine(max(1, steps))] if found.whole else []
-    trainer = Trainer(model, loss, optimizer)
+    trainer, best = Trainer(model, loss, optimizer), Refined(x[later], y[later], classes)
     history = trainer.fit(
         x[rows],
         y[rows],
@@ -185,9 +230,9 @@ def train(
         validation_data=(x[later], y[later]),
         class_weight="balanced" if choices.balance and classes else None,
         seed=seed,
-        callbacks=[EarlyStopping("val_loss", patience=max(1, epochs), restore_best_weights=True), *callbacks],
+        callbacks=[best, *callbacks],
     )
-    return model, trainer.loss, history
+    return Member(model, trainer.loss, history, best.epoch)
 
 
 def members(
@@ -199,7 +244,7 @@ def members(
     seed: int,
     *,
     validation: Fold | None = None,
-) -> tuple[Sequential, Loss, list[History]]:
+) -> tuple[Sequential, Loss, list[Member]]:
     """`count` networks that differ by seed and by the rows they hold out; one model that answers with their mean.
 
     Parameters
@@ -219,11 +264,11 @@ def members(
     model : Sequential
     loss : Loss
         What its outputs are read by.
-    histories : list of History
+    members : list of Member
     """
     rng = np.random.default_rng(seed)
     labels = y if preparation.task == "classification" else None
-    few = len(x) < FEWEST_ROWS or (labels is not None and np.bincount(labels).min() < 2)
+    few = len(x) < FEWEST_ROWS or (labels is not None and too_rare(labels, count))
     if validation is not None:
         parts = [validation] * count
     elif count == 1 or few:
@@ -234,8 +279,20 @@ def members(
         train(preparation, x, y, parts[i], choices, int(number))
         for i, number in enumerate(rng.integers(2**31 - 1, size=count))
     ]
-    (model, loss, _), histories = made[0], [history for _, _, history in made]
-    if count == 1:
-        return model, loss, histories
-    together = Ensemble([model for model, _, _ in made], loss=loss).model
-    return together, together.loss or loss, histories
+    if labels is not None:
+        _calibrate_together(made, parts, x, y)
+    model, loss = made[0].model, made[0].loss
+    if count > 1:
+        model = Ensemble([member.model for member in made], loss=loss).model
+    return model, model.loss or loss, made
+
+
+def _calibrate_together(made: Sequence[Member], parts: Sequence[Fold], x: Array, y: Array) -> None:
+    """Divide the logits of all members by one temperature, which suits all that they held out."""
+    pairs = list(zip(made, (later for _, later in parts), strict=False))
+    logits = np.concatenate([member.model.predict(x[later]) for member, later in pairs])
+    if np.isfinite(logits).all():
+        T = calibrate(logits, np.concatenate([y[later] for _, later in pairs])).temperature
+        for member in made:
+            last = member.model.dense_layers[-1]
+            last.W, last.b = last.W / T, last.b / T  # z / T = a (W / T) + b / T
