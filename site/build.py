@@ -20,10 +20,10 @@ from typing import Any
 
 import jinja2
 import nbformat
+from docstrings import public_docs, write_reference
 from gallery import write_gallery
 from links import Document, dead_links
 from pygments.formatters import HtmlFormatter
-from reference import public_docs, write_reference
 from text import notebook_html, to_html
 
 SITE = Path(__file__).resolve().parent
