@@ -7,6 +7,7 @@ the old file must be whole, nothing else may stand in the folder, and the error 
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import random
@@ -104,7 +105,7 @@ def drawn_once() -> None:
 
         return again
 
-    route: Any = cli.route
+    route: Any = importlib.import_module("densenet.cli.route")
     route._picture, route._page = once(route._picture), once(route._page)
     with tempfile.TemporaryDirectory() as folder:
         command("route", "--html", str(Path(folder, "page.html")), "--plot", str(Path(folder, "net.png")))
