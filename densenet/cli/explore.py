@@ -29,6 +29,7 @@ def add_explore_command(commands: Any) -> None:
         help="a CSV file with rows to explain: the columns the model was trained on, target included; or, for a model "
         "without a preparation, its inputs and then its targets (default: the shipped digits for a model of theirs)",
     )
+    add("--member", type=int, metavar="I", help="the member of an ensemble to show, from 1")
     add("--loss", metavar="NAME", help='loss of a model that was saved without one, such as "mse"')
     add("--output", type=Path, default=Path("explore.html"), metavar="FILE", help="where (default: explore.html)")
     add("--open", action="store_true", help="open it in the browser")
