@@ -124,6 +124,21 @@ def test_options_that_do_not_fit_get_one_line(table, arguments, message, capsys)
     assert message in shown
 
 
+def test_every_member_has_an_optimizer_of_its_own(table):
+    model, _ = train(table, "price", "--optimizer", "adam", "--members", 2, "--epochs", 1, "--refit")
+    assert len(dn.Ensemble(model)) == 2
+
+
+def test_what_cannot_be_saved_is_refused_before_training(table, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise ValueError("too large for a file")
+
+    monkeypatch.setattr("densenet.persistence.check_savable", refuse)
+    monkeypatch.setattr("densenet.cli.recipe.members", lambda *_, **__: pytest.fail("trained before the check"))
+    assert main(["train", str(table), "--target", "price", "--output", str(table.parent / "run")]) == 2
+    assert "too large for a file" in capsys.readouterr().err
+
+
 def test_the_former_network_is_there(table):
     model, _ = train(table, "price", "--preset", "none", "--epochs", 1)
     assert [type(layer).__name__ for layer in model] == ["Dense", "ReLU", "Dropout", "Dense"]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from densenet import optimizers, persistence
 from densenet._types import Array
+from densenet.ensemble import Ensemble
 from densenet.layers import Dense
 from densenet.losses import MeanSquaredError, SoftmaxCrossEntropy
 from densenet.losses.base import Loss
@@ -14,7 +15,7 @@ from densenet.sequential import Sequential
 from densenet.tables import TablePreparation
 from densenet.tabular.folds import Fold
 from densenet.tabular.linear import LinearBaseline
-from densenet.tabular.network import Choices, Member, members, members_for
+from densenet.tabular.network import Choices, Member, members, members_for, network
 from densenet.training.callbacks import EarlyStopping
 from densenet.training.history import History
 
@@ -77,6 +78,8 @@ def train_recipe(
         list if patience is None else lambda: [EarlyStopping("val_loss", patience=patience)],
     )
     count = args.members or members_for(len(x), x.shape[1])
+    one = network(preparation, x, y, choices, args.seed)
+    persistence.check_savable(Ensemble([one] * count).model if count > 1 else one, preparation=preparation)
     return Trained(*members(preparation, x, y, choices, count, args.seed, validation=validation))
 
 
@@ -88,11 +91,6 @@ def _linear(preparation: TablePreparation, x: Array, y: Array) -> Trained:
     model.dense_layers[0].W, model.dense_layers[0].b = baseline.W, baseline.b
     loss: Loss = SoftmaxCrossEntropy() if classes else MeanSquaredError()
     return Trained(model, loss, [])
-
-
-def check_savable(trained: Trained, preparation: TablePreparation) -> None:
-    """Complain of what cannot be saved."""
-    persistence.check_savable(trained.model, loss=trained.loss, preparation=preparation)
 
 
 def duration(trained: Trained) -> str:

@@ -167,7 +167,7 @@ def _train(args: argparse.Namespace, ranks: Ranks) -> None:
         print("; ".join([f"training on {args.data}: {preparation.describe()}", *said]), flush=True)
         warn(args, [f"a leak? {leak}" for leak in leaks(table, preparation, training, held_out)])
         if args.preset != "none":
-            _train_recipe(args, table, preparation, training, held_out)
+            _train_recipe(args, table, preparation, (x, y), training, held_out)
             return
     trainer = _new_trainer(args, x.shape[1], n_outputs, preparation, ranks.communicator)
     fitted, validation = training, None
@@ -194,10 +194,15 @@ def _train(args: argparse.Namespace, ranks: Ranks) -> None:
 
 
 def _train_recipe(
-    args: argparse.Namespace, table: Table, preparation: TablePreparation, training: Any, held_out: Any
+    args: argparse.Namespace,
+    table: Table,
+    preparation: TablePreparation,
+    data: tuple[Any, Any],
+    training: Any,
+    held_out: Any,
 ) -> None:
     """Train the recipe's network on a table, print its figures beside other models', and write the files."""
-    x, y = preparation.transform(table), preparation.transform_target(table)
+    x, y = data
     args.output.mkdir(parents=True, exist_ok=True)
     by_time = split_by_time(table.take(training), args.time, 0.2) if args.time is not None else None
     trained = train_recipe(args, preparation, x[training], y[training], by_time)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -50,6 +51,8 @@ class Choices:
     batch_size, epochs : int
     balance : bool
         Whether every class weighs the same.
+    callbacks : callable
+        Makes the callbacks of a member.
     """
 
     preset: str = "tabular"
@@ -216,7 +219,7 @@ def train(preparation: TablePreparation, x: Array, y: Array, fold: Fold, choices
     batch = min(choices.batch_size or BATCH, len(rows))
     epochs = choices.epochs if choices.epochs is not None else epochs_for(len(rows), batch)
     steps = epochs * steps_of(len(rows), batch)
-    optimizer, callbacks = choices.optimizer, choices.callbacks()
+    optimizer, callbacks = copy.deepcopy(choices.optimizer), choices.callbacks()  # each member has its own
     if optimizer is None:
         rate = choices.learning_rate or found.learning_rate
         optimizer = AdamW(recipes.CosineLog4(rate, max(1, steps)), beta_2=0.95, weight_decay=found.weight_decay)
