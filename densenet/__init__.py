@@ -115,7 +115,8 @@ from densenet.optimizers import (
     StepDecay,
     Warmup,
 )
-from densenet.sequential import Sequential, mlp
+from densenet.perceptron import mlp
+from densenet.sequential import Sequential
 from densenet.training.callbacks import (
     CSVLogger,
     EarlyStopping,

@@ -7,28 +7,22 @@ layers in order; the backward pass takes dE/d(output) through them in reverse, e
 from __future__ import annotations
 
 import copy
-import html
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import numpy as np
 
-from densenet._display import html_table, text_table
 from densenet._memory import Buffers
 from densenet._types import Array
 from densenet._validation import as_generator, as_matrix, as_numbers, cast, check_finite, check_matrix, positive_int
-from densenet.layers.activations import activation as activation_layer
 from densenet.layers.base import Layer, chain_input, chain_width, check_layers, copy_into, every_layer
 from densenet.layers.containers import REPLACE
 from densenet.layers.dense import Dense
-from densenet.layers.noise import Dropout
-from densenet.layers.normalization import BatchNorm
 from densenet.optimizers.base import Marks
+from densenet.summary import Summary, summarize
 
 if TYPE_CHECKING:
     from densenet.losses.base import Loss
@@ -502,123 +496,15 @@ class Sequential:
         Dense(128, 10)        2  (n, 10)     1,290
         9,610 parameters, 9,610 trainable, float32 (38.4 kB)
         """
-        rows: list[tuple[str, str, str, str]] = []
-        numbers = {id(layer): str(i) for i, layer in enumerate(self.dense_layers, start=1)}
-
-        def visit(layer: Layer, depth: int, width: int | None) -> int | None:
-            given = layer.output_width(width)
-            name = repr(layer) if not layer.children else f"{type(layer).__name__}:"
-            shape = f"(n, {'?' if given is None else given})"
-            rows.append(("  " * depth + name, numbers.get(id(layer), ""), shape, f"{layer.n_params:,}"))
-            branches = getattr(layer, "branches", None) or (layer.children,)
-            for branch in branches:
-                inner = width
-                for child in branch:
-                    inner = visit(child, depth + 1, inner)
-            return given
-
-        width = self.n_in
-        for layer in self.layers:
-            width = visit(layer, 0, width)
-        trainable = int(np.count_nonzero(self.marks.rate)) if self.marks.rate is not None else self._params.size
-        size = self._params.nbytes
-        total = f"{self._params.size:,} parameters, {trainable:,} trainable, {self.dtype} ({size / 1000:,.1f} kB)"
-        return Summary(tuple(rows), total)
+        rate = self.marks.rate
+        trainable = self._params.size if rate is None else int(np.count_nonzero(rate))
+        return summarize(self.layers, self.n_in, self._params, trainable)
 
     def _repr_html_(self) -> str:
         return self.summary().to_html()
 
     def __repr__(self) -> str:
         return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={str(self.dtype)!r})"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A model's table: its rows (layer, dense number, output shape, parameters) and the line of totals."""
-
-    rows: tuple[tuple[str, str, str, str], ...]
-    total: str
-
-    _HEAD = ("layer", "dense", "output", "params")
-    _ALIGN = "<><>"
-
-    def __str__(self) -> str:
-        return f"{text_table([self._HEAD, *self.rows], self._ALIGN)}\n{self.total}"
-
-    __repr__ = __str__
-
-    def to_html(self) -> str:
-        """The table and the line of totals as HTML."""
-        return f"{html_table(self._HEAD, self.rows, self._ALIGN)}<p>{html.escape(self.total)}</p>"
-
-    _repr_html_ = to_html
-
-
-def mlp(
-    widths: Sequence[int],
-    *,
-    activation: Any = "relu",
-    output_activation: Any = None,
-    dropout: float = 0.0,
-    batch_norm: bool = False,
-    kernel_initializer: Any = "glorot_uniform",
-    seed: Any = None,
-    dtype: Any = "float32",
-) -> Sequential:
-    """A multilayer perceptron: dense layers with an activation between them.
-
-    Parameters
-    ----------
-    widths : sequence of int
-        Columns of the input, of every hidden layer, and of the output.
-    activation : str, Layer class or callable giving a Layer, or a list with one for each hidden layer; default "relu"
-    output_activation : str or Layer class, optional
-        After the last dense layer; by default nothing, as losses that take logits want it.
-    dropout : float in [0, 1), default 0.0
-        Rate of a `Dropout` after every hidden activation.
-    batch_norm : bool, default False
-        Whether `BatchNorm` stands before every hidden activation.
-    kernel_initializer : str or Initializer, default "glorot_uniform"
-    seed, dtype
-        As in `Sequential`.
-
-    Returns
-    -------
-    Sequential
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two widths, a width is not a positive whole number, or the list of activations has
-        not one for each hidden layer.
-
-    Examples
-    --------
-    >>> import densenet as dn
-    >>> dn.mlp([2, 3, 1], activation="tanh")
-    Sequential([Dense(2, 3), Tanh(), Dense(3, 1)], dtype='float32')
-    """
-    sizes = [positive_int(width, "mlp", "every width") for width in widths]
-    if len(sizes) < 2:
-        raise ValueError(f"mlp expects at least two widths, input and output, got {list(widths)}.")
-    hidden = len(sizes) - 2
-    kinds = list(activation) if isinstance(activation, (list, tuple)) else [activation] * hidden
-    if len(kinds) != hidden:
-        raise ValueError(f"mlp expects one activation for each of {hidden} hidden layers, got {len(kinds)}.")
-    if isinstance(activation, Layer) and hidden > 1:
-        raise ValueError(f"mlp needs a new {activation!r} for each hidden layer: pass its class or its name.")
-    layers: list[Layer] = []
-    for i, (n_in, n_out) in enumerate(pairwise(sizes)):
-        layers.append(Dense(n_in, n_out, kernel_initializer=kernel_initializer))
-        if i < hidden:
-            if batch_norm:
-                layers.append(BatchNorm(n_out))
-            layers.append(activation_layer(kinds[i]))
-            if dropout:
-                layers.append(Dropout(dropout))
-    if output_activation is not None:
-        layers.append(activation_layer(output_activation))
-    return Sequential(layers, seed=seed, dtype=dtype)
 
 
 def _warn_of_unnamed(layer: Layer) -> None:

@@ -1,16 +1,34 @@
-"""What holds for all tests: no window for pictures, Ctrl-C as in a terminal; and a file to read."""
+"""What holds for all tests: no window for pictures, Ctrl-C as in a terminal; a file to read; how workers share them."""
 
 from __future__ import annotations
 
+import os
 import signal
 
 import matplotlib
 import pytest
 
+import densenet as dn
+
 matplotlib.use("Agg")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a run that a shell put into the background ignores it
 
 collect_ignore = ["make_torch_reference.py"]
+
+APART = {"test_benchmarks.py", "test_commands.py", "test_notebooks.py"}
+"""Files of long tests that share nothing: workers take these one by one, and whole files of all others."""
+
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+if WORKER:
+    dn.threads(1)  # the other workers take the other cores
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if WORKER and item.path.name not in APART:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.fixture

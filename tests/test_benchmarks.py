@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the benchmarks are 
 
 QUICKER = {
     "peers": ["--peers", "scikit-learn", "Keras"],
-    "fuzz": ["--examples", "2"],
-    "kill": ["--kills", "3"],
+    "fuzz": ["--examples", "4"],
+    "kill": ["--kills", "5"],
     "mpi_kill": ["--kills", "1"],
 }
 """Options that make a smoke run smaller still."""
@@ -183,8 +183,15 @@ def check_tabular(results: dict[str, Any], printed: str) -> None:
     assert "mean rank, network among the others" in printed
 
 
+def check_kill(results: dict[str, Any], printed: str) -> None:
+    """The script's exit code says that nothing was lost."""
+    assert set(results) == {".npz", ".safetensors"}
+    assert all(counts["kills"] == 5 for counts in results.values())
+
+
 CHECKS = {
     "batch_sizes": check_batch_sizes,
+    "kill": check_kill,
     "peers": check_peers,
     "limits": check_limits,
     "cold_start": check_cold_start,

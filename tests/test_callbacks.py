@@ -151,7 +151,7 @@ def test_stop_at_repeats_until_the_error_is_small():
 
 def test_time_limit_stops_at_a_step(monkeypatch):
     clock = iter(range(10_000))
-    monkeypatch.setattr("densenet.training.callbacks.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("densenet.training.callbacks.monitors.time.perf_counter", lambda: float(next(clock)))
     fitted = trainer()
     history = fitted.fit(X, T, epochs=100, batch_size=10, callbacks=[dn.TimeLimit(6)])
     assert history.stopped == "time limit of 6 s"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +13,6 @@ import densenet as dn
 from densenet._files import replacing
 from densenet.persistence import checkpoints
 
-ROOT = Path(__file__).resolve().parent.parent
 ENDINGS = (".npz", ".safetensors")
 OPTIMIZERS = {
     "sgd": lambda: dn.SGD(dn.OneCycle(0.1, 30), momentum=0.9, nesterov=True, weight_decay=1e-3),
@@ -568,16 +564,6 @@ def test_a_checkpoint_that_cannot_be_written_harms_nothing(tmp_path, monkeypatch
     for cut in ("run.npz", "after.npz"):
         resumed = new_trainer()
         assert everything(resumed, resumed.fit(X, Y, epochs=3, batch_size=14, resume=tmp_path / cut)) == expected
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the script forks")
-def test_killed_at_random_moments_nothing_is_lost(tmp_path):
-    """A short form of benchmarks/kill.py."""
-    environment = os.environ | {"PYTHONPATH": os.fspath(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, ROOT / "benchmarks" / "kill.py", "--smoke", "--out", tmp_path]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.count("kills ") >= 2, ended.stdout
 
 
 def test_copies_and_pickles_of_a_trainer_that_has_been_fitted():

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -107,12 +106,10 @@ def test_an_exception_of_one_rank_ends_all_and_is_named(tmp_path):
         trainer.fit(x, x[:, 0], epochs=10**7, batch_size=8, seed=0, callbacks=[dn.LambdaCallback(on_batch_end=fail)])
         """,
     )
-    began = time.monotonic()
-    done = launch(2, path, timeout=60)
+    done = launch(2, path, timeout=60)  # it would train for days
     assert done.returncode != 0
     assert "rank 1 of 2 failed alone" in done.stderr
     assert "RuntimeError: the disk of rank 1 is full" in done.stderr
-    assert time.monotonic() - began < 60  # it would train for days
 
 
 def test_a_node_shares_its_cores(tmp_path):

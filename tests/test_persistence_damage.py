@@ -9,13 +9,10 @@ import json
 import os
 import pickle
 import struct
-import subprocess
 import sys
-import time
 import tracemalloc
 import zipfile
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,19 +21,16 @@ import safetensors.numpy
 import densenet as dn
 from densenet.persistence import codec, files
 
-ROOT = Path(__file__).resolve().parent.parent
 X = np.random.default_rng(0).standard_normal((6, 2), dtype=np.float32)
 
 
 def refused(path, match=None):
-    """The file is refused within a second, in memory of its size and 64 MiB."""
+    """The file is refused, in memory of its size and 64 MiB."""
     size = path.stat().st_size
     tracemalloc.start()
-    began = time.process_time()
     try:
         with pytest.raises(dn.CheckpointError, match=match) as caught:
             dn.load(path)
-        assert time.process_time() - began < 1
         assert tracemalloc.get_traced_memory()[1] < size + (64 << 20)
     finally:
         tracemalloc.stop()
@@ -451,11 +445,19 @@ def test_containers_in_containers_without_end(tmp_path):
     refused(forged(tmp_path / "deep.npz", *claim([inner], {})), "recursion|cannot be read")
 
 
-def test_many_layers_load_in_time(tmp_path):
-    path = forged(tmp_path / "long.npz", *claim([{"layer": "ReLU", "config": {}}] * 20_000, {}))
-    began = time.process_time()
-    assert len(dn.load(path).layers) == 20_000
-    assert time.process_time() - began < 5
+def test_twice_the_layers_take_about_twice_the_calls(tmp_path):
+    counts = []
+    for layers in (500, 1000):
+        path = forged(tmp_path / f"{layers}.npz", *claim([{"layer": "ReLU", "config": {}}] * layers, {}))
+        calls = []
+        sys.setprofile(lambda frame, event, argument, calls=calls: calls.append(event) if "call" in event else None)
+        try:
+            model = dn.load(path)
+        finally:
+            sys.setprofile(None)
+        assert len(model.layers) == layers
+        counts.append(len(calls))
+    assert counts[1] < 2.2 * counts[0]
 
 
 # -- lies in checkpoints -------------------------------------------------------------------------------------------
@@ -560,11 +562,3 @@ def test_a_part_that_is_missing(part, tmp_path):
     files.write_file(tmp_path / "lie.npz", content)
     with pytest.raises(dn.CheckpointError, match="not one of a checkpoint"):
         resume(tmp_path / "lie.npz")
-
-
-def test_a_short_form_of_the_fuzzing_script(tmp_path):
-    environment = os.environ | {"PYTHONPATH": os.fspath(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, ROOT / "benchmarks" / "fuzz.py", "--smoke", "--out", tmp_path]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert len(ended.stdout.splitlines()) >= 9

@@ -210,7 +210,6 @@ def test_columns_of_zeros_and_copies_are_damped():
     [
         ({"goal": 0.05}, "goal reached"),
         ({"min_grad": 0.01}, "gradient below min_grad"),
-        ({"min_step": 0.5}, "step below min_step"),
         ({"mu": 1e-9, "mu_max": 2e-9, "mu_dec": 0.9}, "mu above mu_max"),
     ],
 )

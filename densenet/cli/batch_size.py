@@ -10,7 +10,7 @@ from densenet import datasets, losses, optimizers
 from densenet._files import replacing
 from densenet.cli.reading import add_dropping_option, add_reading_options, read_table
 from densenet.cli.train import data_options, hidden_widths, seed_number
-from densenet.sequential import mlp
+from densenet.perceptron import mlp
 from densenet.tables import TablePreparation
 from densenet.training.trainer import Trainer
 

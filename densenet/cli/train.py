@@ -31,7 +31,8 @@ from densenet.cli.reading import (
 from densenet.cli.recipe import PRESETS, duration, option_errors, train_recipe
 from densenet.layers import activation
 from densenet.metrics import MAE, R2, RMSE, Accuracy, Metric
-from densenet.sequential import Sequential, mlp
+from densenet.perceptron import mlp
+from densenet.sequential import Sequential
 from densenet.tables import Table, TableError, TablePreparation, listed, shown_cell
 from densenet.tables.suspicions import leaks, names_of_rows
 from densenet.tables.table import is_absent, is_date, is_numeric

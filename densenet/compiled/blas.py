@@ -1,4 +1,4 @@
-"""Addresses of SciPy's BLAS routines, which kernels call as C does: the same library as `densenet._blas` calls."""
+"""Addresses of SciPy's BLAS routines, which kernels call as C code does; `densenet._blas` calls the same library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REAL = {"s": r"(?:float|\w*_s|s)", "d": r"(?:double|\w*_d|d)"}
 
 
 class BlasError(Exception):
-    """SciPy's BLAS is not of the kind that kernels can call."""
+    """Kernels cannot call SciPy's BLAS."""
 
 
 @functools.cache
@@ -47,12 +47,12 @@ def address(routine: str, dtype: np.dtype[np.floating]) -> int:
 
 
 def check_signature(name: str, signature: str) -> None:
-    """Whether a routine takes 32-bit integers and numbers of its kind, all by address.
+    """Check that a routine takes 32-bit integers and floats of its precision, all by address.
 
     Raises
     ------
     BlasError
-        If not, naming what it takes.
+        If it does not, naming what it takes.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""Machine code in files, so that it is compiled once on a machine.
+"""A cache of machine code in files, so that a machine compiles it once.
 
 Files here are code that will run, so the folder is the user's own: mode 0700, and refused where others could write to
 it. Its name is a hash of everything the code depends on: the texts of this room, the versions of what compiled it, the
-processor. An entry carries a hash of its content; what is truncated or altered counts as missing. Whatever fails, the
-kernels are compiled in memory, and one warning says why.
+processor. Each entry has a hash of its content; a truncated or altered entry counts as missing. If the
+cache fails, kernels are compiled in memory, and one warning says why.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def texts() -> bytes:
 
 
 def load(place: Path, name: str) -> bytes | None:
-    """The machine code of a kernel; None where there is none, with a warning where there should be."""
+    """The machine code of a kernel, or None; with a warning if an entry cannot be used."""
     path = place / name
     try:
         if not path.exists():
@@ -61,7 +61,7 @@ def load(place: Path, name: str) -> bytes | None:
 
 
 def store(place: Path, name: str, code: bytes) -> None:
-    """Keep the machine code of a kernel: the whole file or none, whoever else is writing it."""
+    """Store the machine code of a kernel: a whole file or none, also while other processes write it."""
     part = None
     try:
         for path in (place.parent, place):
@@ -86,7 +86,7 @@ def store(place: Path, name: str, code: bytes) -> None:
 
 
 def _check(path: Path) -> None:
-    """Refuse a folder that is a link, another user's, or open to others' writing."""
+    """Refuse a folder that is a link, belongs to another user, or can be written by others."""
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(f"{path} is no folder")
@@ -110,7 +110,7 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
 
 
 def _warn(why: str) -> None:
-    """Once a process: what follows is right, and only slower to begin."""
+    """Warn once in a process: results are the same, the start is slower."""
     if not _warned:
         _warned.add(why)
         warnings.warn(

@@ -1,4 +1,4 @@
-"""exp, tanh, log and log(1 + x) that compilers can work several numbers at a time on, to 2 units in the last place.
+"""exp, tanh, log and log(1 + x) in a form that compilers vectorize, to 2 units in the last place.
 
 The exponential is Cody and Waite's: x = k log 2 + r, k whole, |r| <= log(2) / 2, and e^x = 2^k e^r with e^r from its
 Taylor series, cut where the rest is below half a unit in the last place. The logarithms are twice the series of

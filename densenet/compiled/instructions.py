@@ -1,4 +1,4 @@
-"""A mini-batch's gradient and its update as instructions: which kernel runs on which arrays, in which order."""
+"""The gradient of a mini-batch and the update as instructions: kernels in order, each with its arrays."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ OPTIMIZERS = (SGD, Adam, AdamW, RMSprop)
 
 
 class Late(NamedTuple):
-    """An array whose address is put in later, by name."""
+    """An array whose address is filled in later, by name."""
 
     name: str
 
 
 class Instruction(NamedTuple):
-    """A kernel, the words it is handed (arrays stand for their addresses), and its constants."""
+    """A kernel, its arguments (arrays stand for their addresses), and its constants."""
 
     kernel: str
     words: tuple[Any, ...]
@@ -46,7 +46,7 @@ class Instruction(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What the data of a plan are like.
+    """Shape and kind of a plan's data.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Shape(NamedTuple):
     classes : bool
         Whether targets are class numbers (n,); else they are a matrix.
     weighted, ordered : bool
-        Whether rows have weights; whether they come in an order of their own.
+        Whether rows have weights; whether they are read in a shuffled order.
     """
 
     rows: int
@@ -214,7 +214,7 @@ _ACTIVATIONS: dict[type[Layer], str] = {
 
 
 class Update:
-    """The instructions of an update: for every stretch of parameters that are not frozen, decay and the rule."""
+    """The instructions of an update: decay and the rule for every stretch of parameters that are not frozen."""
 
     def __init__(self, model: Sequential, optimizer: Optimizer, kept: dict[str, Array]) -> None:
         self.instructions: list[Instruction] = []

@@ -1,4 +1,4 @@
-"""From a kernel's name to the address of its machine code: out of a file, or compiled by numba.
+"""From a kernel's name to the address of its machine code, which is loaded from a file or compiled by numba.
 
 numba types a kernel and makes it a module of LLVM's language; LLVM makes that an object file, which is all that is kept
 and loaded. A process that finds every kernel in the cache imports llvmlite alone.
@@ -35,7 +35,7 @@ class CompilationError(Exception):
 
 
 def missing() -> str | None:
-    """Why nothing can be compiled in this process; None where it can."""
+    """Why this process cannot compile kernels; None if it can."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return "NUMBA_DISABLE_JIT is set"
     for name in ("numba", "llvmlite"):
@@ -64,7 +64,7 @@ def every_kernel() -> list[str]:
 
 
 def addresses(kernels: list[str], dtype: str) -> dict[str, int]:
-    """Addresses of kernels such as ``"layers.dense"`` for "float32" or "float64"; those not at hand are compiled.
+    """Addresses of kernels such as ``"layers.dense"`` for "float32" or "float64"; missing ones are compiled.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def _compile(name: str, dtype: str) -> bytes:
 
 
 def _alone(text: str, mangled: str, symbol: str) -> str:
-    """The module's text with the kernel under its plain name, and nothing else to be seen or looked for outside.
+    """The text of the module with the kernel under its plain name as the only external symbol.
 
     numba counts references to arrays; those of a kernel are made from addresses and count nothing.
     """

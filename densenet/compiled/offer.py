@@ -1,4 +1,4 @@
-"""Whether a model, a loss and an optimizer have kernels, and the reason where they have not."""
+"""Whether a model, a loss and an optimizer have kernels, and the reason if not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from densenet.sequential import Sequential
 
 
 def refusal(model: Sequential, loss: Loss, optimizer: object) -> str | None:
-    """Why these have to run in the NumPy lines; None where kernels can do it.
+    """Why these must run in the NumPy lines; None if kernels can run them.
 
     Examples
     --------

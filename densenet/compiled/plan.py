@@ -1,7 +1,7 @@
-"""A model's steps in order: which kernel runs on which arrays, for a mini-batch's gradient and for its update.
+"""A plan of one mini-batch: the kernels and their arrays, in order, for the gradient and the update.
 
-A plan is written once for a model, a loss and an optimizer. What moves from epoch to epoch (data and order) and from
-slice to slice (the noise of `Dropout`, the rates) is put into its places; everything else stands.
+A plan is written once for a model, a loss and an optimizer. What changes between epochs (data and order) and
+between slices (the noise of `Dropout`, the rates) is filled in; everything else stays.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _Driver = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 6)
 
 
 class Done(NamedTuple):
-    """What a slice has done.
+    """The result of a slice.
 
     Attributes
     ----------
@@ -43,9 +43,9 @@ class Done(NamedTuple):
     error : float
         Of the last mini-batch.
     stepped : bool
-        Whether that ended with an update.
+        Whether it ended with an update.
     diverged : bool
-        Whether the error of the next one is not finite; it is not counted.
+        Whether the error of the next mini-batch is not finite; that one is not counted.
     """
 
     batches: int
@@ -60,7 +60,7 @@ class Done(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """What a plan is written for.
+    """The model, loss, optimizer and settings of a plan.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class Plan:
         self._assemble(instructions, len(gradient))
 
     def _assemble(self, instructions: list[Instruction], n_gradient: int) -> None:
-        """Write the instructions down as words, addresses for arrays, and note what is put in later."""
+        """Write the instructions as 64-bit words, with addresses for arrays; note what is filled in later."""
         dtype = self.model.dtype
         at = addresses([*(step.kernel for step in instructions), "updates.drive"], dtype.name)
         self._words = words = np.zeros((len(instructions), slots.WIDTH), np.int64)
@@ -177,14 +177,14 @@ class Plan:
         self._drive: Callable[[], int] = lambda: int(driver(*handed))
 
     def serves(self, subject: Subject) -> bool:
-        """Whether it is written for this, as everything stands now."""
+        """Whether it was written for this subject in its present state."""
         mine = self.subject
         same = all(getattr(subject, name) is getattr(mine, name) for name in ("model", "loss", "optimizer", "gathered"))
         equal = all(getattr(subject, name) == getattr(mine, name) for name in _NUMBERS)
         return same and equal and self.stands()
 
     def stands(self) -> bool:
-        """Whether the arrays it was written for are still those of the model and the optimizer."""
+        """Whether model and optimizer still have the arrays that it was written for."""
         kept = self.optimizer.vectors(self.model.params, self.model.grads, self.model.marks)
         return (
             self.model.marks is self.marks
@@ -193,7 +193,7 @@ class Plan:
         )
 
     def _read_settings(self) -> list[Any]:
-        """All public attributes of layers, loss and optimizer, but those that every slice reads anew."""
+        """All public attributes of layers, loss and optimizer, except those that every slice reads again."""
         objects = (self.optimizer, self.loss, *self.model.layers)
         found = [
             value for thing in objects for name, value in vars(thing).items() if name[0] != "_" and name != "steps"
@@ -202,7 +202,7 @@ class Plan:
 
     @property
     def most_batches(self) -> int:
-        """Mini-batches that a slice may have at most, for the memory they take."""
+        """The most mini-batches of a slice, which memory limits."""
         return max(1, SLICE_BYTES // max(1, self._row_bytes * self.shape.batch))
 
     def take(self, x: Array, y: Array, weight: Array | None, order: IntArray | None) -> None:
@@ -213,7 +213,7 @@ class Plan:
                 self._put(name, array.ctypes.data)
 
     def release(self) -> None:
-        """Let go of the data, of noise and predictions; `take` comes before the next slice."""
+        """Release data, noise and predictions; call `take` before the next slice."""
         self._data, self._held_noise, self.predictions = (), None, self.predictions[:0].copy()
 
     def _put(self, name: str, address: int) -> None:
@@ -223,7 +223,7 @@ class Plan:
     def advance(
         self, first: int, last: int, total: float, weights: float, seen: int = 0, gathered: float = 0.0
     ) -> Done:
-        """Make the steps for mini-batches `first` to `last` - 1, and fewer where a schedule gives no rate.
+        """Run the steps of mini-batches `first` to `last` - 1, or fewer if a schedule gives no rate.
 
         Parameters
         ----------
@@ -270,7 +270,7 @@ class Plan:
 
 
 def _rates(optimizer: Optimizer, updates: int) -> Array:
-    """Rate, factor of the update and eps of that many updates: (updates, 3); fewer where a schedule ends them.
+    """Rate, factor of the update and eps for each update, (updates, 3); fewer rows if a schedule ends.
 
     Raises
     ------

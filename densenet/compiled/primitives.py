@@ -1,8 +1,8 @@
-"""What the kernels are written in: arrays from addresses, BLAS by address, and numbers of the model's dtype.
+"""The building blocks of kernels: arrays from addresses, BLAS by address, numbers of the model's dtype.
 
 A kernel is a plain function ``kernel(a, c, s, r)``, compiled to machine code that is called by its address: `a` holds
-addresses and sizes, `c` constants in the model's dtype, `s` and `r` the integers and floats of the step that is being
-made (`slots`). No address is a global, so that machine code can be kept in a file.
+addresses and sizes, `c` constants in the model's dtype, `s` and `r` the integers and floats of the current step
+(`slots`). No address is a global, so that machine code can be kept in a file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the numbers of a step stand: places in `s`, its integers, and `r`, its floats, that kernels are handed."""
+"""The numbers of a step that kernels get: positions in `s`, the integers, and in `r`, the floats."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What an optimizer is: a rule that moves a vector of parameters against its gradient.
+"""The base of optimizers: a rule that moves a vector of parameters against its gradient.
 
 Every rule here has the form w <- w - c u, where u is made of the gradient and of vectors that the optimizer keeps.
-It sees flat vectors, not layers; what a layer wants for one of its arrays (frozen, undecayed, another rate) comes along
-as vectors, the `Marks`. Long vectors are worked through in parts that stay in the cache.
+It sees flat vectors, not layers. Settings of single parameters (frozen, undecayed, another rate) come as vectors, the
+`Marks`. Long vectors are worked through in parts that stay in the cache.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Marks:
     Attributes
     ----------
     rate : ndarray (n,) or None
-        Factor of the whole update, decay included. Where it is 0 the parameter is frozen: it keeps its bits, and what
-        the optimizer keeps for it stands still. Frozen parameters come in stretches (a layer's arrays); every stretch
-        between them is worked on by itself.
+        Factor of the whole update, decay included. Where it is 0 the parameter is frozen: it and the optimizer's
+        vectors for it keep their bits. Frozen parameters come in stretches (a layer's arrays); every stretch between
+        them is worked on by itself.
     decay : ndarray (n,) or None
         1 where `weight_decay` acts, 0 where not.
 
@@ -242,14 +242,14 @@ class Optimizer(Configured, ABC):
                 self.sweep(vector, floor, part.work)
 
     def sweep(self, vector: Array, floor: Array, work: Array) -> None:
-        """Bring what has faded in a kept vector out of the range of the smallest floats: here, to 0.
+        """Replace entries that have faded near the smallest floats: here, by 0.
 
         Parameters
         ----------
         vector : ndarray
             Part of a vector named in `fading`.
         floor : ndarray ()
-            What is below it in size has faded.
+            Entries below it in size have faded.
         work : ndarray
             Scratch of the same size.
         """

@@ -1,4 +1,4 @@
-"""What is kept: model files, checkpoints, and the formats of other libraries."""
+"""Model files, checkpoints, and conversion from and to other libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a model and its other form, in another library, answer alike: asked before either is handed out."""
+"""Comparison of a model with its form in another library, before either is returned."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _TOLERANCES = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
 
 
 def random_rows(model: Sequential) -> Array:
-    """Standard normal rows (64, n_in) float64 for a model, always the same; 8 columns where it takes any number."""
+    """The rows to compare on: standard normal, (64, n_in), float64, always the same; 8 columns if n_in is open."""
     return np.random.default_rng(0).standard_normal((_ROWS, model.n_in or 8))
 
 
 def check_same_answers(model: Sequential, theirs: Callable[[Array], Array], who: str, what: str) -> None:
-    """ArithmeticError unless a model made from a foreign one answers as that does.
+    """Raise ArithmeticError unless a converted model gives the answers of the original.
 
     The largest difference may be 1e-5 (float32) or 1e-12 (float64) of the largest output. The rows are standard normal,
     and ten times that where the foreign answers are finite then.
@@ -42,7 +42,7 @@ def check_same_answers(model: Sequential, theirs: Callable[[Array], Array], who:
             return
         if expected.shape != found.shape or not finite:
             told = f"shape {expected.shape} for {found.shape}" if finite else "numbers that are not finite"
-            raise ArithmeticError(f"{who}: {what} answers random rows with {told}: there is no model of that.")
+            raise ArithmeticError(f"{who}: {what} answers random rows with {told}: no model does that.")
         largest = float(np.abs(expected).max())
         off = float(np.abs(found - expected.astype(np.float64)).max())
         if not off <= _TOLERANCES[model.dtype] * largest:
@@ -54,5 +54,5 @@ def check_same_answers(model: Sequential, theirs: Callable[[Array], Array], who:
 
 
 def replaced_methods(given: Any) -> list[str]:
-    """Methods of an object's class that the object itself has replaced."""
+    """Names of the methods that an object has replaced by attributes of its own."""
     return sorted(name for name in vars(given) if callable(getattr(type(given), name, None)))

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run goes on from, bit for bit, after a crash at any moment."""
+"""Checkpoints: the whole state of a run, which continues from it bit for bit after a crash."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def write_checkpoint(
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint holds beside the file's form."""
+    """The content of a checkpoint file."""
 
     path: str
     model: Sequential
@@ -69,7 +69,7 @@ class Checkpoint:
         return self.environment.get("compiled") is True
 
     def warn_of_other_place(self, compiled: bool) -> None:
-        """Warn where the run goes on with another BLAS, or with kernels that did not make it so far, or without."""
+        """Warn if the run continues with another BLAS, or changes between kernels and NumPy lines."""
         there = _shown(self.environment.get("blas"), self.compiled)
         here = _shown(blas_description(), compiled)
         if there != here:
@@ -81,12 +81,12 @@ class Checkpoint:
             )
 
     def resume(self, run: Run, hooks: Hooks, step: Step, changed_data: bool) -> None:
-        """Give the run its position, the callbacks their states, model and optimizer what the checkpoint has.
+        """Restore the position of the run and the states of the callbacks, the model and the optimizer.
 
         Raises
         ------
         CheckpointError
-            If a state does not fit, or it is the state of another fit; nothing has changed then.
+            If a state does not fit or belongs to another fit; then nothing has changed.
         """
         try:
             run.check_state(self.progress, hooks.check_state, changed_data)
@@ -111,13 +111,12 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | os.PathLike[str], model: Sequential, loss: Loss, optimizer: Optimizer) -> Checkpoint:
-    """Read the checkpoint of a run with such a model, loss and optimizer; they stay as they are.
+    """Read the checkpoint of a run with this model, loss and optimizer, which stay as they are.
 
     Raises
     ------
     CheckpointError
-        If the file is damaged or no checkpoint of a run.
-        Also if model, loss or optimizer are others.
+        If the file is damaged, is no checkpoint of a run, or belongs to another model, loss or optimizer.
     OSError
         If it cannot be read.
     """
@@ -170,7 +169,7 @@ def _upgrade(progress: Any) -> None:
 
 
 def _optimizer_state(rule: Optimizer, vector: Check) -> Check:
-    """What the state of such an optimizer must be."""
+    """The schema of such an optimizer's state."""
     rate = anything if isinstance(rule.learning_rate, Schedule) else real(0)
     fields: dict[str, Check] = {"steps": whole(), "learning_rate": rate, **{name: real() for name in rule.numbers}}
     return record(fields, dict.fromkeys(rule.slots, vector))
@@ -182,7 +181,7 @@ def _check_same(what: str, kept: str, given: str) -> None:
 
 
 def _comparable(kept: Optimizer, given: Any) -> tuple[str, str]:
-    """Both optimizers as text, less a plain rate: it may have been reduced on the way, and is in the state."""
+    """Both optimizers as text, without a plain learning rate: it may have changed since, and is in the state."""
     if not isinstance(given, Optimizer):
         return repr(kept), repr(given)
     plain = not isinstance(kept.learning_rate, Schedule) and not isinstance(given.learning_rate, Schedule)
@@ -202,7 +201,7 @@ def _environment(compiled: bool) -> dict[str, Any]:
 
 
 def _warn_of_other_rate(plan: dict[str, Any], state: dict[str, Any], given: float | None) -> None:
-    """Warn where a plain rate is neither the rate that the run began with nor the one that it had come to."""
+    """Warn if a plain rate is neither the first nor the last rate of the run."""
     kept = state.get("learning_rate")
     if isinstance(kept, float) and "learning_rate" in plan and given not in (plan["learning_rate"], kept):
         warnings.warn(

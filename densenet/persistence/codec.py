@@ -1,7 +1,7 @@
-"""Plain values and arrays from layers, losses, schedules and states, and back.
+"""Encoding of layers, losses, schedules and states as plain values and arrays, and decoding.
 
-A class is written by its name and its constructor's arguments, and found again in a fixed registry: nothing is imported
-or executed because a file says so. Whoever writes a layer (or a loss, an optimizer, ...) registers it in code.
+A class is written by its name and its constructor's arguments, and found again in a fixed registry: no file
+can import or execute anything. Classes of your own are registered in code (`register`).
 """
 
 from __future__ import annotations
@@ -150,13 +150,13 @@ def _is_plain_tuple(value: Any) -> bool:
 
 
 class Encoder:
-    """Turns values into plain ones for JSON; arrays are put aside by name."""
+    """Turns values into plain ones for JSON; arrays are stored separately, by name."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}
 
     def put(self, array: Array, name: str) -> str:
-        """Set an array aside; returns its name."""
+        """Store an array; returns its name."""
         self.arrays[name] = array
         return name
 
@@ -219,7 +219,7 @@ class Encoder:
 
 
 class Decoder:
-    """Turns plain values back; arrays are taken out by name, each of them once, so that nobody holds them twice."""
+    """Turns plain values back. Each array can be taken once, so that no two objects share one."""
 
     def __init__(self, arrays: dict[str, Array]) -> None:
         self.arrays = arrays
@@ -233,7 +233,7 @@ class Decoder:
         return array.astype(array.dtype.newbyteorder("="), copy=False)
 
     def decode(self, value: Any) -> Any:
-        """The value that has this plain form.
+        """The value of a plain form.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The two containers of a model file or checkpoint: `.npz`, which is always there, and `.safetensors`.
+"""The two containers of model files and checkpoints: `.npz`, always available, and `.safetensors`.
 
 Both hold the same: a configuration in JSON, which lists every array with its dtype and shape, the arrays, and one
 SHA-256 over the configuration and every array. An `.npz` here is laid out in one fixed way, so that the configuration
@@ -38,7 +38,7 @@ _DTYPES = ("float32", "float64", "float16", "bool", *(f"{u}int{bits}" for u in (
 
 @dataclass
 class Content:
-    """What a file says: its kind ("model" or "checkpoint"), a tree of plain values, and arrays by name."""
+    """The content of a file: its kind ("model" or "checkpoint"), a tree of plain values, arrays by name."""
 
     kind: str
     tree: dict[str, Any]
@@ -65,7 +65,7 @@ def write_file(path: str | os.PathLike[str], content: Content) -> None:
 
 
 def check_content(content: Content) -> None:
-    """Nothing, if a file could hold the content.
+    """Raise what `write_file` would raise for this content.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def check_content(content: Content) -> None:
 
 
 def read_file(path: str | os.PathLike[str]) -> Content:
-    """Read a file, whichever container it is.
+    """Read a file of either container.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def _nodes(text: bytes) -> int:
 
 
 def _parse_json(text: bytes, times: int = 1) -> Any:
-    """Plain values from JSON that is no more than `times` as long as a configuration may be and has no key twice."""
+    """Plain values from JSON without duplicate keys, at most `times` as long as a configuration may be."""
     if len(text) > times * _MOST_CONFIG or _nodes(text) > times * _MOST_NODES:
         raise CheckpointError("its configuration is too long.")
     try:

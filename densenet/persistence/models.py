@@ -1,4 +1,4 @@
-"""Models as files: what they are made of, their numbers, and what belongs to them."""
+"""Models as files: layers, parameters, statistics, and the preparation and loss that belong to them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def save_model(
     loss: Loss | None = None,
     preparation: TablePreparation | None = None,
 ) -> None:
-    """Write a model to a file: layers, weights, running statistics, marks, generators of noise layers, dtype.
+    """Write a model to a file: layers, weights, running statistics, marks, noise generators, dtype.
 
     The old file, if there is one, is replaced at once, or stays as it was if anything fails.
 
@@ -39,9 +39,9 @@ def save_model(
     path : path-like
         Ends in ``.npz`` or, with the extra ``[io]``, in ``.safetensors``.
     loss : Loss, optional
-        What it was trained with, whose link makes probabilities of its outputs; by default ``model.loss``.
+        The loss it was trained with, which turns outputs into probabilities; by default ``model.loss``.
     preparation : TablePreparation, optional
-        What makes its inputs of a table; by default ``model.preparation``.
+        Turns a table into its inputs; by default ``model.preparation``.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def save_model(
 
 
 def check_savable(model: Sequential, *, loss: Loss | None = None, preparation: TablePreparation | None = None) -> None:
-    """Nothing, if `save_model` could write the model now: asked before a long training.
+    """Raise what `save_model` would raise for this model: a check before a long training.
 
     Raises
     ------
@@ -89,8 +89,8 @@ def load(path: str | os.PathLike[str], *, max_width: int = _MAX_WIDTH) -> Sequen
     ----------
     path : path-like
     max_width : int, default 1,048,576
-        Columns that a layer without parameters may give: a few bytes can declare any number of them, which `predict`
-        would ask memory for. A file with more parameters than that may declare as many columns.
+        Most output columns of a layer without parameters: a file of a few bytes could otherwise make `predict`
+        allocate any amount of memory. A file with more parameters than that may declare as many columns.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def load(path: str | os.PathLike[str], *, max_width: int = _MAX_WIDTH) -> Sequen
 def encode_model(
     model: Sequential, encoder: Encoder, *, loss: Loss | None = None, preparation: TablePreparation | None = None
 ) -> dict[str, Any]:
-    """The plain form of a model; its arrays go to the encoder as ``layers.0.W``, numbered depth-first."""
+    """The plain form of a model; the encoder gets its arrays as ``layers.0.W``, numbered depth-first."""
     loss = model.loss if loss is None else loss
     preparation = model.preparation if preparation is None else preparation
     tree = {
@@ -187,7 +187,7 @@ def decode_model(tree: Any, decoder: Decoder, max_width: int = _MAX_WIDTH) -> Se
 
 
 def _kept(preparation: TablePreparation) -> Any:
-    """The preparation's plain data; those of many columns as JSON in an array, which a file may hold any size of."""
+    """The preparation's plain data; if large, as JSON in an array, whose size is not limited."""
     state = preparation.state()
     text = json.dumps(state, allow_nan=False).encode("ascii")
     return state if len(text) < _LONGEST_STATE else np.frombuffer(text, np.uint8)
@@ -202,7 +202,7 @@ def _opened(kept: Any) -> Any:
 
 
 def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder, max_width: int) -> Sequential:
-    """Layers and their arrays as a model. Memory is taken only for what the file has been seen to hold."""
+    """Build a model of layers and their arrays; no more memory is allocated than the file has data."""
     every = every_layer(layers)
     wanted = [
         (f"layers.{i}.{name}", shape)
@@ -232,7 +232,7 @@ def _assemble(layers: list[Layer], dtype: np.dtype[Any], decoder: Decoder, max_w
 
 
 def _check_widths(layers: Sequence[Layer], width: int | None, most: int) -> None:
-    """Complain if a layer of the chain, or inside it, takes or gives more columns than `most`."""
+    """Raise CheckpointError if a layer, at any depth, takes or gives more columns than `most`."""
     for layer in layers:
         for branch in getattr(layer, "branches", None) or (layer.children,):
             _check_widths(branch, width, most)
@@ -246,7 +246,7 @@ def _check_widths(layers: Sequence[Layer], width: int | None, most: int) -> None
 
 
 def _joined(parts: list[Array], dtype: np.dtype[Any]) -> Array:
-    """The parts as one vector, without a copy where they lie one after the other in one block."""
+    """The parts as one vector; without a copy if they are adjacent in one block of memory."""
     size = sum(part.size for part in parts)
     block = parts[0].base if parts else None
     if isinstance(block, np.ndarray) and block.ndim == 1 and all(part.base is block for part in parts):

@@ -1,4 +1,4 @@
-"""Models as ONNX graphs, which other runtimes and other languages can run."""
+"""Models as ONNX graphs, for other runtimes and languages."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _OPSET, _IR_VERSION = 20, 9
 def to_onnx(model: Sequential, path: str | os.PathLike[str]) -> None:
     """Write the model's function as an ONNX graph: input ``x`` (n, n_in), output ``y`` (n, n_out), float32, any n.
 
-    It is what `predict` computes: raw outputs, without the loss's link. Noise layers leave no trace in it. Before the
-    file is written the graph is checked, and its answers are compared with the model's on random rows.
+    The graph computes what `predict` does: raw outputs, without the loss's link and without noise. Before the file is
+    written, the graph is checked, and its outputs are compared with those of the model on random rows.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def to_onnx(model: Sequential, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If a layer has no ONNX form (layers of one's own have none).
+        If a layer has no ONNX form; your own layers have none.
     ArithmeticError
         If the graph's answers are not the model's.
     OSError
@@ -90,7 +90,7 @@ def to_onnx(model: Sequential, path: str | os.PathLike[str]) -> None:
 
 
 def _compare(model: Sequential, run: Callable[[Array], Array]) -> None:
-    """ArithmeticError unless `run` gives the model's answers, as closely as float32 does."""
+    """Raise ArithmeticError unless `run` gives the model's answers to float32 precision."""
     x = random_rows(model).astype(np.float32)
     exact = model.astype("float64").predict(x)
     rounding = float(np.abs(model.astype("float32").predict(x) - exact).max())
@@ -99,8 +99,8 @@ def _compare(model: Sequential, run: Callable[[Array], Array]) -> None:
         off = float(np.abs(run(x[:rows]) - exact[:rows]).max())
         if not off <= allowed:
             raise ArithmeticError(
-                f"to_onnx: the graph's answers differ from the model's by {off:.3g} where {allowed:.3g} is what "
-                "rounding explains. Nothing was written."
+                f"to_onnx: the graph's answers differ from the model's by {off:.3g}, more than rounding "
+                f"explains ({allowed:.3g}). Nothing was written."
             )
 
 

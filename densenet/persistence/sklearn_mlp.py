@@ -25,7 +25,7 @@ _DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
 def from_sklearn(estimator: Any) -> Sequential:
-    """The model that computes what a fitted scikit-learn perceptron does, the activation of its output included.
+    """A model that computes what a fitted scikit-learn perceptron does, including its output activation.
 
     For an ``MLPClassifier`` `predict` gives what its ``predict_proba`` gives, columns in the order of ``classes_``
     (with two classes one column, the second class's); for an ``MLPRegressor`` what its ``predict`` gives. Both answers
@@ -46,7 +46,7 @@ def from_sklearn(estimator: Any) -> Sequential:
     TypeError
         If it is anything else (a subclass may compute otherwise), or has replaced methods.
     ValueError
-        If it is not fitted, or its weights are not finite numbers of one dtype and of shapes that follow each other.
+        If it is not fitted, or its weights are not finite numbers of one dtype with matching shapes.
     ArithmeticError
         If the answers differ all the same.
     ImportError
@@ -93,7 +93,7 @@ def from_sklearn(estimator: Any) -> Sequential:
 
 
 def _check_weights(estimator: Any) -> None:
-    """ValueError unless the weights are finite arrays of one dtype whose shapes follow each other."""
+    """Raise ValueError unless the weights are finite arrays of one dtype with matching shapes."""
     coefs, intercepts = estimator.coefs_, estimator.intercepts_
     arrays = [*coefs, *intercepts]
     dtypes = {getattr(array, "dtype", None) for array in arrays if type(array) is np.ndarray}
@@ -121,12 +121,12 @@ def _check_weights(estimator: Any) -> None:
 
 
 def _answers(estimator: Any, x: Array) -> Array:
-    """What the estimator gives for rows, as the model is to give it; its classes have to agree with that.
+    """The estimator's answers in the form that the model gives; its classes must agree with them.
 
     Raises
     ------
     ArithmeticError
-        If `predict` and `predict_proba` tell of different classes.
+        If `predict` and `predict_proba` disagree.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")  # these rows have none

@@ -1,4 +1,4 @@
-"""Models from PyTorch and for PyTorch, as far as both have the same layers."""
+"""Conversion from and to PyTorch, for the layers that both libraries have."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def _torch(who: str) -> Any:
 
 
 def from_torch(module: Any) -> Sequential:
-    """The model that computes what a PyTorch module does: weights, running statistics and settings are copied.
+    """A model that computes what a PyTorch module does: weights, running statistics and settings are copied.
 
-    What the module does is what it does in evaluation mode. Only what is understood exactly is taken: layers of these
-    very types, without hooks or parametrizations, whose weights are plain parameters of their own. Then the model's
+    The module counts as it is in evaluation mode. Only layers that are understood exactly are converted: of the types
+    below, without hooks or parametrizations, with plain parameters of their own. Then the model's
     answers to random rows are compared with the module's; they agree within 1e-5 (float32) or 1e-12 (float64) of the
     largest. Modes, gradients and PyTorch's random state stay as they are.
 
@@ -88,7 +88,7 @@ def from_torch(module: Any) -> Sequential:
 
 
 def to_torch(model: Sequential) -> Any:
-    """The PyTorch module that computes what the model does, in evaluation mode.
+    """A PyTorch module that computes what the model does, in evaluation mode.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def to_torch(model: Sequential) -> Any:
         raise TypeError(f"to_torch expects a Sequential, got {model!r}.")
     writers = _writers(torch.nn)
     chain = []
-    with torch.random.fork_rng(devices=[]):  # PyTorch draws initial weights; nobody's draws are to change by that
+    with torch.random.fork_rng(devices=[]):  # PyTorch draws initial weights: the global state stays
         for layer in model.layers:
             writer = writers.get(type(layer))
             if writer is None:
@@ -137,7 +137,7 @@ def to_torch(model: Sequential) -> Any:
 
 
 def _leaves(torch: Any, module: Any) -> list[Any]:
-    """The layers of a module in order, each of a known type, and none that does more than its type says.
+    """The layers of a module in order, each of a known type and without additions to it.
 
     Raises
     ------
@@ -179,14 +179,14 @@ def _leaves(torch: Any, module: Any) -> list[Any]:
 
 
 def _check_global_hooks(torch: Any) -> None:
-    """TypeError where hooks are registered for all modules; PyTorch has no public way to ask."""
+    """Raise TypeError if hooks are registered for all modules; PyTorch has no public way to ask."""
     for name, hooks in vars(torch.nn.modules.module).items():
         if name.startswith("_global_") and name.endswith("_hooks") and "registration" not in name and hooks:
             raise TypeError(f"from_torch expects no hooks for all modules, got some in {name}: remove them first.")
 
 
 def _check_plain(torch: Any, part: Any) -> None:
-    """TypeError where a module does more than its type, its settings and its parameters say."""
+    """Raise TypeError if a module does more than its type, settings and parameters say."""
     hooks = [
         name for name, value in vars(part).items() if name.endswith("_hooks") and "state_dict" not in name and value
     ]
@@ -212,7 +212,7 @@ def _check_plain(torch: Any, part: Any) -> None:
 
 
 def _check_tensors(torch: Any, made: list[tuple[Any, Layer]]) -> tuple[Any, str]:
-    """The device and dtype of all layers' tensors; TypeError or ValueError where they are not plain, or shared."""
+    """The device and dtype of all layers' tensors; raises if they are shared or no plain numbers."""
     tensors = []
     for leaf, layer in made:
         names = list(_NAMES.get(type(layer), {}).values())
@@ -246,7 +246,7 @@ def _check_tensors(torch: Any, made: list[tuple[Any, Layer]]) -> tuple[Any, str]
 
 
 def _check_holds(part: Any, names: list[str]) -> None:
-    """TypeError where a module holds tensors of other names, which its type would pass over."""
+    """Raise TypeError if a module holds further tensors, which its type does not use."""
     held = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
     extra = [name for name, _ in held if name not in names]
     if extra:
@@ -255,7 +255,7 @@ def _check_holds(part: Any, names: list[str]) -> None:
 
 @contextmanager
 def _evaluating(module: Any) -> Iterator[None]:
-    """The module in evaluation mode, and each part back in its own mode."""
+    """The module in evaluation mode; afterwards each part is back in its own mode."""
     modes = [(part, part.training) for part in module.modules()]
     try:
         for part, _ in modes:
@@ -279,7 +279,7 @@ _NAMES = {
 
 
 def _check_softplus(leaf: Any, layer: Layer, dtype: str) -> None:
-    """TypeError where PyTorch takes log(1 + e^x) for x above a threshold at which the two still differ."""
+    """Raise TypeError if PyTorch replaces log(1 + e^x) by x above a threshold where they still differ."""
     if not isinstance(layer, layers.Softplus):
         return
     threshold = np.dtype(dtype).type(leaf.threshold)
@@ -324,7 +324,7 @@ def _copy_out(torch: Any, layer: Layer, leaf: Any) -> None:
 
 
 def _readers(nn: Any) -> dict[type, Callable[[Any], Layer | None]]:
-    """What makes a layer of each PyTorch layer; None where it is nothing to rows of numbers."""
+    """The converter of each PyTorch layer; None if the layer leaves rows of numbers as they are."""
 
     def plain(kind: type[Layer]) -> Callable[[Any], Layer]:
         return lambda leaf: kind()
@@ -386,7 +386,7 @@ def _readers(nn: Any) -> dict[type, Callable[[Any], Layer | None]]:
 
 
 def _writers(nn: Any) -> dict[type[Layer], Callable[[Any], Any]]:
-    """What makes a PyTorch layer of each layer."""
+    """The converter of each layer to PyTorch."""
 
     def plain(kind: Any) -> Callable[[Any], Any]:
         return lambda layer: kind()

@@ -1,4 +1,4 @@
-"""Second order: Jacobians, solvers that need the model and the loss, and error bars."""
+"""Second-order methods: Jacobians and their products, full-batch solvers, and error bars."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Bayesian regularization: how much to hold weights back is read off the data, without a validation set.
+"""Bayesian regularization: the data determine the weight decay, without a validation set.
 
-Small weights make smooth functions. How small they should be is itself something the data tell: with noise of one size
-on the targets and weights drawn around 0 with another, some pair of sizes makes the data most probable. On the way it
-comes out how many parameters the data really determine (gamma); where a bigger network has no larger gamma, it is of no
-use.
+Small weights make smooth functions. The data also tell how small they should be: if targets have noise of one
+variance and weights a prior of another, one pair of variances makes the data most probable. The method also gives
+gamma, the number of parameters that the data determine. A larger network is of no use if its gamma is not larger.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class BayesianRegularization(FullBatchSolver):
     Notes
     -----
     `fit`'s History has ``mu``, ``gradient_norm``, ``alpha``, ``beta`` and ``gamma`` beside the figures of any fit.
-    Validation data are measured and never end the run. With sample weights, of mean 1, they stand in E_D.
+    Validation data are measured and never end the run. Sample weights, scaled to mean 1, are factors in E_D.
 
     References
     ----------

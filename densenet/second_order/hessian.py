@@ -1,8 +1,8 @@
-"""How the gradient itself turns when the parameters move: products with second derivatives, without the matrix.
+"""Products with second derivatives: how the gradient changes when the parameters move, without the matrix.
 
-The Hessian matrix of n parameters has n^2 entries, its product with a vector costs two passes more than a gradient:
-differentiate every line of the forward and of the backward pass along the vector. Leaving out the bends of the network
-itself gives the Gauss-Newton matrix J^T H J, which never points uphill where the loss is convex.
+The Hessian matrix of n parameters has n^2 entries. Its product with a vector costs two passes more than a gradient:
+every line of the forward and the backward pass is differentiated along the vector. Without the network's own second
+derivatives it becomes the Gauss-Newton matrix J^T H J, which is positive semidefinite for a convex loss.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Curvature:
     model, loss, x, y, sample_weight
         As in `gauss_newton_product`; it works on a copy of the model.
     who : str
-        Who complains of what does not fit.
+        The caller, for error messages.
 
     Attributes
     ----------

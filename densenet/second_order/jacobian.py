@@ -1,11 +1,10 @@
-"""How every output, and every sample's loss, depends on every parameter and every input.
+"""Jacobians: the derivatives of every output, and of every sample's loss, by parameters and inputs.
 
-A backward pass adds the derivatives of all samples up. Kept apart they are the Jacobian matrix: with it least squares
-are solved, errors are carried from weights to predictions, and single samples show what they ask of the weights. For a
-dense layer a sample's share is the outer product of its activation and its delta, so that the matrix costs a few
-backward passes, one for each output.
+A backward pass sums the derivatives of all samples. The Jacobian matrix keeps them apart: it solves least squares,
+carries errors from weights to predictions, and shows the gradient of single samples. For a dense layer a sample's part
+is the outer product of its activation and its delta, so that the matrix costs one backward pass for each output.
 
-The model is looked at as it predicts: running statistics, no noise. Everything works on a copy of it.
+The model counts as it predicts: with running statistics, without noise. All functions work on a copy of it.
 """
 
 from __future__ import annotations
@@ -137,7 +136,7 @@ def jacobian_product(model: Sequential, x: Any, v: Any) -> Array:
 
 
 def jacobian_transpose_product(model: Sequential, x: Any, u: Any) -> Array:
-    """J^T u: what a delta u at the outputs is at the parameters, without J; a backward pass.
+    """J^T u: the derivatives by the parameters for a delta u at the outputs, without J; one backward pass.
 
     ::
 
@@ -268,7 +267,7 @@ def passed(model: Sequential, x: Any, who: str) -> tuple[Sequential, Array, Arra
 
 
 def direction(v: Any, model: Sequential, who: str) -> Array:
-    """A vector that has the parameters' shape."""
+    """v as a vector of the parameters' shape and dtype."""
     vector = cast(as_numbers(v, who, "v"), model.dtype)
     if vector.shape != model.params.shape:
         raise ValueError(f"{who} expects v of shape {model.params.shape}, the parameters', got {vector.shape}.")

@@ -1,13 +1,13 @@
-"""The mean squared error as a sum of squares: residuals, their Jacobian, and the step to the bottom of the damped bowl.
+"""The mean squared error as a sum of squares: residuals, their Jacobian, and the damped Gauss-Newton step.
 
-With r_sj = sqrt(w_s / (k sum w)) (y_sj - t_sj) the mean squared error is |r|^2. Near the parameters w it is a bowl,
-|r + J p|^2, and what a solver needs is the p that minimises the bowl plus a damping term that keeps p short::
+With r_sj = sqrt(w_s / (k sum w)) (y_sj - t_sj) the mean squared error is |r|^2. Near the parameters w it is about
+|r + J p|^2, a bowl. A solver needs the p that minimises the bowl plus a damping term that keeps p short::
 
     (J^T J + diag(d)) p = -J^T r
 
-Three ways lead there. The normal equations are fastest, and square the condition number. A QR factorisation of J with
-sqrt(d) below it does not, and is taken where the first way would lose the step's digits. Where parameters outnumber
-residuals, the matrix J J^T is the smaller one.
+There are three ways. The normal equations are fastest, but square the condition number. A QR factorisation of J with
+sqrt(d) below it does not; it is taken if the first way would lose the digits of the step. If parameters outnumber
+residuals, J J^T is the smaller matrix.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Bowl:
     ----------
     r : ndarray (m,)
     J : ndarray (m, p) or None
-        None where only the products are kept.
+        None if only its products are kept.
     g : ndarray (p,)
         J^T r.
     A : ndarray (p, p) or None
-        J^T J; by default it is made when it is needed.
+        J^T J; by default it is computed when needed.
     """
 
     def __init__(self, r: Array, J: Array | None, g: Array, A: Array | None = None) -> None:
@@ -61,7 +61,7 @@ class Bowl:
         return self._A
 
     def step(self, d: Array) -> Array | None:
-        """p with (J^T J + diag(d)) p = -J^T r; None where rounding hides it."""
+        """p with (J^T J + diag(d)) p = -J^T r; None if rounding leaves no digits of it."""
         J = self.J
         if J is not None and len(J) < J.shape[1]:
             p = self._dual_step(J, d)
@@ -76,7 +76,7 @@ class Bowl:
         return self._solve(u)
 
     def _normal_step(self, d: Array) -> Array | None:
-        """By Cholesky, columns scaled to unit length; None where its condition is too bad."""
+        """By Cholesky, with columns scaled to unit length; None if the condition number is too large."""
         scale = 1 / np.sqrt(np.maximum(self.squares + d, _SMALLEST))
         C = self.A * scale
         C *= scale[:, None]

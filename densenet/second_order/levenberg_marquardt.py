@@ -1,8 +1,8 @@
-"""Levenberg-Marquardt: from careful descent to Gauss-Newton's leaps, as far as each step proves right.
+"""Levenberg-Marquardt: damped Gauss-Newton steps, with damping that follows the success of each step.
 
-On a sum of squares the Jacobian alone tells almost all about the curvature. Far from a minimum the bowl it describes
-holds only nearby, so a damping term keeps the step short and turns it downhill; each success lets go of some damping,
-each failure adds some. At the end the steps are Gauss-Newton's, and the error falls to its last digits in a few.
+For a sum of squares the Jacobian gives nearly all of the curvature. Far from a minimum that quadratic model holds only
+nearby, so a damping term shortens the step and turns it towards the gradient. A success lowers the damping, a failure
+raises it. Near the minimum the steps are Gauss-Newton's and converge within a few iterations.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ROUNDING = "rounding: the error cannot get smaller"
 
 
 class _Point(NamedTuple):
-    """Where a solver stands: parameters, mean squared error, its bowl, and whether the step there promised so much."""
+    """A point: parameters, mean squared error, its bowl, and whether the step to it promised more than rounding."""
 
     w: Array
     error: float
@@ -97,8 +97,6 @@ class LevenbergMarquardt(FullBatchSolver):
         More damping ends the run.
     min_grad : float, default 1e-7
         A gradient of the mean squared error that is nowhere larger ends the run.
-    min_step : float, default 0.0
-        A step shorter than this times the weights' length ends the run.
     goal : float, default 0.0
         A mean squared error this small ends the run.
     max_fail : int or None, default 6
@@ -155,7 +153,6 @@ class LevenbergMarquardt(FullBatchSolver):
         mu_inc: float = 10.0,
         mu_max: float = 1e10,
         min_grad: float = 1e-7,
-        min_step: float = 0.0,
         goal: float = 0.0,
         max_fail: int | None = 6,
         scaling: Literal["marquardt"] | None = None,
@@ -170,7 +167,6 @@ class LevenbergMarquardt(FullBatchSolver):
             raise ValueError(f"{who} expects mu_dec < 1 < mu_inc, got {mu_dec!r} and {mu_inc!r}.")
         self.mu_max = positive(mu_max, who, "mu_max")
         self.min_grad = nonnegative(min_grad, who, "min_grad")
-        self.min_step = nonnegative(min_step, who, "min_step")
         self.goal = nonnegative(goal, who, "goal")
         self.max_fail = None if max_fail is None else positive_int(max_fail, who, "max_fail")
         if scaling not in (None, "marquardt"):
@@ -207,8 +203,6 @@ class LevenbergMarquardt(FullBatchSolver):
         while True:
             p = here.bowl.step(damping.mu * D)  # (J^T J + mu D) p = -J^T r
             if p is not None:
-                if p @ (D * p) <= self.min_step**2 * (here.w @ (D * here.w)):
-                    return "step below min_step"
                 promises = -here.bowl.change(p) > noise
                 found = self._better(at, here, p, D, promises, noise)
                 if found is not None:

@@ -1,8 +1,8 @@
-"""Quasi-Newton and conjugate directions: second order from gradients alone, for any loss.
+"""Quasi-Newton and conjugate-gradient solvers: curvature from gradients alone, for any loss.
 
-How the gradient changes from step to step tells about the curvature. `LBFGS` keeps the last few changes, which is
-enough for steps of about the right length in about the right direction; `ConjugateGradient` keeps only one direction.
-Both need an error that is the same function at every step, so all the data, and a line search; SciPy has the methods.
+The change of the gradient between steps tells the curvature. `LBFGS` keeps the last few changes, which is enough for
+steps of about the right length and direction; `ConjugateGradient` keeps one direction. Both need all the data, so that
+the error is the same function at every step, and a line search. The methods are SciPy's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNBOUNDED = 10**9
 
 
 class _ScipySolver(FullBatchSolver):
-    """What both share: the error and its gradient as a function of one flat float64 vector."""
+    """Base of both: the error and its gradient as a function of one flat float64 vector."""
 
     @property
     @abstractmethod

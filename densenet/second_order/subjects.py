@@ -1,4 +1,4 @@
-"""What a second-order method works on: a float64 copy of a model whose error its parameters alone decide."""
+"""Models for second-order methods: float64 copies whose error is a function of the parameters alone."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def solvable_copy(model: Sequential, who: str) -> Sequential:
 
 
 def free_parameters(model: Sequential) -> Any:
-    """The indices of the parameters that are not frozen, or a slice where all are free."""
+    """Indices of the parameters that are not frozen; a slice if none is."""
     rate = model.marks.rate
     return slice(None) if rate is None or rate.all() else np.flatnonzero(rate)

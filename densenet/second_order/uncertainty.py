@@ -1,8 +1,8 @@
-"""Error bars: how well the data determine each weight, and what that means for a prediction.
+"""Error bars: how well the data determine each weight, and the predictions with it.
 
-A least-squares fit answers noisy data. Other noise would have given other weights; how other is read off the bottom of
-the bowl: where the error hardly rises along a direction, the data say little about it. The Jacobian carries that over
-to every prediction.
+With other noise in the data, a least-squares fit would have given other weights. How much they vary follows from the
+curvature at the minimum: if the error hardly rises along a direction, the data determine it badly. The Jacobian
+carries the variance over to predictions.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def uncertainty(
 
     where gamma, the effective number of parameters, is p without a ridge. It holds near a minimum of the squared
     error, for independent noise of one variance (of variance s^2 / w where there are weights), the same for all
-    outputs, and for a model that is about linear in its parameters as far as they are uncertain.
+    outputs, and for a model that is about linear in its parameters within their uncertainty.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def uncertainty(
 
 
 class Uncertainty:
-    """What `uncertainty` found.
+    """Result of `uncertainty`.
 
     Attributes
     ----------

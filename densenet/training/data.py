@@ -1,8 +1,8 @@
 """Mini-batches: rows of the data, shuffled and gathered into arrays that are used again for every batch.
 
 Arrays in the model's dtype are gathered directly. Memory maps larger than memory are read batch by batch and never
-copied whole. A stream is any iterable of `(x, y)` or `(x, y, sample_weight)` batches, checked as it comes. `as_data` is
-the one door for what people pass.
+copied whole. A stream is any iterable of `(x, y)` or `(x, y, sample_weight)` batches, checked as it comes. `as_data`
+takes whatever a caller passes.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class ArrayBatches:
         return ArrayBatches(self.x, self.y, self.weight, self.dtype, rows)
 
     def fingerprints(self) -> dict[str, str | None]:
-        """What tells these x, y and weights from others: all their rows, in the model's dtype."""
+        """Fingerprints of x, y and weights: all rows, in the model's dtype."""
         return {
             "x": fingerprint(self.x, self.dtype),
             "y": fingerprint(self.y, self.y.dtype),
@@ -168,7 +168,7 @@ class StreamBatches:
         return hasattr(self.batches, "numbered_epoch")
 
     def fingerprints(self) -> dict[str, str | None]:
-        """What tells these batches from others, where they can say it."""
+        """Fingerprints of the batches, if the iterable has any."""
         return self.batches.fingerprints() if self.numbered else {}
 
     def epoch(
@@ -195,7 +195,7 @@ class StreamBatches:
 
 
 def fingerprint(array: Array, dtype: Any) -> str:
-    """What tells an array from another: the SHA-256 of its shape and of sums over its numbers in that dtype.
+    """The SHA-256 of an array's shape and of sums over its numbers in that dtype.
 
     The bits of the numbers, read as whole numbers and laid out in lines of 1,024, are summed over each line and each
     column of a block of rows. Any one changed number, any two that change places, and any two lines that do, change a
@@ -260,7 +260,7 @@ class FitData(NamedTuple):
     validation_rows: IntArray | None = None
 
     def fingerprints(self) -> dict[str, str | None]:
-        """What tells these data from others, by name; most streams cannot tell, and bring others in every epoch."""
+        """Fingerprints by name; most streams have none, and bring other batches in every epoch."""
         held_out = self.validation if self.validation_rows is None else None  # else they are rows of the same arrays
         named = (("", self.train), ("validation ", held_out))
         return {
@@ -312,7 +312,7 @@ def fit_data(
     rng: np.random.Generator,
     drawn: tuple[IntArray, IntArray] | None = None,
 ) -> FitData:
-    """What to train on and what to validate on; `drawn` are the rows of a checkpoint's split.
+    """The data to train on and to validate on; `drawn` are the rows of a checkpoint's split.
 
     Raises
     ------
@@ -389,7 +389,7 @@ def _class_weighted(data: ArrayBatches, class_weight: ClassWeight, model: Sequen
 
 
 def plain_class_weight(class_weight: ClassWeight | None) -> dict[int, float] | str | None:
-    """Class weights that `class_table` has taken, in one form for all that mean the same."""
+    """Class weights in one form, so that equal ones compare equal; `class_table` has checked them."""
     if class_weight is None or isinstance(class_weight, str):
         return class_weight
     pairs = class_weight.items() if isinstance(class_weight, Mapping) else enumerate(class_weight)

@@ -33,15 +33,15 @@ class Callback(Configured):
     observes: ClassVar[bool] = False
     """Whether it leaves the run as it is: a resumed run may do without it, and of several ranks rank 0 calls it."""
     collective: ClassVar[bool] = False
-    """Whether every rank of a communicator calls it although it only observes: what saves checkpoints inside an epoch
-    needs the sums of all."""
+    """Whether every rank of a communicator calls it although it only observes: a checkpoint inside an epoch needs the
+    sums of all ranks."""
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, by name, as far as they are kept under their names."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if hasattr(self, name)}
 
     def plan(self) -> dict[str, Any]:
-        """The arguments that must be the same when a run resumes: numbers and strings; none of what only observes."""
+        """The arguments that must be the same when a run resumes: numbers and strings; none if it only observes."""
         if self.observes:
             return {}
         return {name: value for name, value in self.config().items() if isinstance(value, _PLAIN)}
@@ -91,7 +91,12 @@ class Callback(Configured):
         CheckpointError
             If it is not; by default if it holds anything but text, finite numbers and arrays.
         """
-        table(plain)(state, f"its state of {type(self).__name__}")
+        table(plain)(state, state_of(self))
+
+
+def state_of(callback: Callback) -> str:
+    """What a checkpoint keeps of a callback, in a message."""
+    return f"its state of {type(callback).__name__}"
 
 
 HOOKS: tuple[str, ...] = (

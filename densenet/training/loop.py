@@ -1,7 +1,6 @@
 """The training loop: epochs of mini-batches, for each the gradient and the update.
 
-It also sees to it that the model is left in a state that makes sense whatever happens: after a failure, a Ctrl-C, an
-exception of a callback.
+It also leaves the model in a consistent state after a failure, a Ctrl-C or an exception of a callback.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The processes that train one model together, by MPI: what they tell each other outside of the steps.
+"""The processes that train one model together, by MPI, and their communication outside of the steps.
 
 A rank is one of the processes of a communicator. Each holds the whole model, and takes its rows of every mini-batch;
 `training/reducer.py` makes their gradients one. Whatever ends a fit is agreed upon here, so that no rank waits for one
@@ -124,7 +124,7 @@ class Ranks:
                 self.fail(error)
             self.communicator.Free()
 
-    # -- words -------------------------------------------------------------------------------------------------
+    # -- messages ----------------------------------------------------------------------------------------------
 
     def exchange(self, value: Any) -> list[Any]:
         """The value of every rank, in order; every rank calls it."""
@@ -204,7 +204,7 @@ class Ranks:
                     )
 
     def fingerprints(self, data: FitData) -> dict[str, str | None]:
-        """What tells the data of all ranks from others, by name.
+        """Fingerprints of the data of all ranks, by name.
 
         Raises
         ------

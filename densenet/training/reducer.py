@@ -132,7 +132,7 @@ class Reducer:
             offset += array.size
 
     def cause(self, text: str) -> str:
-        """What all ranks say of a divergence: the text of the first rank that has met it in its own rows."""
+        """The message of a divergence on all ranks: from the first rank whose own rows show it."""
         said = self.ranks.exchange((self.here, text))
         self.ranks.common = True
         return str(next((own for here, own in said if here), said[0][1]))

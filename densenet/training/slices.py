@@ -1,7 +1,7 @@
 """Mini-batches by compiled kernels, several at a time.
 
-A fit asks once, before its first epoch, whether it may run there. Between two slices of at most 50 ms everything is
-where the NumPy lines would have it after the same mini-batch: Ctrl-C, callbacks and checkpoints are served then.
+A fit asks once, before its first epoch, whether it may run there. Between two slices of at most 50 ms the state
+is as the NumPy lines leave it after the same mini-batch: then Ctrl-C, callbacks and checkpoints have their turn.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def slices(
     before: bool | None = None,
     plan: Plan | None = None,
 ) -> tuple[Slices | None, str | None]:
-    """What makes the mini-batches of a fit several at a time; or None, and the reason why the NumPy lines make them.
+    """The kernels' `Slices` for a fit; or None, and the reason why the NumPy lines run it.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def _refusal(
 
 
 def _what_it_needs(callback: Any, run: Run) -> str | None:
-    """What a callback needs that kernels do not leave behind."""
+    """What a callback needs and kernels do not provide."""
     for hook in ("on_batch_begin", "on_gradients"):
         if overrides(callback, hook):
             return f"{callback!r} has {hook}"
@@ -171,9 +171,9 @@ class Slices:
     Attributes
     ----------
     plan : Plan
-        What is running.
+        The plan in use.
     reason : str or None
-        Why the NumPy lines have gone on, where something was changed between epochs that has no kernel.
+        Why the NumPy lines have taken over, if something without a kernel was set between epochs.
     """
 
     reason: str | None = None
@@ -222,7 +222,7 @@ class Slices:
         return None
 
     def _take(self, run: Run) -> IntArray | None:
-        """Meet the epoch's order; a callback at the end of an epoch may have changed anything else."""
+        """Take the epoch's order; write the plan again if a callback has changed what it stands for."""
         if not self.plan.stands():
             from densenet.compiled.offer import refusal
 

@@ -1,7 +1,7 @@
 """One mini-batch: its gradient, and the update w_new = w_old - alpha dE/dw.
 
-Between the two stand what may be done with a gradient: several of them are gathered into one, penalties are added,
-callbacks see it, it is clipped.
+Between the two, gradients of several mini-batches are accumulated, penalties are added, callbacks see the gradient,
+and it is clipped.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Step:
     Attributes
     ----------
     reducer : Reducer or None
-        What makes their gradients one, where there are several.
+        Combines their gradients, if there are several ranks.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Step:
         return data.epoch(batch_size, run.order, run.batches * min(batch_size, len(data)))
 
     def diverged(self, what: str, run: Run, x: Array | None = None) -> DivergenceError:
-        """What is raised where a fit diverged, for the mini-batch x or for the weights; ranks say the same."""
+        """The exception of a fit that diverged, in the mini-batch x or in the weights; all ranks raise the same."""
         text = (
             f"fit: {what} in epoch {run.epoch}, step {run.step + 1}{self.first_not_finite(x)}, at learning rate "
             f"{self.optimizer.rate:g}. The model is back at the start of the epoch"
