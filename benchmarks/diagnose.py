@@ -59,7 +59,7 @@ def right(count: int, seed: int) -> int:
     return bad
 
 
-def timed() -> Iterator[dict[str, Any]]:
+def timed(repeats: int) -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng(0)
     model, x, labels = drawn(rng, [64, 80, 56, 10], 32)
     W, b = ([getattr(layer, name) for layer in model.dense_layers] for name in ("W", "b"))
@@ -78,7 +78,7 @@ def timed() -> Iterator[dict[str, Any]]:
     loss = dn.SoftmaxCrossEntropy()
     for name, given in cases.items():
         seconds = []
-        for _ in range(7):
+        for _ in range(repeats):
             start = time.perf_counter()
             found = dn.diagnose_gradients(model, loss, x, labels, given)
             seconds.append(time.perf_counter() - start)
@@ -89,7 +89,7 @@ def main() -> int:
     parser = common.parser(__doc__)
     parser.add_argument("--count", type=int, default=10_000, help="right gradients (default: %(default)s)")
     args = parser.parse_args()
-    times = list(timed())
+    times = list(timed(1 if args.smoke else 7))
     count = 40 if args.smoke else args.count
     bad = right(count, 0)
     results = {"right gradients": count, "of them named or called wrong": bad, "times": times}
