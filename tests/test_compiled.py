@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import itertools
 import math
 import weakref
@@ -16,6 +17,7 @@ import densenet as dn
 
 numba = pytest.importorskip("numba", reason="kernels need the extra [fast]")
 
+from densenet.compiled import instructions, machine, slots  # noqa: E402
 from densenet.compiled.functions import exp, log1p, tanh  # noqa: E402
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -249,6 +251,59 @@ def test_trainer_step_with_kernels_leaves_the_gradient_it_used(dtype):
 
 
 # -- functions -----------------------------------------------------------------------------------------------------
+
+
+def run_kernel(name, dtype, rows, *words):
+    """Call a kernel on arrays and numbers, for a mini-batch of so many rows."""
+    a, s = np.zeros(14, np.int64), np.zeros(32, np.int64)
+    a[: len(words)] = [word.ctypes.data if isinstance(word, np.ndarray) else word for word in words]
+    s[slots.ROWS] = rows
+    unused, arrays = np.zeros(2, np.int64), (a, np.zeros(8, dtype), s, np.zeros(16))
+    call = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 6)(machine.addresses([name], dtype)[name])
+    call(unused.ctypes.data, unused.ctypes.data + 8, *(array.ctypes.data for array in arrays))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_small_products_are_the_sums_that_they_say(dtype):
+    rng = np.random.default_rng(0)
+    for (n, k), m in itertools.product([(1, 1), (3, 5), (4, 8), (9, 2), (17, 33)], range(1, 40)):
+        x, d = rng.standard_normal((n, k)).astype(dtype), rng.standard_normal((n, m)).astype(dtype)
+        w, b = rng.standard_normal((k, m)).astype(dtype), rng.standard_normal(m).astype(dtype)
+        guarded = np.full(n * m + 8, 7.0, dtype)  # what stands behind the result is not written
+        run_kernel("layers.dense", dtype, n, 0, x, w, b, guarded, k, m)
+        near(guarded[: n * m].reshape(n, m), [sum(x[i, q] * w[q] for q in range(k)) + b for i in range(n)], dtype)
+        assert (guarded[n * m :] == 7).all()
+        dw, db, dx = np.empty((k, m), dtype), np.empty(m, dtype), np.empty((n, k), dtype)
+        run_kernel("layers.dense_gradients", dtype, n, 0, x, d, dw, db, k, m)
+        near(dw, [sum(x[i, q] * d[i] for i in range(n)) for q in range(k)], dtype)
+        near(db, sum(d), dtype)
+        run_kernel("layers.dense_delta", dtype, n, 0, w, d, dx, k, m, np.empty((m, k), dtype))
+        near(dx, [sum(d[i, j] * w[:, j] for j in range(m)) for i in range(n)], dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("small", [0, 1 << 18])
+def test_products_by_loops_and_by_blas_are_those_of_the_lines(small, dtype, monkeypatch):
+    monkeypatch.setattr(instructions, "SMALL", small)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((37, 5)).astype(dtype), rng.integers(0, 3, 37)
+    models = []
+    for compiled in (False, True):
+        layers = [
+            dn.Dense(5, 7),
+            dn.Tanh(),
+            dn.Dense(7, 40, use_bias=False),
+            dn.ReLU(),
+            dn.Dense(40, 19),
+            dn.Dense(19, 3),
+        ]
+        models.append(dn.Sequential(layers, dtype=dtype, seed=0))
+        trainer = dn.Trainer(models[-1], "softmax_cross_entropy", dn.SGD(0.1), compiled=compiled)
+        trainer.fit(x, y, epochs=1, batch_size=16, seed=0, progress=False)
+    lines, kernels = models
+    for mine, its in zip(per_array(kernels, kernels.grads), per_array(lines, lines.grads), strict=True):
+        near(mine, its, dtype)
+    near(kernels.params, lines.params, dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -29,6 +29,8 @@ from densenet.sequential import Sequential
 LAYERS = (Dense, Identity, ReLU, LeakyReLU, Tanh, Sigmoid, SiLU, Softmax, Dropout, BatchNorm)
 LOSSES = (SoftmaxCrossEntropy, SigmoidCrossEntropy, MeanSquaredError, HalfSquaredError, MeanAbsoluteError, Huber)
 OPTIMIZERS = (SGD, Adam, AdamW, RMSprop)
+SMALL = 1 << 18
+"""Multiplications of a product up to which the loops of `products` take less time than BLAS."""
 
 
 class Late(NamedTuple):
@@ -153,9 +155,11 @@ class Gradient:
         n_in, n_out = layer.n_in, layer.n_out
         b, db = (layer.b, layer.db) if layer.use_bias else (0, 0)
         z, dx = self._array(self.batch, n_out), self._array(self.batch, n_in)
-        self._add("layers.dense", self.gemm, x, layer.W, b, z, n_in, n_out)
-        gradients = (self.gemm, x, _DELTA, layer.dW, db, n_in, n_out, self.gemv, self.ones)
-        delta = (self.gemm, layer.W, _DELTA, _NewDelta(dx), n_in, n_out)
+        small = self.batch * n_in * n_out <= SMALL
+        gemm, transposed = (0, self._array(n_out, n_in)) if small else (self.gemm, 0)
+        self._add("layers.dense", gemm, x, layer.W, b, z, n_in, n_out)
+        gradients = (gemm, x, _DELTA, layer.dW, db, n_in, n_out, self.gemv, self.ones)
+        delta = (gemm, layer.W, _DELTA, _NewDelta(dx), n_in, n_out, transposed)
         return (
             z,
             n_out,

@@ -10,6 +10,7 @@ from typing import Any
 
 from densenet.compiled.functions import exp, tanh
 from densenet.compiled.primitives import frame, gemm, gemv, integers, number, root, vector
+from densenet.compiled.products import column_sums, product, transpose
 from densenet.compiled.slots import FIRST, RELATIVE, ROWS
 
 N, T = ord("N"), ord("T")
@@ -43,9 +44,12 @@ def gather_labels(a: Any, c: Any, s: Any, r: Any) -> None:
 
 
 def dense(a: Any, c: Any, s: Any, r: Any) -> None:
-    """layers/dense.py `forward`, Z = X W + 1 b^T. a: gemm, X, W, b (0: none), Z, n_in, n_out."""
+    """layers/dense.py `forward`, Z = X W + 1 b^T. a: gemm (0: own loops), X, W, b (0: none), Z, n_in, n_out."""
     a, c, s, r = frame(a, c, s, r)
     n, n_in, n_out, keep = s[ROWS], a[5], a[6], number(c, 0.0)
+    if a[0] == 0:
+        product(c, a[1], n_in, 1, a[2], a[3], a[4], n, n_in, n_out)
+        return
     if a[3] != 0:
         b = vector(c, a[3], n_out)
         for i in range(n):
@@ -59,19 +63,28 @@ def dense(a: Any, c: Any, s: Any, r: Any) -> None:
 def dense_gradients(a: Any, c: Any, s: Any, r: Any) -> None:
     """layers/dense.py `backward_parameters`: dE/dW = X^T D, dE/db = D^T 1.
 
-    a: gemm, X, D, dW, db (0: none), n_in, n_out, gemv, ones.
+    a: gemm (0: own loops), X, D, dW, db (0: none), n_in, n_out, gemv, ones.
     """
     a, c, s, r = frame(a, c, s, r)
     n, n_in, n_out = s[ROWS], a[5], a[6]
+    if a[0] == 0:
+        product(c, a[1], 1, n_in, a[2], 0, a[3], n_in, n, n_out)
+        if a[4] != 0:
+            column_sums(c, a[2], a[4], n, n_out)
+        return
     gemm(c, a[0], N, T, n_out, n_in, n, a[2], n_out, a[1], n_in, number(c, 0.0), a[3], n_out)
     if a[4] != 0:
         gemv(c, a[7], N, n_out, n, a[2], n_out, a[8], a[4])
 
 
 def dense_delta(a: Any, c: Any, s: Any, r: Any) -> None:
-    """layers/dense.py `backward`: dE/dX = D W^T. a: gemm, W, D, dX, n_in, n_out."""
+    """layers/dense.py `backward`: dE/dX = D W^T. a: gemm (0: own loops), W, D, dX, n_in, n_out, place for W^T."""
     a, c, s, r = frame(a, c, s, r)
     n, n_in, n_out = s[ROWS], a[4], a[5]
+    if a[0] == 0:
+        transpose(c, a[1], a[6], n_in, n_out)
+        product(c, a[2], n_out, 1, a[6], 0, a[3], n, n_out, n_in)
+        return
     gemm(c, a[0], T, N, n_in, n, n_out, a[1], n_out, a[2], n_out, number(c, 0.0), a[3], n_in)
 
 
