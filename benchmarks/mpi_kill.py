@@ -3,6 +3,9 @@
 Two ranks train one model and write a checkpoint after every step. One of them is killed at a random moment. Counted as
 faults are a process that is still there after ten seconds, a checkpoint that does not load, and a run resumed from it,
 again on two ranks, whose weights and history are not bit for bit those of the run that nobody killed.
+
+    python benchmarks/mpi_kill.py                 # 50 kills
+    python benchmarks/mpi_kill.py --minutes 10    # at most so long; called again, it goes on with what --out holds
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import numpy as np
 import densenet as dn
 
 RANKS, EPOCHS, BATCH, PATIENCE = 2, 8, 16, 10.0
+LONGEST = "longest until all had ended, s"
 
 
 def rank(folder: Path, name: str) -> None:
@@ -156,28 +160,41 @@ def drill(folder: Path, draw: random.Random, last: int, end: str, counts: Counte
 
 def main() -> int:
     options = common.parser(__doc__)
-    options.add_argument("--kills", type=int, help="how many (default: 50, with --smoke 2)")
+    options.add_argument("--kills", type=int, help="how many in all (default: 50, with --smoke 2)")
+    options.add_argument("--minutes", type=float, help="stop after so long, and go on when called again")
     options.add_argument("--seed", type=int, default=0, help="sets the moments (default: %(default)s)")
     options.add_argument("--rank", nargs=2, help=argparse.SUPPRESS)
     args = options.parse_args()
     if args.rank:
         rank(Path(args.rank[0]), args.rank[1])
         return 0
-    counts: Counter[str] = Counter(kills=0, loaded=0)
-    draw, seconds = random.Random(args.seed), []
-    kills = args.kills or (2 if args.smoke else 50)
+    kills, began = args.kills or (2 if args.smoke else 50), time.monotonic()
+    counts, longest = counted(args.out / "mpi_kill.json", args.seed, kills) if args.minutes else (Counter(), 0.0)
     with tempfile.TemporaryDirectory(prefix="mpi-kill-") as name:
         folder = Path(name)
         start(folder, "whole.npz").wait(120)
         end, last = (folder / "whole.npz.json").read_text(encoding="utf-8"), told(folder)[0][1]
-        for i in range(kills):
+        for i in range(counts["drills"], kills):
             common.progress(f"kill {i + 1}/{kills}: {dict(counts)}")
-            seconds.append(drill(folder, draw, last, end, counts))
-        common.progress("")
-    results = {name: count for name, count in counts.items() if count or not name.startswith("FAULT")}
-    results |= {"ranks": RANKS, "steps of a run": last, "longest until all had ended, s": round(max(seconds), 3)}
-    common.save(args.out, "mpi_kill", results, ["what", "count"], list(results.items()))
-    return int(any(name.startswith("FAULT") for name in results))
+            longest = max(longest, drill(folder, random.Random(f"{args.seed} {i}"), last, end, counts))
+            counts["drills"] += 1
+            found: dict[str, Any] = {"ranks": RANKS, "steps of a run": last, "seed": args.seed}
+            found |= {what: count for what, count in counts.items() if count} | {LONGEST: round(longest, 3)}
+            common.save(args.out, "mpi_kill", found, ["what", "count"], list(found.items()), show="")
+            if args.minutes and time.monotonic() - began > 60 * args.minutes:
+                break
+    common.progress("")
+    print(common.table(["what", "count"], list(found.items())))
+    return int(any(what.startswith("FAULT") for what in counts if counts[what]))
+
+
+def counted(path: Path, seed: int, kills: int) -> tuple[Counter[str], float]:
+    """What a call before has counted, where it had the same seed and left kills to do."""
+    found = json.loads(path.read_text(encoding="utf-8"))["results"] if path.exists() else {}
+    if found.get("seed") != seed or found["drills"] >= kills:
+        return Counter(), 0.0
+    about = ("ranks", "steps of a run", "seed", LONGEST)
+    return Counter({what: count for what, count in found.items() if what not in about}), found[LONGEST]
 
 
 if __name__ == "__main__":
