@@ -5,9 +5,14 @@ same networks on the same rows, and tells the median of its epochs: shuffle, gat
 backward, all-reduce, gradient descent. The mini-batch is that of all ranks together. The efficiency is the time of one
 rank over twice that of two.
 
-The model of a step on two ranks is the step of one rank on half the rows, while the other core does the same, and the
-all-reduce alone: latency + floats / bandwidth, fitted to buffers of several sizes. Where the all-reduce takes less than
-5 % of the one-rank step, the aim is an efficiency of 0.85; elsewhere it is a step within 10 % of the model's.
+Two ranks of one machine do not compute as if each were alone: cores share caches, memory, power, and some are two
+threads of one core. So the bare products of half the mini-batch are timed in one process, and in two at once; their
+quotient is how much processes slow each other. The model of a step on two ranks is::
+
+    step of one process on half the rows + (slowdown - 1) products of half the rows + latency + floats / bandwidth
+
+with latency and bandwidth fitted to all-reduces of several sizes. Where the all-reduce takes less than 5 % of the
+one-rank step, the aim is an efficiency of 0.85; elsewhere it is a step within 10 % of the model's.
 
 The prediction for up to 64 machines takes the measured step of one rank on its share of the rows, and for the
 all-reduce of n floats of 4 bytes by recursive halving and doubling, with latency a and seconds for a byte b::
@@ -95,19 +100,32 @@ def seconds_a_step(net: tuple[tuple[int, ...], int], steps: int, epochs: int, ba
     return statistics.median(np.diff(history["seconds"])) / steps
 
 
+def seconds_of_products(net: tuple[tuple[int, ...], int], steps: int, epochs: int) -> float:
+    """The median over epochs of the bare products of a step on half the rows; the first does not count."""
+    from step import products_alone  # PyTorch's processes do without
+
+    call, times = products_alone(net[0], net[1] // 2, steps), []
+    for _ in range(epochs + 1):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:]) / steps
+
+
 def densenet_contender(smoke: bool, epochs: int) -> dict[str, Any]:
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD
     communicator = world if world.size > 1 else None
-    made: dict[str, Any] = {"step": {}, "half": {}, "share": {}}
+    made: dict[str, Any] = {"step": {}, "half": {}, "products": {}, "share": {}}
     for net in nets(smoke):
         world.Barrier()
         made["step"][name_of(net)] = seconds_a_step(net, steps_for(net, smoke), epochs, net[1], communicator)
-        if world.size > 1:  # no communication, both cores at work
-            world.Barrier()
-            made["half"][name_of(net)] = seconds_a_step(net, steps_for(net, smoke), epochs, net[1] // 2, None)
-        else:
+        world.Barrier()  # no communication from here on
+        made["half"][name_of(net)] = seconds_a_step(net, steps_for(net, smoke), epochs, net[1] // 2, None)
+        world.Barrier()
+        made["products"][name_of(net)] = seconds_of_products(net, steps_for(net, smoke), epochs)
+        if world.size == 1:
             for machines in MACHINES if net[1] >= 1024 else ():
                 rows = max(1, net[1] // machines)
                 steps = max(2, steps_for(net, smoke))
@@ -310,14 +328,19 @@ def compared(
     """A network's row of the table; times in microseconds a step."""
     name, size = name_of(net), parameters(net[0]) + 4
     one, two = middle(rounds[OURS], "step", name), middle(rounds[TWO], "step", name)
-    half, reduce = middle(rounds[TWO], "half", name), middle(rounds[TWO], "all-reduce", str(size))
-    model = half + latency + size / floats
+    half, products = middle(rounds[OURS], "half", name), middle(rounds[OURS], "products", name)
+    slowdown = middle(rounds[TWO], "products", name) / products
+    reduce = middle(rounds[TWO], "all-reduce", str(size))
+    model = half + (slowdown - 1) * products + latency + size / floats
     row = {
         "net, batch": name,
         "1 rank, us": 1e6 * one,
         "2 ranks, us": 1e6 * two,
         "efficiency": one / (2 * two),
         "half the rows, us": 1e6 * half,
+        "both at work, us": 1e6 * middle(rounds[TWO], "half", name),
+        "its products, us": 1e6 * products,
+        "slowdown": slowdown,
         "all-reduce, us": 1e6 * reduce,
         "all-reduce / step": reduce / one,
         "model, us": 1e6 * model,
