@@ -23,6 +23,7 @@ from densenet.training.run import Run
 from densenet.training.slices import Choice
 from densenet.training.trainer import Trainer
 
+_WHO = "find_batch_size"
 REFERENCE = 32
 NEAR = 1.2
 """Batch sizes count as good as the fastest up to so many times its seconds."""
@@ -248,66 +249,76 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
     >>> bool(found.steps[0] > found.steps[5]), found.rates[0] < found.rates[5] == trainer.optimizer.rate
     (True, True)
     """
-    who = "find_batch_size"
-    if not isinstance(trainer, Trainer):
-        raise TypeError(f"{who} expects a Trainer, got {trainer!r}.")
-    if isinstance(trainer.optimizer, FullBatchSolver):
-        raise TypeError(f"{who} is for optimizers: {trainer.optimizer!r} takes all rows at every step.")
-    reach = None if reach is None else finite(reach, who, "reach")
-    rng = np.random.default_rng(nonnegative_int(seed, who, "seed"))
-    model = trainer.model
-    rows = rows_of(x, model.n_in, model.dtype, who)
-    target = trainer.loss.prepare(y, model.output_width(rows.shape[1]), model.dtype)
-    same_rows(rows, target, who)
-    check_finite(rows, who, "x")
+    reach = None if reach is None else finite(reach, _WHO, "reach")
+    rng = np.random.default_rng(nonnegative_int(seed, _WHO, "seed"))
+    rows, target = _checked(trainer, x, y)
     n = len(rows)
-    if n < 8:
-        raise ValueError(f"{who} expects at least 8 rows to compare batch sizes, got {n}.")
-    Rows(model, trainer.loss, rows[:2], target[:2], who)  # refuses layers that couple samples
     sizes = tuple(2**k for k in range(int(math.log2(n)) + 1))
     reference = min(REFERENCE, max(size for size in sizes if size <= n // 4))
     places, steps = _run(trainer, rows, target, reference, reach, rng)
     moments = tuple((at, _noise(trainer, kept, rows, target, rng)) for at, kept in places)
-    if all(math.isnan(noise) for _, noise in moments):
+    critical = _mean_noise(np.array([b for _, b in moments]), 1 / reference - 1 / n)
+    if math.isnan(critical):
         raise ValueError(
-            f"{who}: every sample's gradient is 0 wherever it was taken, so that no batch moves the model: it is at a "
+            f"{_WHO}: every sample's gradient is 0 wherever it was taken, so that no batch moves the model: it is at a "
             "minimum. Start from weights that are not trained yet."
         )
-    critical = _mean_noise(np.array([b for _, b in moments]), 1 / reference - 1 / n)
     plain, kernels = _step_seconds(trainer, rows, target, sizes)
-    times = plain if kernels is None else kernels
+    times = np.array(plain if kernels is None else kernels)
     counts = np.array([_relative_steps(size, reference, critical, n) for size in sizes])
     counts[[size > max(n // 4, 1) for size in sizes]] = math.nan
+    samples, seconds = counts * sizes, counts * times
     if reach is None:
-        samples, seconds = counts * sizes / reference, counts * times / times[sizes.index(reference)]
+        samples, seconds = samples / reference, seconds / times[sizes.index(reference)]
     else:
-        counts *= steps
-        samples, seconds = counts * sizes, counts * times
+        counts, samples, seconds = steps * counts, steps * samples, steps * seconds
     best = int(np.nanargmin(seconds))
     near = [size for size, took in zip(sizes, seconds, strict=True) if took <= NEAR * seconds[best]]
     return BatchSizes(
-        sizes,
-        tuple(counts.tolist()),
-        tuple(samples.tolist()),
-        tuple(seconds.tolist()),
-        plain,
-        kernels,
-        kernels is not None,
-        _rates(trainer, sizes, reference, critical),
-        critical,
-        moments,
-        n,
-        reference,
-        reach,
-        sizes[best],
-        (near[0], near[-1]),
+        sizes=sizes,
+        steps=tuple(counts.tolist()),
+        samples=tuple(samples.tolist()),
+        seconds=tuple(seconds.tolist()),
+        step_seconds=plain,
+        compiled_step_seconds=kernels,
+        compiled=kernels is not None,
+        rates=_rates(trainer, sizes, reference, critical),
+        critical=critical,
+        moments=moments,
+        rows=n,
+        reference=reference,
+        reach=reach,
+        fastest=sizes[best],
+        good=(near[0], near[-1]),
     )
 
 
+def _checked(trainer: Trainer, x: Any, y: Any) -> tuple[Array, Array]:
+    """x and y as the trainer's model and loss take them."""
+    if not isinstance(trainer, Trainer):
+        raise TypeError(f"{_WHO} expects a Trainer, got {trainer!r}.")
+    if isinstance(trainer.optimizer, FullBatchSolver):
+        raise TypeError(f"{_WHO} is for optimizers: {trainer.optimizer!r} takes all rows at every step.")
+    model = trainer.model
+    rows = rows_of(x, model.n_in, model.dtype, _WHO)
+    target = trainer.loss.prepare(y, model.output_width(rows.shape[1]), model.dtype)
+    same_rows(rows, target, _WHO)
+    check_finite(rows, _WHO, "x")
+    if len(rows) < 8:
+        raise ValueError(f"{_WHO} expects at least 8 rows to compare batch sizes, got {len(rows)}.")
+    Rows(model, trainer.loss, rows[:2], target[:2], _WHO)  # refuses layers that couple samples
+    return rows, target
+
+
 def _mean_noise(noise: Array, share: float) -> float:
-    """sum s B / sum s with s = 1 / (1 + B (1/32 - 1/n)): the mean over steps of all rows, seen from batch 32."""
+    """sum s B / sum s with s = 1 / (1 + B (1/32 - 1/n)): the mean over steps of all rows, seen from batch 32.
+
+    nan where no B is known.
+    """
+    seen = noise[~np.isnan(noise)]
+    if not len(seen):
+        return math.nan
     with np.errstate(divide="ignore"):
-        seen = noise[~np.isnan(noise)]
         top, bottom = (1 / (1 / seen + share)).sum(), (1 / (1 + seen * share)).sum()
     return float(top / bottom) if bottom else math.inf
 
