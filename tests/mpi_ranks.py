@@ -271,6 +271,13 @@ def numbered_streams():
         after = again.fit(data, epochs=3, resume=path / "s9.npz", callbacks=keep)
         assert again.model.params.tobytes() == whole.model.params.tobytes()
         assert after["loss"] == history["loss"]
+        mixed, _ = new()  # arrays to train on; each rank has validation rows of its own, which a checkpoint knows
+        given = {"epochs": 2, "batch_size": 8, "seed": 0, "validation_data": data}
+        history = mixed.fit(X, X[:, 0], callbacks=keep, **given)
+        COMM.Barrier()
+        again, _ = new()
+        after = again.fit(X, X[:, 0], resume=path / "s8.npz", callbacks=keep, **given)
+        assert after["val_loss"] == history["val_loss"]
         if SIZE > 1:
             same, data = new("0.parquet")
             raises(ValueError, lambda: same.fit(data, epochs=1), "each rank's own", "ParquetBatches(files[rank::size]")
@@ -483,6 +490,9 @@ def bad_input():
     differs(["the same batch_size", "got 32 on rank 0"], fit=(X, Y, {"epochs": 1, "batch_size": 31 if odd else 32}))
     differs(["the same epochs"], fit=(X, Y, {"epochs": 2 if odd else 1}))
     differs(["the same x on every rank"], fit=(X + odd, Y, {"epochs": 1}))
+    held_out = (X + odd, Y)
+    for x, y in ((X, Y), ([(X, Y)], None)):
+        differs(["the same validation x on every rank"], fit=(x, y, {"epochs": 1, "validation_data": held_out}))
     differs(["the same callbacks", "patience"], fit=(X, Y, {"epochs": 1, "callbacks": dn.EarlyStopping(patience=RANK)}))
     differs(["NaN at row 0, column 2"], fit=(np.where(np.arange(5) == 2, np.nan, X) if odd else X, Y, {"epochs": 1}))
     if SIZE > 1:

@@ -32,6 +32,7 @@ GRACE = 1.0
 """Seconds that a rank with an error waits for the news that all others have one, too."""
 _THREADS_SET_BY = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 _SHOWN = 200
+_VALIDATION = "validation "  # how names of fingerprints of validation data begin
 
 
 def world() -> Any:
@@ -209,22 +210,27 @@ class Ranks:
         Raises
         ------
         ValueError
-            If ranks pass other arrays, or the same batches: what an iterable brings is a rank's own.
+            If ranks pass other arrays, to train or to validate on, or the same batches to train on: what an iterable
+            brings is a rank's own.
         """
         own = data.fingerprints()
         if self.size == 1:
             return own
-        train = data.train
-        facts: dict[str, Any] = {"kind of data": type(train).__name__}
+        train, held_out = data.train, data.validation
+        kinds = {"kind of data": train, "kind of validation data": held_out}
+        facts: dict[str, Any] = {name: type(rows).__name__ for name, rows in kinds.items()}
         if isinstance(train, ArrayBatches):
-            facts |= {"columns of x": train.x.shape[1], "rows of x": len(train), **own}
+            facts |= {"columns of x": train.x.shape[1], "rows of x": len(train)}
+        of_arrays = {
+            name: value
+            for name, value in own.items()
+            if isinstance(held_out if name.startswith(_VALIDATION) else train, ArrayBatches)
+        }
         self.compare(
-            {name: str(value) for name, value in facts.items()},
+            {name: str(value) for name, value in (facts | of_arrays).items()},
             " An iterable of batches gives each rank rows of its own.",
         )
-        if isinstance(train, ArrayBatches):
-            return own
-        every = self.exchange(own)
+        every = self.exchange({name: value for name, value in own.items() if name not in of_arrays})
         parts = [named for kept in every if (named := _of_training(kept))]
         if len(set(parts)) < len(parts):
             self.common = True
@@ -232,7 +238,7 @@ class Ranks:
                 "fit expects batches from an iterable to be each rank's own, got the same ones on several ranks: give "
                 "each its part, such as ParquetBatches(files[rank::size], ...)."
             )
-        return {
+        return of_arrays | {
             name: hashlib.sha256(repr([kept.get(name) for kept in every]).encode()).hexdigest()
             for name in sorted({name for kept in every for name in kept})
         }
@@ -331,7 +337,7 @@ def _kind(error: Exception) -> type[Exception]:
 
 
 def _of_training(fingerprints: Mapping[str, str | None]) -> tuple[tuple[str, str | None], ...]:
-    return tuple((name, value) for name, value in fingerprints.items() if not name.startswith("validation"))
+    return tuple((name, value) for name, value in fingerprints.items() if not name.startswith(_VALIDATION))
 
 
 def _shown(fact: str | None) -> str:
