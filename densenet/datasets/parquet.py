@@ -29,6 +29,7 @@ PathLike: TypeAlias = str | os.PathLike[str]
 Batch: TypeAlias = tuple[Array, ...]
 
 _WINDOW, _PART = 64 << 20, 16 << 20  # bytes of x in a window, and of columns that are decoded at a time
+_BLOCK = 2048  # rows whose columns are put side by side at a time: they stay in the cache
 _SHUFFLE, _SPLIT = 0, 1  # what a generator is for
 
 
@@ -413,17 +414,21 @@ class ParquetBatches:
 
     def _fill_matrix(self, out: Array, part: Any, names: list[str], group: _Group) -> None:
         """Write columns side by side, (rows, columns), all finite."""
-        with np.errstate(over="ignore"):
-            for j, name in enumerate(names):
-                column = part.column(name)
-                if column.null_count:
-                    raise self._unfit(group, name, f"has {column.null_count:,} missing values")
-                out[:, j] = _as_array(column)
-        if out.dtype.kind == "f" and not np.isfinite(out).all():
-            row, j = np.argwhere(~np.isfinite(out))[0]
-            value = part.column(names[j])[int(row)].as_py()
-            beyond = f", too large for {out.dtype}" if math.isfinite(value) else ""
-            raise self._unfit(group, names[j], f"has the value {value}{beyond}")
+        columns = [part.column(name) for name in names]
+        for name, column in zip(names, columns, strict=True):
+            if column.null_count:
+                raise self._unfit(group, name, f"has {column.null_count:,} missing values")
+        arrays = [_as_array(column)[:, None] for column in columns]
+        for start in range(0, len(out), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.concatenate([array[rows] for array in arrays], axis=1, out=out[rows], casting="unsafe")
+                if out.dtype.kind != "f" or math.isfinite(out[rows].sum()):  # NaN and infinity stay in a sum
+                    continue
+            for row, j in np.argwhere(~np.isfinite(out[rows])):
+                value = columns[j][start + int(row)].as_py()
+                beyond = f", too large for {out.dtype}" if math.isfinite(value) else ""
+                raise self._unfit(group, names[j], f"has the value {value}{beyond}")
 
     def _unfit(self, group: _Group, name: str, what: str) -> TableError:
         remedy = "fit a TablePreparation and use .prepared(preparation), which fills gaps, or leave these rows out"
