@@ -480,7 +480,7 @@ HEAD = [
     *(f"test error{bound}" for bound in ("", ", low", ", high")),
     *(f"error minus reference{bound}" for bound in ("", ", low", ", high")),
 ]
-"""Columns of the CSV file; those of the terminal put an interval into one."""
+"""Columns of the CSV file; on the terminal an interval is one column."""
 
 
 def row(data: str, name: str, of_speed: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Any]:

@@ -360,7 +360,7 @@ def table_rows(found: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def verdict(found: Mapping[str, Any]) -> list[str]:
-    """What was to be reached and was not, and the regrets beside those of two rules of thumb."""
+    """The aims that were missed, and the regrets beside two rules of thumb."""
     lines = [
         f"miss: {name}: predicted and fitted differ by a factor of {study.number(one['factor']):.2g}"
         for name, one in found.items()

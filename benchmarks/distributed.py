@@ -1,9 +1,9 @@
 """An epoch on one and on two ranks, beside a model of it and beside PyTorch's DistributedDataParallel with gloo.
 
-Every rank has one BLAS thread. Contenders are started anew in every round, in an order drawn anew. Each trains the
+Every rank has one BLAS thread. Every round starts the contenders again, in another order. Each trains the
 same networks on the same rows, and tells the median of its epochs: shuffle, gather, forward, softmax cross-entropy,
-backward, all-reduce, gradient descent. The mini-batch is that of all ranks together. The efficiency is the time of one
-rank over twice that of two.
+backward, all-reduce, gradient descent. The mini-batch is shared by all ranks. The efficiency is the time of one
+rank over twice the time of two.
 
 Two ranks of one machine do not compute as if each were alone: cores share caches, memory, power, and some are two
 threads of one core. So the bare products of half the mini-batch are timed in one process, and in two at once; their
@@ -193,7 +193,7 @@ def nets(smoke: bool) -> tuple[tuple[tuple[int, ...], int], ...]:
 
 
 def sizes(smoke: bool) -> list[int]:
-    """Of the buffers that are reduced: some of all sizes, and those of the networks."""
+    """Sizes of the buffers that are reduced: some from small to large, and the networks'."""
     of_nets = {parameters(widths) + 4 for widths, _ in nets(smoke)}
     return sorted({*(BUFFERS[:3] if smoke else BUFFERS), *of_nets})
 

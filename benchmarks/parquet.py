@@ -134,7 +134,7 @@ def main() -> None:
 
 
 def report(out: Path, runs: list[Any], rows: int, size: int) -> None:
-    """Medians over the runs, and the speed over that of arrays, with as many threads where there are such runs."""
+    """Medians over the runs, and the speed over the speed of arrays with as many threads."""
     by_job: dict[tuple[str, int], list[dict[str, float]]] = {}
     for how, threads, made in runs:
         by_job.setdefault((how, threads), []).append(made)

@@ -271,7 +271,8 @@ def test_callbacks_say_what_they_are():
     assert repr(dn.WeightAverage(0.9)) == "WeightAverage(decay=0.9)"
     assert repr(dn.LambdaCallback(on_epoch_end=print)) == "LambdaCallback(on_epoch_end=<built-in function print>)"
     assert repr(Mine(1)) == "Mine(first=1)"
-    assert repr(dn.threads(1)).startswith("threads(1")
+    with dn.threads(1) as limit:  # and put back
+        assert repr(limit).startswith("threads(1")
 
 
 def test_one_callback_needs_no_list_and_a_trainer_predicts():

@@ -232,6 +232,7 @@ KILLED = """
 import sys
 import densenet as dn
 path, checkpoint = sys.argv[1:]
+dn.threads(1)
 data = dn.datasets.ParquetBatches(path, ["a", "b", "c"], "y", 4, window=60)
 class Slow(dn.Callback):
     def on_batch_end(self, run):
@@ -252,8 +253,9 @@ def test_a_killed_process_resumes_bit_for_bit(path, tmp_path):
     assert process.returncode == -signal.SIGKILL
     data = ParquetBatches(path, ["a", "b", "c"], "y", 4, window=60)
     whole, resumed = new_trainer(), new_trainer()
-    whole.fit(data, epochs=3)
-    resumed.fit(data, epochs=3, resume=checkpoint)
+    with dn.threads(1):
+        whole.fit(data, epochs=3)
+        resumed.fit(data, epochs=3, resume=checkpoint)
     np.testing.assert_array_equal(resumed.model.params, whole.model.params)
 
 

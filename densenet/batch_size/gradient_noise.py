@@ -1,8 +1,9 @@
 """How much a mini-batch knows of the gradient: the noise of single samples beside what they have in common.
 
-The gradient of B samples is their mean. Its direction is that of all samples where B is well above the noise scale,
-and chance where B is well below: there twice the samples make a step twice as good, here they are wasted. Per-sample
-gradients and curvature are exact in this package, so that the noise scale needs no runs of many batch sizes.
+The gradient of B samples is their mean. Where B is well above the noise scale, it points where the gradient of all
+samples points, and more samples are wasted. Where B is well below, its direction is chance, and twice the samples make
+a step twice as good. Per-sample gradients and curvature are exact in this package, so that the noise scale needs no
+runs of many batch sizes.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ class GradientNoise:
     b_noise_interval : (float, float)
     rows : int
     population : bool
-        Whether the figures are estimates for what the rows are drawn from, or those of the rows themselves.
+        Whether the figures estimate the population that the rows are drawn from, or describe the rows themselves.
     level : float
     curvature : str
         "hessian" or "gauss_newton".
     trace, square : float
         tr(Sigma) and |G|^2, the numerator and the denominator of `b_simple`.
     curved_trace, curved_square : float
-        tr(H Sigma) and G^T H G, those of `b_noise`.
+        tr(H Sigma) and G^T H G, the numerator and the denominator of `b_noise`.
     curved_trace_error : float
         Standard error of `curved_trace` by the probes; 0 where no probe was needed.
     remarks : tuple of str
@@ -130,7 +131,7 @@ def noise_scale(
     A step along the mean g of B samples, at its best rate, lowers the error by 1 / (1 + B_noise / B) of what a step
     along G would, to second order [1]_. B_simple is the same for H = 1.
 
-    For the rows themselves (``population=False``) the moments are those of the n rows, each weighing 1/n::
+    For the rows themselves (``population=False``) every row weighs 1/n::
 
         G = 1/n sum_i g_i        tr(M Sigma) = 1/n sum_i (g_i - G)^T M (g_i - G)        M = 1 or H
 
@@ -140,7 +141,7 @@ def noise_scale(
         tr(M Sigma) = 1/(n-1) sum_i (g_i - G)^T M (g_i - G)
         G^T M G     <- G^T M G - tr(M Sigma) / n
 
-    H is that of the rows in both cases.
+    H is the Hessian over the rows in both cases.
 
     Parameters
     ----------
@@ -283,7 +284,7 @@ class Moments:
     square : float
         G^T M G.
     population : bool
-        Whether they are to be estimates for the population.
+        Whether they estimate the population.
     """
 
     def __init__(self, n: int, second: float, square: float, population: bool, *, centred: bool = False) -> None:
@@ -317,7 +318,7 @@ class Rows:
     model, loss, x, y
         As in `noise_scale`.
     who : str
-        Who complains.
+        The function that errors name.
     """
 
     def __init__(self, model: Sequential, loss: Loss | str, x: Any, y: Any, who: str) -> None:

@@ -25,7 +25,7 @@ def add_batch_size_command(commands: Any) -> None:
     )
 
     add = data_options(parser)
-    add("--reach", "a loss to be reached: makes steps and seconds absolute", type=float, metavar="E")
+    add("--reach", "a loss to reach: makes steps and seconds absolute", type=float, metavar="E")
     add(
         "--hidden",
         "widths of the hidden layers, such as 128 or 64,32",

@@ -22,7 +22,7 @@ _SEEN = 20_000  # rows in which columns that name rows and leaks are looked for
 
 
 class Large(NamedTuple):
-    """Prepared rows of a large file, and what is to be said of them: in the first line, and as warnings."""
+    """Prepared rows of a large file, and what the command prints about them: in the first line, and as warnings."""
 
     training: datasets.ParquetBatches
     validation: datasets.ParquetBatches
@@ -41,7 +41,7 @@ def exceeds_memory(path: str) -> bool:
 
         found = parquet.read_metadata(path)
     except (ImportError, OSError, ValueError):
-        return False  # who reads it says what is wrong
+        return False  # the reader says what is wrong
     return bool(found.num_rows * found.num_columns * _CELL > _SHARE * _memory())
 
 

@@ -52,7 +52,7 @@ class _Group(NamedTuple):
 
 
 class ParquetBatches:
-    """Mini-batches of the rows of Parquet files, in an order drawn anew for every epoch, with little memory.
+    """Mini-batches of the rows of Parquet files, in another order every epoch, with little memory.
 
     An epoch shuffles the row groups of all files, cuts them into windows of at least `window` rows, and shuffles the
     rows of each window. The order follows from `seed` and the epoch's number alone: ``fit(..., resume=path)`` gives bit
@@ -81,7 +81,7 @@ class ParquetBatches:
     seed : int, default 0
         Sets the order of the rows and what `split` holds out.
     dtype : {"float32", "float64"}, default "float32"
-        That of x; what a preparation has made is float32.
+        Of x. Rows that a preparation has made are float32.
 
     Attributes
     ----------

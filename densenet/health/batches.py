@@ -55,7 +55,7 @@ class BatchSizes:
     compiled_step_seconds : tuple of float or None
         By kernels; None where there are none, or the trainer is not to take them.
     compiled : bool
-        Whether `seconds`, `fastest` and `good` are those of kernels: they are wherever kernels were timed.
+        Whether `seconds`, `fastest` and `good` are for kernels: they are wherever kernels were timed.
     rates : tuple of float or None
         For plain SGD the learning rate for each; None for other rules, whose rates have to be searched.
     critical : float
@@ -212,7 +212,7 @@ def find_batch_size(trainer: Trainer, x: Any, y: Any, *, reach: float | None = N
     y : array_like
         Targets as the loss takes them.
     reach : float, optional
-        An error (the loss on up to 2048 of the rows) to be reached: one run to it makes steps, samples and seconds
+        An error to reach (the loss on up to 2048 of the rows): one run to it makes steps, samples and seconds
         absolute. Without, a run of up to 10 epochs or 640 steps says how noisy gradients are, and figures are
         multiples of batch 32's.
     seed : int, default 0

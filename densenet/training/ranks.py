@@ -143,7 +143,7 @@ class Ranks:
         return drawn if seed is None else seed
 
     def merge(self, metrics: Sequence[Metric]) -> None:
-        """Give each metric what those of all ranks have gathered."""
+        """Merge each metric over all ranks."""
         if self.size == 1 or not metrics:
             return
         first, *others = self.exchange([metric.state_dict() for metric in metrics])

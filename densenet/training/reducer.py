@@ -5,7 +5,7 @@ The buffer holds, summed over the ranks by MPI::
     sum of w g    w    w E    ranks that brought rows    ranks that want to stop    running statistics
 
 so that every rank gets g = sum(w g) / sum(w), E = sum(w E) / sum(w) and the mean of the statistics, and then makes the
-same update. Whether the error diverged and whether the run is to stop are read from the same sums by all.
+same update. All ranks read from the same sums whether the error diverged and whether the run stops.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Reducer:
         return error / weight if weight else error, weight, stops > 0
 
     def mean_of(self, error: float, weight: float) -> float:
-        """The error of all ranks from that of each, with the mean of the model's `grads` in their place."""
+        """The mean error of all ranks; the mean of their gradients goes into the model's `grads`."""
         self._error += error * weight
         self.own.gather(weight)
         return self.mean()[0]
