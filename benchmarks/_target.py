@@ -252,29 +252,25 @@ def fitted_and_predicted(found: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def take_times(found: dict[str, Any], args: argparse.Namespace) -> None:
+def take_times(problem: Problem, mine: dict[str, Any], args: argparse.Namespace) -> None:
     """Seconds of a step, the batch size that `find_batch_size` chooses, and its regret; by each way to train."""
-    for problem in problems(args):
-        mine = found[problem.name]
-        mine["ways"] = {way: {"step_seconds": took} for way, took in step_seconds(problem, args).items()}
-        chosen = choices(problem, mine, args)
-        for way, one in mine["ways"].items():
-            seconds = {
-                size: study.number(mine["median_steps"][size]) * took for size, took in one["step_seconds"].items()
-            }
-            best = min(seconds, key=lambda size: seconds[size])
-            largest = statistics.median(run["runs"][str(max(args.sizes))]["steps"] for run in mine["seeds"])
-            others = {  # a run that missed the goal counts with the steps that it made
-                "find_batch_size": statistics.median(seconds[str(size)] for size in chosen[way]),
-                "always 32": seconds["32"],
-                "largest": largest * one["step_seconds"][str(max(args.sizes))],
-            }
-            one |= {
-                "seconds": {size: study.finite(value) for size, value in seconds.items()},
-                "fastest": int(best),
-                "chosen": chosen[way],
-                "regret": {name: study.finite(value / seconds[best]) for name, value in others.items()},
-            }
+    mine["ways"] = {way: {"step_seconds": took} for way, took in step_seconds(problem, args).items()}
+    chosen = choices(problem, mine, args)
+    for way, one in mine["ways"].items():
+        seconds = {size: study.number(mine["median_steps"][size]) * took for size, took in one["step_seconds"].items()}
+        best = min(seconds, key=lambda size: seconds[size])
+        largest = statistics.median(run["runs"][str(max(args.sizes))]["steps"] for run in mine["seeds"])
+        others = {  # a run that missed the goal counts with the steps that it made
+            "find_batch_size": statistics.median(seconds[str(size)] for size in chosen[way]),
+            "always 32": seconds["32"],
+            "largest": largest * one["step_seconds"][str(max(args.sizes))],
+        }
+        one |= {
+            "seconds": {size: study.finite(value) for size, value in seconds.items()},
+            "fastest": int(best),
+            "chosen": chosen[way],
+            "regret": {name: study.finite(value / seconds[best]) for name, value in others.items()},
+        }
 
 
 def step_seconds(problem: Problem, args: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -511,36 +507,45 @@ def noise_panel(ax: Any, one: Mapping[str, Any]) -> None:
 
 
 def study_targets(args: argparse.Namespace) -> None:
-    """Count, time where that is asked for, write and draw."""
-    path = args.out / "batch_sizes_target.json"
+    """Count, time where that is asked for, write and draw; what is done so far is written on the way."""
     if args.part == "time":
-        if not path.is_file():
-            raise SystemExit(f"--part time goes on from {path}, which is not there: run --part steps first.")
-        found = json.loads(path.read_text(encoding="utf-8"))["results"]["problems"]
-        for one in found.values():
-            one |= fitted_and_predicted(one)
-        missing = {problem.name for problem in problems(args)} ^ set(found)
-        if missing:
-            raise SystemExit(f"--part time expects the problems of {path}; not in both: {', '.join(sorted(missing))}.")
+        kept = counted(args)
     else:
-        found = count_steps(args)
-    cost: dict[str, Any] = {}
+        rates = np.geomspace(*RATES, args.rates_tried).tolist()
+        settings = {"sizes": args.sizes, "seeds": args.seeds, "rates": rates, "epochs": args.epochs}
+        kept = {"settings": settings, "problems": count_steps(args), "callback": {}}
     if args.part != "steps":
+        kept["settings"]["rounds"] = args.rounds
         with dn.threads(1):
-            take_times(found, args)
-            cost = callback_cost(args)
-    settings = {"sizes": args.sizes, "seeds": args.seeds, "rates": np.geomspace(*RATES, args.rates_tried).tolist(),
-                "epochs": args.epochs, "rounds": args.rounds}  # fmt: skip
-    rows = table_rows(found)
-    said = [f"NoiseScale takes {one['share']:.1%} of a fit of 64-128-10, 64, {way}" for way, one in cost.items()]
-    text = "\n".join([common.table(HEAD, rows), *verdict(found), *said])
-    common.save(
-        args.out,
-        "batch_sizes_target",
-        {"settings": settings, "problems": found, "callback": cost},
-        HEAD,
-        rows,
-        show=text,
-    )
+            for problem in problems(args):
+                write(kept, args.out)
+                take_times(problem, kept["problems"][problem.name], args)
+            kept["callback"] = callback_cost(args)
+    write(kept, args.out)
+    found = kept["problems"]
+    said = [
+        f"NoiseScale takes {c['share']:.1%} of a fit of 64-128-10, 64, {way}" for way, c in kept["callback"].items()
+    ]
+    print("\n".join([common.table(HEAD, table_rows(found)), *verdict(found), *said]))
     picture(found).savefig(args.out / "batch_sizes_target.png", dpi=90)
     overview(found).savefig(args.out / "batch_sizes_overview.png", dpi=90)
+
+
+def counted(args: argparse.Namespace) -> dict[str, Any]:
+    """What `--part steps` has written, which must have the problems that are to be timed."""
+    path = args.out / "batch_sizes_target.json"
+    if not path.is_file():
+        raise SystemExit(f"--part time goes on from {path}, which is not there: run --part steps first.")
+    said = json.loads(path.read_text(encoding="utf-8"))
+    kept: dict[str, Any] = said["results"]
+    kept["settings"].setdefault("command that counted", said["machine"]["command"])
+    for one in kept["problems"].values():
+        one |= fitted_and_predicted(one)
+    missing = [problem.name for problem in problems(args) if problem.name not in kept["problems"]]
+    if missing:
+        raise SystemExit(f"--part time expects the problems of {path}, which lacks {', '.join(missing)}.")
+    return kept
+
+
+def write(kept: dict[str, Any], folder: Path) -> None:
+    common.save(folder, "batch_sizes_target", kept, HEAD, table_rows(kept["problems"]), show="")

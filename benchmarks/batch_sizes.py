@@ -8,7 +8,8 @@ are that rate, or that rate times B / B_reference or its square root (Goyal et a
 
 A second study counts steps and samples to one error over ten batch sizes, fits S = S_min + E_min / B, and compares what
 the gradient noise scale predicts and what `find_batch_size` chooses; `_target.py` has its rules in full. `--part` runs
-one of the two, or the second without a clock (steps) and then its clock alone (time).
+one of the two, or the second without a clock (steps) and then its clock alone (time), which is written problem by
+problem; with `--data` and `--names` it takes some of the problems, and leaves the others as they were.
 """
 
 from __future__ import annotations
