@@ -215,7 +215,7 @@ def test_batch_size_on_a_table_and_its_errors(tmp_path, capsys):
     assert "searched" in printed
     assert "of the time of batch 32" in printed
     for arguments, said in (
-        ([str(path)], "--target is needed"),
+        ([str(path)], "Its columns are 'a', 'b', 'c', for the last: densenet batch-size"),
         (["--target", "c"], "need a CSV file"),
         ([str(path), "--target", "c", "--hidden", "8", "--learning-rate", "0.001", "--reach", "-1"], "does not reach"),
     ):

@@ -9,7 +9,7 @@ from typing import Any
 from densenet import datasets, losses, optimizers
 from densenet._files import replacing
 from densenet.cli.reading import add_dropping_option, add_reading_options, read_table
-from densenet.cli.train import data_options, hidden_widths, seed_number
+from densenet.cli.train import data_options, hidden_widths, no_target, seed_number
 from densenet.perceptron import mlp
 from densenet.tables import TablePreparation
 from densenet.training.trainer import Trainer
@@ -56,7 +56,7 @@ def run_batch_size(args: argparse.Namespace) -> None:
         print(f"the shipped handwritten digits: {len(x):,} rows of {x.shape[1]} pixels, 10 classes")
     else:
         if args.target is None:
-            raise ValueError(f"--target is needed: which column of {args.data} is to be predicted?")
+            raise no_target(args)
         table = read_table(args, args.target)
         preparation = TablePreparation().fit(table, args.target, task=args.task)
         x, y = preparation.transform(table), preparation.transform_target(table)

@@ -246,7 +246,7 @@ def _check(args: argparse.Namespace, large: bool) -> None:
         if args.target is not None or args.task != "auto" or args.time is not None:
             raise ValueError("--target and --task need a CSV file: densenet train data.csv --target COLUMN")
     elif args.target is None:
-        raise _no_target(args)
+        raise no_target(args)
     if args.optimizer is not None:
         _optimizer(args)
     if args.activation is not None:
@@ -358,7 +358,8 @@ def _table(args: argparse.Namespace) -> tuple[Table, list[str]]:
     return table.without(left_out), said
 
 
-def _no_target(args: argparse.Namespace) -> TableError:
+def no_target(args: argparse.Namespace) -> TableError:
+    """What a command says without --target: the columns, and the command for the last of them."""
     names = column_names(args.data) if exceeds_memory(args.data) else list(read_table(args).columns)
     reason = f"--target is needed: which column of {args.data} is to be predicted? Its columns are {listed(names)}"
     return TableError(reason + ", for the last", {"target": names[-1]})
