@@ -215,7 +215,8 @@ class Trainer(Generic[Method]):
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One mini-batch: forward pass, error, backward pass, update.
 
-        With a communicator every rank calls it, each with rows of its own, and gets the error of all.
+        With a communicator every rank calls it, each with rows of its own, and gets the error of all. An exception that
+        only one rank has ends all.
 
         Parameters
         ----------
@@ -238,12 +239,19 @@ class Trainer(Generic[Method]):
         """
         if isinstance(self.optimizer, FullBatchSolver):
             raise TypeError(f"step is for optimizers; {self.optimizer!r} works on all the data, in fit.")
-        x = as_matrix(x, self.model.n_in, self.model.dtype, "step")
-        y = as_targets(y, x.shape[1], self.model, self.loss)
-        same_rows(x, y, "step")
-        weight = as_weights(sample_weight, len(x), self.model.dtype, "step")
-        self.optimizer.attach(self.model)
-        step = self._step(Ranks(self.communicator))
+        ranks = Ranks(self.communicator)
+        with ranks.guard():
+            x = as_matrix(x, self.model.n_in, self.model.dtype, "step")
+            y = as_targets(y, x.shape[1], self.model, self.loss)
+            same_rows(x, y, "step")
+            weight = as_weights(sample_weight, len(x), self.model.dtype, "step")
+            self.optimizer.attach(self.model)
+            error = self._one_step(self._step(ranks), x, y, weight)
+        if self._position is not None and self._fit is None:  # a checkpoint tells of this step, too
+            self._position |= {"step": self._position["step"] + 1, "arrays": None, "gradients": True}
+        return error
+
+    def _one_step(self, step: Step, x: Array, y: Array, weight: Array | None) -> float:
         if self.compiled is True:
             error, self._plan = one_step(step, x, y, weight, self._plan)
         else:
@@ -252,8 +260,6 @@ class Trainer(Generic[Method]):
             raise DivergenceError(f"step: the error is {error}{step.first_not_finite(x)}; no update was made. {REMEDY}")
         if self.compiled is not True:
             step.update()
-        if self._position is not None and self._fit is None:  # a checkpoint tells of this step, too
-            self._position |= {"step": self._position["step"] + 1, "arrays": None, "gradients": True}
         return error
 
     def _step(self, ranks: Ranks, accumulate: int = 1) -> Step:
