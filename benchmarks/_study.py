@@ -172,7 +172,7 @@ def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
     if args.target is not None and args.csv is None:
         made.error("--target names a column of the table that --csv gives")
     if args.smoke:
-        args.epochs, args.trials, args.seeds = 5, 3, 2
+        args.epochs, args.trials, args.seeds = 2, 2, 2
     args.rounds = args.rounds or (2 if args.smoke else 11)
     return args
 

