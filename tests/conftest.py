@@ -32,6 +32,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
+def pytest_make_parametrize_id(val):
+    """Bytes and long texts stand in no test's name: compressed ones are others in every process."""
+    return type(val).__name__ if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 80) else None
+
+
 @pytest.fixture
 def write(tmp_path):
     """Writes a file into the test's folder; returns its path."""

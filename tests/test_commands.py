@@ -84,7 +84,7 @@ def test_a_command_runs(command, tmp_path):
     if len(words) > 1 and words[0] == "predict":
         made = ["train", str(tmp_path / "data.csv"), "--target", "price", "--epochs", "2"]
         assert main([*made, "--output", str(tmp_path / "densenet-run")]) == 0
-    if words in ([], ["check"], ["grade"], ["predict"], ["route"]):
+    if words in ([], ["check"], ["compile"], ["grade"], ["predict"], ["route"]):
         words.append("--help")
     if words[:2] == ["train", "data.csv"]:
         words += ["--epochs", "2"]
