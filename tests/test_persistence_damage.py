@@ -157,7 +157,7 @@ def test_zip_files_of_others(tmp_path):
             archive.writestr(name, b"x")
         refused(path)
     with zipfile.ZipFile(path, "w") as archive:
-        for i in range(20_000):
+        for i in range(2_000):
             archive.writestr(f"{i}.npy", b"")
     refused(path)
     real, _, _ = honest(".npz", tmp_path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import re
 import sys
 import time
 import traceback
@@ -23,9 +24,12 @@ import numpy as np
 
 from densenet._blas import blas_description, threads
 from densenet._types import Array
+from densenet.losses.base import Loss
 from densenet.metrics import Metric
+from densenet.optimizers.base import Optimizer
 from densenet.sequential import Sequential
 from densenet.training.data import ArrayBatches, FitData, StreamBatches
+from densenet.training.hooks import Hooks
 from densenet.training.run import Run
 
 GRACE = 1.0
@@ -319,6 +323,29 @@ class Ranks:
             for request in sent:
                 request.wait()
         return not others
+
+
+def facts(model: Sequential, loss: Loss, optimizer: Any, run: Run, hooks: Hooks, data: FitData) -> dict[str, str]:
+    """What has to be the same on every rank, by name."""
+    state = optimizer.state_dict() if isinstance(optimizer, Optimizer) else {}
+    vectors = [value for value in state.values() if isinstance(value, np.ndarray)]
+    numbers = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
+    found: dict[str, Any] = {
+        "number of layers": len(model),
+        **{f"layer {i}": layer for i, layer in enumerate(model)},
+        "dtype": model.dtype,
+        "marks of the parameters": [layer.marks for layer in model.every_layer],
+        "loss": loss,
+        "optimizer": optimizer,
+        "state of the optimizer": (numbers, digest(vectors)),
+        "epochs": run.epochs,
+        **run.plan,
+        "seed": None if run.generator is None else run.generator.bit_generator.state,
+        "rows of the split": digest([rows for rows in (data.train_rows, data.validation_rows) if rows is not None]),
+        "callbacks": [(type(c).__name__, c.plan()) for c in hooks.callbacks if c.collective or not c.observes],
+        "place in the run to resume": (run.epoch, run.batches, run.step),
+    }
+    return {name: re.sub(" at 0x[0-9a-f]+", "", repr(value)) for name, value in found.items()}
 
 
 def digest(arrays: Sequence[Array]) -> int:

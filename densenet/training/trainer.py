@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,7 +51,7 @@ from densenet.training.history import History
 from densenet.training.hooks import Callback, Hooks, as_callbacks
 from densenet.training.loop import train
 from densenet.training.progress import progress_bar
-from densenet.training.ranks import Ranks, check_communicator, digest
+from densenet.training.ranks import Ranks, check_communicator, facts
 from densenet.training.run import Run
 from densenet.training.slices import Choice, Slices, one_step, slices
 from densenet.training.step import REMEDY, DivergenceError, Step
@@ -481,7 +480,7 @@ class Trainer(Generic[Method]):
 
     def _meet(self, step: Step, run: Run, hooks: Hooks, data: FitData) -> None:
         """Before the first step: the ranks must have the same plan, and get the same weights."""
-        step.ranks.compare(_facts(self, run, hooks, data))
+        step.ranks.compare(facts(step.model, step.loss, step.optimizer, run, hooks, data))
         step.ranks.broadcast(self.model)
         if step.reducer is not None and run.inside:
             step.reducer.take_up(run)
@@ -677,30 +676,6 @@ def _stop_on_validation(solver: FullBatchSolver, data: FitData) -> list[Callback
     if data.validation is None or solver.max_fail is None:
         return []
     return [EarlyStopping("val_loss", patience=solver.max_fail, restore_best_weights=True)]
-
-
-def _facts(trainer: Trainer[Any], run: Run, hooks: Hooks, data: FitData) -> dict[str, str]:
-    """What has to be the same on every rank, by name."""
-    model, optimizer = trainer.model, trainer.optimizer
-    state = optimizer.state_dict() if isinstance(optimizer, Optimizer) else {}
-    vectors = [value for value in state.values() if isinstance(value, np.ndarray)]
-    numbers = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
-    facts: dict[str, Any] = {
-        "number of layers": len(model),
-        **{f"layer {i}": layer for i, layer in enumerate(model)},
-        "dtype": model.dtype,
-        "marks of the parameters": [layer.marks for layer in model.every_layer],
-        "loss": trainer.loss,
-        "optimizer": optimizer,
-        "state of the optimizer": (numbers, digest(vectors)),
-        "epochs": run.epochs,
-        **run.plan,
-        "seed": None if run.generator is None else run.generator.bit_generator.state,
-        "rows of the split": digest([rows for rows in (data.train_rows, data.validation_rows) if rows is not None]),
-        "callbacks": [(type(c).__name__, c.plan()) for c in hooks.callbacks if c.collective or not c.observes],
-        "place in the run to resume": (run.epoch, run.batches, run.step),
-    }
-    return {name: re.sub(" at 0x[0-9a-f]+", "", repr(value)) for name, value in facts.items()}
 
 
 def _position(run: Run, hooks: Hooks, step: Step) -> dict[str, Any]:
