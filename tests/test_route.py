@@ -1001,9 +1001,9 @@ def drawn_once(draw):
     kept = {}
 
     def again(found, *rest):
-        if rest not in kept:
-            kept[rest] = draw(found, *rest)
-        return kept[rest]
+        if repr(rest) not in kept:
+            kept[repr(rest)] = draw(found, *rest)
+        return kept[repr(rest)]
 
     return again
 
