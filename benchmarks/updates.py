@@ -5,11 +5,16 @@ the extra ``[fast]`` brings; what Adam takes beyond gradient descent is the upda
 
 Dead neurons: steps of an optimizer alone, after thousands of steps in which every sixteenth column of a matrix had no
 gradient. Its running means have faded to numbers below the smallest normal float by then, unless they are swept to 0.
+
+A million parameters: Adam's kernel alone beside the NumPy lines and, where it is installed, PyTorch's fused Adam with
+two threads, each on vectors of its own.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import _common as common
@@ -18,7 +23,8 @@ from step import steps_for
 
 import densenet as dn
 from densenet._blas import one_pool
-from densenet.compiled.machine import missing
+from densenet.compiled import slots
+from densenet.compiled.machine import addresses, missing
 
 CELLS = (*common.CELLS[2:6], ((1000, 1500, 7), 128))
 FADED = 2000
@@ -59,6 +65,57 @@ def dead_neurons(optimizer: Any, swept: bool, steps: int, faded: int) -> Callabl
         with one_pool():
             for _ in range(steps):
                 optimizer.step(p, g)
+
+    return run
+
+
+def million(size: int, steps: int) -> dict[str, Callable[[], None]]:
+    """Steps of Adam on so many parameters: NumPy lines, kernel, PyTorch."""
+    rng = np.random.default_rng(0)
+    p, g = rng.standard_normal((2, size), dtype=np.float32)
+    optimizer = dn.Adam(1e-3)
+    optimizer.step(p, g)
+
+    def lines() -> None:
+        with one_pool():
+            for _ in range(steps):
+                optimizer.step(p, g)
+
+    calls: dict[str, Callable[[], None]] = {"Adam, NumPy": lines}
+    if missing() is None:
+        calls["Adam, kernel"] = kernel(p.copy(), g, steps)
+    if find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(2)
+        parameter = torch.nn.Parameter(torch.from_numpy(p.copy()))
+        parameter.grad = torch.from_numpy(g)
+        fused = torch.optim.Adam([parameter], lr=1e-3, fused=True)
+        calls["Adam, PyTorch fused"] = lambda: [fused.step() for _ in range(steps)] and None
+    return calls
+
+
+def kernel(p: Any, g: Any, steps: int) -> Callable[[], None]:
+    """Steps of Adam's kernel, called as the driver calls it."""
+    m, v = np.zeros((2, p.size), np.float32)
+    constants = np.array([0.9, 0.1, 0.999, 0.001, 0, 0, 0, 0], np.float32)
+    words, integers, floats, unused = (
+        np.zeros(14, np.int64),
+        np.zeros(32, np.int64),
+        np.zeros(16),
+        np.zeros(2, np.int64),
+    )
+    words[:6] = p.ctypes.data, g.ctypes.data, p.size, 0, m.ctypes.data, v.ctypes.data
+    floats[slots.FACTOR], floats[slots.EPSILON] = 1e-3, 1e-8
+    held = (unused, words, constants, integers, floats, p, g, m, v)
+    handed = (unused.ctypes.data, unused.ctypes.data + 8, *(array.ctypes.data for array in held[1:5]))
+    adam = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 6)(
+        addresses(["updates.adam"], "float32")["updates.adam"]
+    )
+
+    def run(held: Any = held) -> None:  # what the words are addresses of
+        for _ in range(steps):
+            adam(*handed)
 
     return run
 
@@ -104,6 +161,11 @@ def main() -> None:
         calls = {way: dead_neurons(make(), way == "swept", count, faded) for way in ("swept", "unswept")}
         times = common.interleave(calls, rounds, say=name)
         record(f"{name}, dead neurons", "unswept", "swept", times, count)
+    size = 1000 if args.smoke else 10**6
+    times = common.interleave(million(size, count), rounds, say="a million")
+    for slow in ("Adam, NumPy", "Adam, PyTorch fused"):
+        if {slow, "Adam, kernel"} <= times.keys():
+            record(f"Adam on {size:,} parameters", slow, "Adam, kernel", times, count)
     head = ("what", "slower", "faster", "us slower", "us faster", "ratio")
     common.save(args.out, "updates", results, head, rows)
 
