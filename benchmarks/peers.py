@@ -1,9 +1,10 @@
-"""Whole training epochs beside PyTorch, JAX, scikit-learn and Keras, whichever of them is installed.
+"""Whole training runs of five epochs beside PyTorch, JAX, scikit-learn and Keras, whichever of them is installed.
 
 An epoch is shuffle, gather, forward, softmax cross-entropy, backward, update, and the epoch's mean error read out.
 All start from the same weights on the same data with the same optimizer. Every contender lives in a process of its own
 with two threads, waits stopped while it is not its turn (idle threads that spin would take time from the next one),
-and runs one epoch in every round, in an order drawn anew. Ratios are taken within a round: peer's time over ours.
+and trains five epochs in every round, in an order drawn anew. Whoever has a call for all of them (`fit`) makes one, as
+in use. Ratios are taken within a round: peer's time over ours.
 
 Before the clock runs, all of them train without shuffling, and the error on all the data afterwards has to be the same:
 it may differ from ours by 1 % of what it has fallen. scikit-learn's Adam adds epsilon before the bias of the second
@@ -43,6 +44,8 @@ from typing import Any
 import _common as common
 import numpy as np
 
+EPOCHS = 5
+"""In a round."""
 UNTUNED: tuple[tuple[tuple[int, ...], int], ...] = (
     ((3, 5, 3), 5),
     ((33, 77, 51, 6), 48),
@@ -122,6 +125,11 @@ class Contender(ABC):
     def epoch(self, shuffle: bool) -> float:
         """Train for one epoch; the mean error."""
 
+    def train(self, epochs: int) -> None:
+        """Train for some epochs, each in an order of its own."""
+        for _ in range(epochs):
+            self.epoch(True)
+
     @abstractmethod
     def weights(self) -> list[tuple[Any, Any]]:
         """(W, b) of every layer as they are now."""
@@ -145,9 +153,15 @@ class Densenet(Contender):
         self.seed = 0
 
     def epoch(self, shuffle: bool) -> float:
+        return self._fit(1, shuffle)
+
+    def train(self, epochs: int) -> None:
+        self._fit(epochs, True)
+
+    def _fit(self, epochs: int, shuffle: bool) -> float:
         self.seed += 1
         history = self.trainer.fit(
-            self.x, self.y, epochs=1, batch_size=self.batch, shuffle=shuffle, seed=self.seed, progress=False
+            self.x, self.y, epochs=epochs, batch_size=self.batch, shuffle=shuffle, seed=self.seed, progress=False
         )
         return float(history["loss"][-1])
 
@@ -388,7 +402,13 @@ class Keras(Contender):
         )
 
     def epoch(self, shuffle: bool) -> float:
-        history = self.model.fit(self.x, self.y, batch_size=self.batch, epochs=1, shuffle=shuffle, verbose=0)
+        return self._fit(1, shuffle)
+
+    def train(self, epochs: int) -> None:
+        self._fit(epochs, True)
+
+    def _fit(self, epochs: int, shuffle: bool) -> float:
+        history = self.model.fit(self.x, self.y, batch_size=self.batch, epochs=epochs, shuffle=shuffle, verbose=0)
         return float(history.history["loss"][-1])
 
     def weights(self) -> list[tuple[Any, Any]]:
@@ -449,10 +469,11 @@ def act(name: str, task: dict[str, Any], contender: Any) -> tuple[dict[str, Any]
     gc.collect()
     gc.disable()
     began = time.perf_counter()
-    if task["do"] == "epoch":
-        answer = {"error": contender.epoch(True)}
+    answer: dict[str, Any] = {}
+    if task["do"] == "train":
+        contender.train(task["epochs"])
     else:
-        x, answer = contender.x[: task["rows"]], {}
+        x = contender.x[: task["rows"]]
         for _ in range(task["calls"]):
             contender.predict(x)
     answer["seconds"] = time.perf_counter() - began
@@ -515,9 +536,9 @@ class Worker:
 
 
 def steps_for(widths: Sequence[int], batch: int, smoke: bool) -> int:
-    """Steps an epoch: about 150 ms of the products, and no more than the slow ones can do in a second."""
+    """Steps an epoch: in a round about 150 ms of the products, and at most 1,000, which the slow ones do in a second."""
     products = 6 * batch * sum(a * b for a, b in pairwise(widths)) / 1e11
-    return 4 if smoke else int(np.clip(0.15 / (products + 2e-5), 4, 1000))
+    return 4 if smoke else int(np.clip(0.15 / (products + 2e-5), 20, 5000)) // EPOCHS
 
 
 def measure(workers: dict[str, Worker], rounds: int, seed: int, say: str, **task: Any) -> dict[str, list[float]]:
@@ -581,7 +602,7 @@ def run(args: Any, workers: dict[str, Worker], left_out: dict[str, str], rounds:
         say, steps = f"{net} {optimizer}", steps_for(widths, batch, args.smoke)
         checked = start(workers, say, left_out, widths=widths, batch=batch, optimizer=optimizer, rows=steps * batch)
         faults += differences(say, checked)
-        times = measure({name: workers[name] for name in checked}, rounds, number, say, do="epoch")
+        times = measure({name: workers[name] for name in checked}, rounds, number, say, do="train", epochs=EPOCHS)
         for name, seconds in times.items():
             low, middle, high = common.spread(common.ratios(times, name, "densenet"))
             over = common.spread(common.ratios(times, name, FAST)) if FAST in times else None
@@ -591,7 +612,7 @@ def run(args: Any, workers: dict[str, Worker], left_out: dict[str, str], rounds:
                     "untuned": (widths, batch) in UNTUNED,
                     "optimizer": optimizer,
                     "contender": name,
-                    "microseconds": round(1e6 * common.spread(seconds)[1] / steps, 2),
+                    "microseconds": round(1e6 * common.spread(seconds)[1] / (EPOCHS * steps), 2),
                     "ratio": round(middle, 3),
                     "lower quartile": round(low, 3),
                     "upper quartile": round(high, 3),
