@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GroupKFold
 
 import densenet as dn
-from densenet.tabular import folds, intervals, random_fifths
+from densenet.tabular import folds, intervals, random_fifths, splits
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(120, 4)).astype(np.float32)
@@ -103,6 +103,25 @@ def test_groups_stay_together():
     assert sorted(np.concatenate([test for _, test in made])) == list(range(80))
     with pytest.raises(ValueError, match="at least as many groups as folds, 10, got 9"):
         folds(80, 10, np.random.default_rng(0), groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "labels", "groups", "held_out"),
+    [
+        (100, 4, None, None, 25),
+        (100, 1, None, None, 20),
+        (59, 4, None, None, 11),
+        (100, 4, [0] * 99 + [1], None, 20),  # a class of one row
+        (100, 4, np.arange(100) // 3, None, 20),  # no class has 4 rows
+        (40, 4, None, np.arange(40) // 2, 10),
+    ],
+)
+def test_members_hold_out_folds_or_where_those_say_little_random_fifths(n, k, labels, groups, held_out):
+    labels = None if labels is None else np.asarray(labels)
+    made = splits(n, k, np.random.default_rng(0), labels, groups)
+    assert [len(test) for _, test in made] == [held_out] * k
+    once = len(np.unique(np.concatenate([test for _, test in made]))) == held_out * k
+    assert once == (k == 1 or held_out * k == n)
 
 
 def test_of_few_rows_random_fifths_are_held_out():

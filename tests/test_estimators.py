@@ -633,7 +633,7 @@ def test_the_recipes_preparation_by_hand():
     )
     preparation = Preparation().fit(table)
     plain = preparation.transform(table)
-    model = dn.Sequential(front(preparation.layout, embeds=False), seed=0)
+    model = dn.Sequential(front(preparation.layout), seed=0)
     learn_scales(model, plain)
     made = model[0].infer(plain)
     z = (np.array([0.0, 1.0, 2.0, 3.0, 100.0]) - 2) / 2  # median 2, quartiles 1 and 3
@@ -804,7 +804,7 @@ def test_first_weights_give_every_neuron_unit_variance_on_the_training_rows():
     x = np.random.default_rng(0).normal(size=(300, 5)) * [1, 10, 0.1, 3, 0]
     layers = [dn.Dense(5, 40), dn.Tanh(), dn.Dense(40, 7)]
     model = dn.Sequential(layers, dtype="float64")
-    fit_to_data(model, x, np.random.RandomState(0))
+    fit_to_data(model, x, np.random.default_rng(0))
     for layer, values in ((layers[0], x), (layers[2], layers[1].infer(layers[0].infer(x)))):
         z = values @ layer.W
         np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-6)
@@ -849,6 +849,17 @@ def test_the_recipe_learns_words_and_gaps():
         200,
         2,
     )
+
+
+def test_a_presets_mini_batches_are_of_one_size():
+    rows, sizes = RNG.normal(size=(800, 2)), []
+    watch = dn.LambdaCallback(on_batch_end=lambda run: sizes.append(len(run.batch[0])))
+    small = {"preset": "tabular-small", "hidden_layer_sizes": (2,), "max_iter": 1, "random_state": 0}
+    dn.DenseRegressor(callbacks=watch, **small).fit(rows, rows[:, 0])
+    assert sizes == [320, 320]  # of 640 rows that are not held out
+    sizes.clear()
+    dn.DenseRegressor(callbacks=watch, batch_size=250, **small).fit(rows, rows[:, 0])
+    assert sizes == [250, 250, 140]
 
 
 def test_the_recipe_takes_other_parameters_along():

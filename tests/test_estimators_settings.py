@@ -215,6 +215,8 @@ def test_parameters_of_solver_loss_and_schedule_are_nested():
     other = clone(made).set_params(solver__momentum=0.75, loss__label_smoothing=0.25, solver__learning_rate__every=9)
     assert (other.solver.momentum, other.loss.label_smoothing, other.solver.learning_rate.every) == (0.75, 0.25, 9)
     assert (made.solver.momentum, made.loss.label_smoothing, schedule.every) == (0.5, 0.0, 3)
+    second = dn.DenseRegressor(solver=dn.LevenbergMarquardt(scaling="marquardt")).set_params(solver__max_fail=3)
+    assert (second.solver.max_fail, second.solver.scaling) == (3, "marquardt")
     with pytest.raises(ValueError, match="there is no parameter 'solver__pace'"):
         made.set_params(solver__pace=1)
     with pytest.raises(ValueError, match="no parameter 'engine'"):

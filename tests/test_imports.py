@@ -220,15 +220,13 @@ def test_no_super_chains():
 
 
 REACHES = {
-    ("estimators.classifier", "DenseEstimator._parameter_constraints"): "scikit-learn's name, extended",
-    ("estimators.regressor", "DenseEstimator._parameter_constraints"): "scikit-learn's name, extended",
     (
         "tables.preparation",
         "TablePreparation()._take",
     ): "from_state makes a preparation of its own class from parts it has checked",
     ("course.child", "os._exit"): "the documented way to end a process whatever threads it left",
-    ("estimators.base", "member._said"): "members are copies of the estimator itself",
-    ("estimators.base", "member._train"): "members are copies of the estimator itself",
+    ("estimators.members", "member._said"): "members are copies of the estimator itself",
+    ("estimators.members", "member._train"): "members are copies of the estimator itself",
 }
 """Where a module takes the `_name` of another object than `self` or `cls`, and why it may."""
 

@@ -13,7 +13,8 @@ from densenet.cli import main
 from densenet.cli.answer import importance
 from densenet.layers import Embedding
 from densenet.tables import Table, TablePreparation
-from densenet.tabular.network import Choices, front, members, network
+from densenet.tabular import Choices, front, layout_of, members
+from densenet.tabular.training import untrained
 
 RNG = np.random.default_rng(0)
 
@@ -156,11 +157,11 @@ def test_balance_lets_every_class_weigh_the_same():
 
 
 def test_members_share_a_temperature_that_suits_what_they_held_out():
-    a = RNG.normal(size=200)
+    a = RNG.normal(size=1000)
     rows = Table({"a": a, "y": ["ny"[int(value + RNG.normal() > 0)] for value in a]}, target="y")
     preparation = TablePreparation().fit(rows)
     x, y = preparation.transform(rows), preparation.transform_target(rows)
-    validation = (np.arange(120), np.arange(120, 200))
+    validation = (np.arange(120), np.arange(120, 1000))  # so many that the prior of T plays no part
     _, _, made = members(preparation, x, y, Choices(hidden=[32], epochs=30), 2, 0, validation=validation)
     assert all(1 <= member.epoch <= 30 for member in made)
     logits = np.concatenate([member.model.predict(x[120:]) for member in made])
@@ -169,7 +170,7 @@ def test_members_share_a_temperature_that_suits_what_they_held_out():
         z = factor * logits.astype(float)
         p = np.exp(z - z.max(axis=1, keepdims=True))
         p /= p.sum(axis=1, keepdims=True)
-        errors[factor] = -np.log(p[np.arange(160), np.tile(y[120:], 2)]).mean()
+        errors[factor] = -np.log(p[np.arange(1760), np.tile(y[120:], 2)]).mean()
     assert errors[1.0] == min(errors.values())
 
 
@@ -195,21 +196,21 @@ def test_a_column_of_many_categories_has_the_vectors_of_an_embedding():
     rows = Table({"a": RNG.normal(size=80), "word": values, "y": RNG.normal(size=80)}, target="y")
     preparation = TablePreparation().fit(rows)
     x, y = preparation.transform(rows), preparation.transform_target(rows)
-    model = network(preparation, x, y, Choices(), 3)
+    model = untrained(preparation, x, y, Choices(), 3)
     dense = model[0].branches[1][0]
     assert (dense.n_in, dense.n_out) == (12, 8)
     embedding = dn.Sequential([Embedding([13])])
     embedding[0].E = np.vstack([np.zeros((1, 8)), dense.W])
     numbers = np.array([[words.index(value) + 1] for value in values])
     np.testing.assert_array_equal(x[:, 1:] @ dense.W, embedding.predict(numbers))
-    assert [type(layer).__name__ for layer in front(preparation, embeds=False)] == ["Columns", "Scale"]
+    assert [type(layer).__name__ for layer in front(layout_of(preparation, embeds=False))] == ["RobustScale", "Scale"]
 
 
 def test_first_weights_give_every_neuron_unit_variance():
     rows = Table({"a": RNG.normal(size=300), "b": RNG.normal(size=300), "y": RNG.normal(size=300)}, target="y")
     preparation = TablePreparation().fit(rows)
     x, y = preparation.transform(rows), preparation.transform_target(rows)
-    model, z = network(preparation, x, y, Choices(), 0), x
+    model, z = untrained(preparation, x, y, Choices(), 0), x
     for layer in model:
         z = layer.infer(z)
         if isinstance(layer, dn.Dense):

@@ -15,7 +15,7 @@ from densenet.sequential import Sequential
 from densenet.tables import TablePreparation
 from densenet.tabular.folds import Fold
 from densenet.tabular.linear import LinearBaseline
-from densenet.tabular.network import Choices, Member, members, members_for, network
+from densenet.tabular.training import Choices, Member, members, members_for, untrained
 from densenet.training.callbacks import EarlyStopping
 from densenet.training.history import History
 
@@ -78,7 +78,7 @@ def train_recipe(
         list if patience is None else lambda: [EarlyStopping("val_loss", patience=patience)],
     )
     count = args.members or members_for(len(x), x.shape[1])
-    one = network(preparation, x, y, choices, args.seed)
+    one = untrained(preparation, x, y, choices, args.seed)
     persistence.check_savable(Ensemble([one] * count).model if count > 1 else one, preparation=preparation)
     return Trained(*members(preparation, x, y, choices, count, args.seed, validation=validation))
 

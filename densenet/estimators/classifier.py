@@ -14,7 +14,9 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from densenet import losses
 from densenet._types import Array
 from densenet._validation import nonnegative
-from densenet.estimators.base import DenseEstimator, held_out_of, partial_fit_if_stochastic
+from densenet.estimators.base import DenseEstimator
+from densenet.estimators.data import validation_of
+from densenet.estimators.parameters import CONSTRAINTS, Settings, partial_fit_if_stochastic
 from densenet.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from densenet.losses.base import Loss
 from densenet.losses.summed import SummedSigmoidCrossEntropy
@@ -44,8 +46,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     batch_size : int or "auto", default "auto"
         "auto" is min(200, n).
     learning_rate : {"constant", "invscaling", "adaptive"} or Schedule, default "constant"
-        What becomes of `learning_rate_init`; "invscaling" and "adaptive" are for ``solver="sgd"``. A `Schedule` gives
-        the rate of every step.
+        How the rate changes from `learning_rate_init` on; "invscaling" and "adaptive" are for ``solver="sgd"``. A
+        `Schedule` gives the rate of every step.
     learning_rate_init : float, default 0.001
     power_t : float, default 0.5
         Exponent of "invscaling".
@@ -58,7 +60,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         Improvement that counts; for L-BFGS the gradient's largest entry at which it ends.
     verbose : bool, default False
     warm_start : bool, default False
-        Whether `fit` goes on from the weights there are.
+        Whether `fit` goes on from the present weights.
     momentum : float, default 0.9
     nesterovs_momentum : bool, default True
         Both for ``solver="sgd"``.
@@ -73,26 +75,27 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     max_fun : int, default 15000
         Calls of the function that L-BFGS may make.
     loss : "log_loss", Loss or the name of one, default "log_loss"
-        Any loss for classes. One for yes-or-no outputs takes one output a class where there are more than two.
+        Any loss for classes. With a loss for yes-or-no outputs, more than two classes have one output each.
     dropout : float in [0, 1) or a list with one for each hidden layer, default 0.0
     batch_norm, layer_norm : bool, default False
         Whether `BatchNorm` or `LayerNorm` stands before every hidden activation.
     class_weight : dict of label to weight, list of dicts, "balanced" or None, default None
-        Multiplies the sample weights; a class that is not named weighs 1. Of several labels, a dict of 0 and 1 for each
-        label, whose weights multiply.
+        Multiplies the sample weights; a class that is not named weighs 1. With several labels, a list has a dict of the
+        weights of 0 and 1 for each label, and a row's weights multiply.
     callbacks : Callback or list of Callback, default ()
         Called as in `Trainer.fit`; "val_loss" is among the figures where rows are held out.
     progress : bool or None, default False
         Whether to show a progress bar; None shows it on a terminal and in a notebook.
     preset : {"tabular", "tabular-small"} or None, default None
         The recipe RealMLP-TD or RealMLP-TD-S [3]_: X may be a data frame with words and missing values, and parameters
-        at their defaults take the recipe's values. "tabular" embeds its inputs and has no label smoothing; the loss on
-        held-out rows, each epoch at its best temperature, decides which epoch is kept [4]_. "tabular-small" is quicker
-        to train; accuracy decides. The temperature of the rows that were held out goes into the last layer.
+        at their defaults take the recipe's values, such as mini-batches of about 256 rows and 256 epochs (fewer above
+        16,000 rows). "tabular" embeds its inputs and has no label smoothing; the loss on held-out rows, each epoch at
+        its best temperature, decides which epoch is kept [4]_. "tabular-small" is quicker to train; accuracy decides.
+        The temperature of the rows that were held out goes into the last layer.
     scoring : str, callable or None, default None
-        What says which epoch is best, with `early_stopping` or a preset: a name of scikit-learn's such as "roc_auc" or
-        "f1", or a function (estimator, X, y) whose value is better the larger it is. None is the accuracy, or the loss
-        where the preset or class weights ask for it. A function gets X as the network takes it.
+        The score that decides which epoch is best, with `early_stopping` or a preset: a name of scikit-learn's such as
+        "roc_auc" or "f1", or a function (estimator, X, y) of which a larger value is better; it gets X as the network
+        takes it. None is the accuracy; with the preset "tabular" or class weights, the loss.
     n_members : int, default 1
         Networks whose answers are averaged. Each holds one fold of the rows out, which its early stopping watches:
         stratified for classes, shuffled for numbers, by `groups` where `fit` is given them. Below 60 rows, or 2 of a
@@ -174,7 +177,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     Sequential([Dense(64, 64), ReLU(), Dropout(0.1), Dense(64, 10)], dtype='float32')
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = DenseEstimator._parameter_constraints | {
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS | {
         "loss": [str, Loss],
         "class_weight": [dict, list, str, None],
     }
@@ -286,7 +289,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         DenseClassifier
             Itself.
         """
-        held_out = held_out_of(validation_data, X_val, y_val, sample_weight_val)
+        held_out = validation_of(validation_data, X_val, y_val, sample_weight_val)
         self._fit(X, y, sample_weight, held_out, incremental=False, groups=groups)
         return self
 
@@ -342,7 +345,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
             )
         return y if hasattr(y, "tocsr") else np.asarray(y)
 
-    def _problem(self, y: Array, settings: Any) -> tuple[Loss, int, str]:
+    def _problem(self, y: Array, settings: Settings) -> tuple[Loss, int, str]:
         kind, k = self._label_binarizer.y_type_, len(self.classes_)
         multilabel = kind.startswith("multilabel")
         if isinstance(settings.loss, str) and settings.loss == "log_loss":

@@ -14,7 +14,9 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from densenet import losses
 from densenet._types import Array
-from densenet.estimators.base import DenseEstimator, held_out_of, partial_fit_if_stochastic
+from densenet.estimators.base import DenseEstimator
+from densenet.estimators.data import Rows, validation_of
+from densenet.estimators.parameters import CONSTRAINTS, Settings, partial_fit_if_stochastic
 from densenet.losses import GaussianNLL, HalfSquaredError, MeanSquaredError, PoissonNLL, Quantile
 from densenet.losses.base import Loss
 from densenet.losses.summed import HalfPoissonDeviance
@@ -84,7 +86,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = DenseEstimator._parameter_constraints | {
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS | {
         "loss": [str, Loss],
         "solver": [StrOptions({"lbfgs", "sgd", "adam", "lm", "br"}), Optimizer, FullBatchSolver],
     }
@@ -192,7 +194,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         DenseRegressor
             Itself.
         """
-        held_out = held_out_of(validation_data, X_val, y_val, sample_weight_val)
+        held_out = validation_of(validation_data, X_val, y_val, sample_weight_val)
         self._fit(X, y, sample_weight, held_out, incremental=False, groups=groups)
         return self
 
@@ -229,7 +231,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
             y = column_or_1d(y, warn=warn)
         return y.reshape(-1, 1) if y.ndim == 1 else y
 
-    def _problem(self, y: Array, settings: Any) -> tuple[Loss, int, str]:
+    def _problem(self, y: Array, settings: Settings) -> tuple[Loss, int, str]:
         k = y.shape[1]
         if isinstance(settings.loss, str) and settings.loss == "squared_error":
             return HalfSquaredError(), k, "identity"
@@ -256,14 +258,16 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         """Whether targets are standardised inside: a recipe, a prior and first steps suit unit size."""
         return self.preset is not None or isinstance(self.solver, _SQUARES) or self.solver in ("lm", "br")
 
-    def _whole_is_fitted(self, X: Any, target: Array, weight: Array | None) -> None:
+    def _whole_is_fitted(self, rows: Rows) -> None:
         self.uncertainty_, self._no_uncertainty = None, "it needs a squared error and solver='lm' or 'br'"
         loss, history = self.trainer_.loss, self.history_
         if not isinstance(loss, (HalfSquaredError, MeanSquaredError)):
             return
         ridge = history["alpha"][-1] / history["beta"][-1] if "alpha" in history else 0.0
         try:
-            self.uncertainty_ = uncertainty(self.model_, loss, X, target, sample_weight=weight, ridge=ridge)
+            self.uncertainty_ = uncertainty(
+                self.model_, loss, rows.x, rows.target, sample_weight=rows.weight, ridge=ridge
+            )
         except ValueError as error:
             self._no_uncertainty = str(error)
 

@@ -1,37 +1,43 @@
-"""One number that makes a network's probabilities as sure as they deserve to be."""
+"""Temperature scaling: one number by which logits are divided, so that probabilities fit rows that were held out."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from densenet._types import Array
+from densenet.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from densenet.losses.base import Loss
+from densenet.sequential import Sequential
 
 DOUBT = 0.5
-"""Standard deviation of log T before any row is seen: few rows say little about it."""
+"""Prior standard deviation of log T."""
 _STEPS = 12
 _FARTHEST = math.log(10)
 
 
 class Calibration(NamedTuple):
-    """What logits are divided by, and the error of the rows that say so once they are."""
+    """The temperature, and the error of the held-out rows at it."""
 
     temperature: float
     error: float
 
 
 def calibrate(logits: Array, target: Array, weight: Array | None = None, separate: bool = False) -> Calibration:
-    """The temperature T that gives rows which were held out the least cross-entropy.
+    """The temperature T with the least cross-entropy on rows that were held out.
 
     ::
 
         min over T  [sum_i w_i l(z_i / T, t_i) + (log T)^2 / (2 s^2)] / n        s = 0.5, mean w = 1
 
-    T leaves the order of the classes alone. The second term is a prior around T = 1: without it a few rows that happen
-    to be all right, or wrong, would set T. The least value is what an epoch is to be judged by: a network in training
-    becomes too sure of itself long before it stops to tell the classes apart better, and T takes that away [2]_.
+    T leaves the order of the classes alone. The second term is a prior around T = 1: without it, a few rows that happen
+    to be all right, or all wrong, would set T. An epoch should be judged by the least value: in training, a network
+    becomes overconfident long before it stops getting better at telling the classes apart, and T removes the
+    overconfidence [2]_.
 
     Parameters
     ----------
@@ -80,6 +86,48 @@ def calibrate(logits: Array, target: Array, weight: Array | None = None, separat
     scaled = math.exp(u) * z
     each = np.log(np.exp(scaled).sum(axis=1)) - (t * scaled).sum(axis=1)
     return Calibration(math.exp(-u), (float(w @ each) + u**2 / (2 * DOUBT**2)) / n)
+
+
+def calibration_of(loss: Loss) -> Callable[..., Calibration] | None:
+    """`calibrate` for the logits of a cross-entropy that favours no class; None for every other loss."""
+    cross_entropy = isinstance(loss, (SoftmaxCrossEntropy, SigmoidCrossEntropy))
+    if not cross_entropy or getattr(loss, "pos_weight", None) is not None:
+        return None
+    return partial(calibrate, separate=loss.task == "binary")
+
+
+def share_temperature(
+    models: Sequence[Sequential], held_out: Sequence[tuple[Array, Array, Array | None]], loss: Loss
+) -> float | None:
+    """Divide the logits of all models by one temperature, which suits the rows that each of them held out.
+
+    ::
+
+        z / T = a (W / T) + b / T        W, b of the last dense layer, which takes a
+
+    Parameters
+    ----------
+    models : sequence of Sequential
+    held_out : sequence of (x, y, weight)
+        Rows of each model, targets as the loss takes them; weights may be None.
+    loss : Loss
+
+    Returns
+    -------
+    float or None
+        T; None, and nothing is divided, where outputs are no logits of a cross-entropy or are not finite.
+    """
+    calibration = calibration_of(loss)
+    logits = [model.predict(x) for model, (x, _, _) in zip(models, held_out, strict=True)]
+    if calibration is None or not all(np.isfinite(z).all() for z in logits):
+        return None
+    weights = [np.ones(len(y)) if weight is None else weight for _, y, weight in held_out]
+    targets = [y for _, y, _ in held_out]
+    T = calibration(np.concatenate(logits), np.concatenate(targets), np.concatenate(weights)).temperature
+    for model in models:
+        last = model.dense_layers[-1]
+        last.W, last.b = last.W / T, last.b / T
+    return T
 
 
 def _as_classes(z: Array, t: Array, weight: Array | None, separate: bool) -> tuple[Array, Array, Array]:

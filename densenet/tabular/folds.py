@@ -1,4 +1,4 @@
-"""Which rows each member of an ensemble holds out, and the intervals that follow from what it says of them."""
+"""Which rows each member of an ensemble holds out, and the intervals that follow from its errors on them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from densenet._types import Array
 
 FEWEST_ROWS = 60
-"""Below, and where classes are `too_rare`, members hold out random fifths instead of folds."""
+"""Below, and where classes are too rare, members hold out random fifths instead of folds."""
 FEWEST_FOR_INTERVALS = 50
 """Below, residuals are too few for an interval."""
 
@@ -70,8 +70,25 @@ def folds(
     return [(np.flatnonzero(number != j), np.flatnonzero(number == j)) for j in range(k)]
 
 
-def too_rare(labels: Array, k: int) -> bool:
-    """Whether a class has a single row, or classes of fewer than k rows, which no fold holds out, have most rows."""
+def splits(
+    n: int, k: int, rng: np.random.Generator, labels: Array | None = None, groups: Array | None = None
+) -> list[Fold]:
+    """What k members hold out: `folds`, or `random_fifths` where folds say little.
+
+    That is with one member, below 60 rows, where a class has a single row, and where most rows are of classes of fewer
+    than k rows, which no fold holds out. Groups are always held out by folds.
+
+    Parameters
+    ----------
+    n, k, rng, labels, groups
+        As in `folds`; k may be 1.
+    """
+    if groups is None and (k == 1 or n < FEWEST_ROWS or (labels is not None and _too_rare(labels, k))):
+        return random_fifths(n, k, rng, labels)
+    return folds(n, k, rng, labels, groups)
+
+
+def _too_rare(labels: Array, k: int) -> bool:
     counts = np.unique(labels, return_counts=True)[1]
     return bool(counts.min() < 2 or 2 * counts[counts >= k].sum() < len(labels))
 

@@ -1,301 +1,195 @@
-"""The recipe's network for a prepared table, its members and their training, in NumPy alone."""
+"""The recipe's network: what stands before the dense layers, those layers, and first weights that training rows set."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from densenet._types import Array
-from densenet.ensemble import Ensemble
-from densenet.layers import Activation, Blend, Clip, Columns, Dense, Dropout, Layer, Periodic, RobustScale, Scale
-from densenet.layers import activation as activation_of
-from densenet.losses import MeanSquaredError, SoftmaxCrossEntropy
-from densenet.losses.base import Loss
-from densenet.optimizers import AdamW, Optimizer
+from densenet.initializers import Normal
+from densenet.layers import (
+    Activation,
+    BatchNorm,
+    Blend,
+    Columns,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Periodic,
+    RobustScale,
+    Scale,
+    activation,
+)
+from densenet.layers.base import chain_width
 from densenet.sequential import Sequential
-from densenet.tables import TablePreparation
-from densenet.tabular import recipe as recipes
-from densenet.tabular.calibration import calibrate
-from densenet.tabular.folds import FEWEST_ROWS, Fold, folds, random_fifths, too_rare
-from densenet.tabular.preparation import MOST_ONE_HOT
-from densenet.training.history import History
-from densenet.training.hooks import Callback
-from densenet.training.run import Run
-from densenet.training.trainer import Trainer
+from densenet.tabular.preparation import Block, Layout
+from densenet.tabular.recipe import Recipe
 
-WIDTHS = (256, 256, 256)
-EPOCHS, BATCH = 256, 256
-MOST_STEPS = 16_000
-"""Of a member, from which on epochs become fewer."""
-FEW_STEPS, MOST_MEMBERS = 10_000, 4
-"""Of all members together by default."""
+_MOST_ROWS = 10_000
+_VECTOR = 8
+"""Length of a category's vector."""
 
 
-@dataclass
-class Choices:
-    """What a caller sets of the recipe; None is the recipe's own.
+@dataclass(frozen=True)
+class Body:
+    """The hidden layers of a network, and its last.
 
     Attributes
     ----------
-    preset : {"tabular", "tabular-small"}
-    hidden : sequence of int
-    activation : str
-    dropout : float
-    optimizer : Optimizer
-        With another than the recipe's AdamW, its own rate stays as it is.
-    learning_rate : float
-    batch_size, epochs : int
-    balance : bool
-        Whether every class weighs the same.
-    callbacks : callable
-        Makes the callbacks of a member.
+    widths : sequence of int
+        Neurons of each hidden layer.
+    n_out : int
+    activations : sequence of str, Layer or callable giving a Layer
+        One for each hidden layer.
+    rates : sequence of float
+        Of the dropout behind each hidden layer; 0 is none.
+    batch_norm, layer_norm : bool
+        Whether `BatchNorm` or `LayerNorm` stands before each activation.
     """
 
-    preset: str = "tabular"
-    hidden: Sequence[int] | None = None
-    activation: str | None = None
-    dropout: float | None = None
-    optimizer: Optimizer | None = None
-    learning_rate: float | None = None
-    batch_size: int | None = None
-    epochs: int | None = None
-    balance: bool = False
-    callbacks: Callable[[], list[Callback]] = field(default=list)
+    widths: Sequence[int]
+    n_out: int
+    activations: Sequence[Any]
+    rates: Sequence[float]
+    batch_norm: bool = False
+    layer_norm: bool = False
+
+    def layers(self, n_in: int, bends: bool = False) -> list[Layer]:
+        """The layers behind n_in columns; with `bends`, activations learn how much they bend."""
+        made: list[Layer] = []
+        for width, function, rate in zip(self.widths, self.activations, self.rates, strict=True):
+            bent = activation(function)
+            made.append(Dense(n_in, width))
+            made += [BatchNorm(width)] if self.batch_norm else []
+            made += [LayerNorm(width)] if self.layer_norm else []
+            made.append(Blend(width, bent) if bends and isinstance(bent, Activation) else bent)
+            made += [Dropout(rate)] if rate else []
+            n_in = width
+        return [*made, Dense(n_in, self.n_out)]
 
 
-class Refined(Callback):
-    """Keeps the epoch whose held-out error is least once its outputs are divided by the temperature that suits them.
+def front(layout: Layout) -> list[Layer]:
+    """What stands before the first dense layer: robust scales, embeddings where the layout has them, trained scales.
 
-    Where outputs are numbers, the error is the squared one and there is no temperature.
-
-    Parameters
-    ----------
-    x, y : ndarray
-        Rows that are held out.
-    classes : bool
-
-    Attributes
-    ----------
-    epoch : int
-        The one that is kept, from 1; 0 before the first.
+    A category has a vector of 8 numbers: `Embedding` looks it up by the category's number; of one-hot columns a dense
+    layer without a bias picks it.
     """
-
-    def __init__(self, x: Array, y: Array, classes: bool) -> None:
-        self.x, self.y, self.classes = x, y, classes
-
-    def on_fit_begin(self, run: Run) -> None:
-        self.epoch, self._least = 0, np.inf
-        self._kept = [array.copy() for array in run.model.state_arrays()]
-
-    def on_epoch_end(self, run: Run) -> None:
-        error = run.figures["val_loss"]
-        if self.classes and np.isfinite(z := run.model.predict(self.x)).all():
-            error = calibrate(z, self.y).error
-        if error < self._least:
-            self.epoch, self._least = run.epoch, error
-            self._kept = [array.copy() for array in run.model.state_arrays()]
-
-    def on_fit_end(self, run: Run) -> None:
-        run.model.load_state_arrays(self._kept)
-
-
-class Member(NamedTuple):
-    """A trained network, what it was trained with, its record, and the epoch that was kept."""
-
-    model: Sequential
-    loss: Loss
-    history: History
-    epoch: int
-
-
-def steps_of(rows: int, batch_size: int) -> int:
-    """Mini-batches of an epoch."""
-    return -(-rows // batch_size)
-
-
-def epochs_for(rows: int, batch_size: int = BATCH) -> int:
-    """256 epochs, and fewer where they would be more than 16,000 steps; at least 32.
-
-    Examples
-    --------
-    >>> from densenet.tabular.network import epochs_for
-    >>> [epochs_for(rows) for rows in (300, 10_000, 50_000, 1_000_000)]
-    [256, 256, 81, 32]
-    """
-    return max(32, min(EPOCHS, MOST_STEPS // steps_of(rows, batch_size)))
-
-
-def members_for(rows: int, columns: int) -> int:
-    """Members by default: 4, and fewer where together they would take more than 10,000 steps of 50 columns.
-
-    Examples
-    --------
-    >>> from densenet.tabular.network import members_for
-    >>> [members_for(rows, 10) for rows in (300, 2_000, 5_000, 50_000)]
-    [4, 4, 2, 1]
-    """
-    work = EPOCHS * steps_of(max(1, rows * 4 // 5), BATCH) * max(1.0, columns / 50)
-    return int(min(MOST_MEMBERS, max(1, FEW_STEPS // work)))
-
-
-def front(preparation: TablePreparation, embeds: bool) -> list[Layer]:
-    """What stands before the first dense layer, for the columns as `TablePreparation` lays them out.
-
-    Numbers are scaled by their quartiles and embedded, flags are scaled. A column of more than 9 categories has a
-    vector for each of them: its one-hot columns times a matrix, without a bias.
-    """
-    runs: list[tuple[str, int]] = []
-    for kind, width in _blocks(preparation, embeds):
-        if runs and runs[-1][0] == kind != "category":
-            runs[-1] = kind, runs[-1][1] + width
-        else:
-            runs.append((kind, width))
-    chains: list[list[Layer]] = []
-    for kind, width in runs:
-        scaled: list[Layer] = [RobustScale(width)]
-        if kind == "number" and embeds:
-            scaled.append(Periodic(width).set_rate(0.1).set_decay(0.1))
-        chains.append([Dense(width, 8, use_bias=False)] if kind == "category" else scaled)
-    columns = Columns([width for _, width in runs], chains)
+    width = sum(block.width for block in layout)
+    if all(block.kind == "scaled" for block in layout):
+        return [RobustScale(width), Scale(width).set_rate(6.0).set_decay(6.0)]
+    columns = Columns([block.width for block in layout], [_chain(block) for block in layout])
     return [columns, Scale(columns.n_out).set_rate(6.0).set_decay(6.0)]
 
 
-def _blocks(preparation: TablePreparation, embeds: bool) -> list[tuple[str, int]]:
-    """The kind of every feature, or of a column's features, from left to right."""
-    blocks = []
-    for name, features in preparation.features_by_column.items():
-        categories = preparation.categories.get(name)
-        if categories is None:
-            blocks += [("number", 1), *[("flag", 1)] * (len(features) - 1)]
-        elif embeds and len(categories) + 1 > MOST_ONE_HOT:
-            blocks.append(("category", len(features)))
-        else:
-            blocks.append(("flag", len(features)))
-    return blocks
+def _chain(block: Block) -> list[Layer]:
+    if block.kind == "categories":
+        return [Embedding(block.sizes, _VECTOR)]
+    if block.kind == "one-hot":
+        return [Dense(block.width, _VECTOR, use_bias=False, kernel_initializer=Normal(stddev=1.0))]
+    scale = RobustScale(block.width)
+    if block.kind == "scaled":
+        return [scale]
+    return [scale, Periodic(block.width).set_rate(0.1).set_decay(0.1)]
 
 
-def network(preparation: TablePreparation, x: Array, y: Array, choices: Choices, seed: int) -> Sequential:
-    """The recipe's network with its first weights, which the training rows x and y set."""
-    task, found = preparation.task, recipes.RECIPES[choices.preset, preparation.task]
-    n_out = len(preparation.classes or [0])
-    widths = WIDTHS if choices.hidden is None else choices.hidden
-    function = choices.activation or found.activation
-    rate = found.dropout if choices.dropout is None else choices.dropout
-    before = front(preparation, found.whole)
-    width = before[-1].output_width(None) or 0
-    layers: list[Layer] = []
-    for n in widths:
-        made = activation_of(function)
-        layers += [Dense(width, n), Blend(n, made) if found.whole and isinstance(made, Activation) else made]
-        layers += [Dropout(rate)] if rate else []
-        width = n
-    layers.append(Dense(width, n_out))
-    recipes.mark(layers)
-    if found.whole and task == "regression":
-        layers.append(Clip([float(y.min())], [float(y.max())]))
-    model = Sequential([*before, *layers], seed=seed)
-    for layer in model[0].branches if isinstance(model[0], Columns) else ():
-        if isinstance(layer[0], Dense):
-            layer[0].W = np.random.default_rng(seed).standard_normal(layer[0].W.shape)
-    recipes.learn_scales(model, x)
-    random_state = np.random.RandomState(seed)
-    if found.whole:
-        recipes.fit_to_data(model, x, random_state)
-    else:
-        recipes.draw([layer for layer in model if isinstance(layer, Dense)], random_state)
-    return model
-
-
-def train(preparation: TablePreparation, x: Array, y: Array, fold: Fold, choices: Choices, seed: int) -> Member:
-    """One member: trained on the fold's first rows, at the epoch that is best on the others."""
-    rows, later = fold
-    found, classes = recipes.RECIPES[choices.preset, preparation.task], preparation.task == "classification"
-    model = network(preparation, x[rows], y[rows], choices, seed)
-    loss: Loss = SoftmaxCrossEntropy(label_smoothing=found.label_smoothing) if classes else MeanSquaredError()
-    batch = min(choices.batch_size or BATCH, len(rows))
-    epochs = choices.epochs if choices.epochs is not None else epochs_for(len(rows), batch)
-    steps = epochs * steps_of(len(rows), batch)
-    optimizer, callbacks = copy.deepcopy(choices.optimizer), choices.callbacks()  # each member has its own
-    if optimizer is None:
-        rate = choices.learning_rate or found.learning_rate
-        optimizer = AdamW(recipes.CosineLog4(rate, max(1, steps)), beta_2=0.95, weight_decay=found.weight_decay)
-        callbacks += [recipes.FlatCosine(max(1, steps))] if found.whole else []
-    trainer, best = Trainer(model, loss, optimizer), Refined(x[later], y[later], classes)
-    history = trainer.fit(
-        x[rows],
-        y[rows],
-        epochs=epochs,
-        batch_size=batch,
-        validation_data=(x[later], y[later]),
-        class_weight="balanced" if choices.balance and classes else None,
-        seed=seed,
-        callbacks=[best, *callbacks],
-    )
-    return Member(model, trainer.loss, history, best.epoch)
-
-
-def members(
-    preparation: TablePreparation,
-    x: Array,
-    y: Array,
-    choices: Choices,
-    count: int,
-    seed: int,
-    *,
-    validation: Fold | None = None,
-) -> tuple[Sequential, Loss, list[Member]]:
-    """`count` networks that differ by seed and by the rows they hold out; one model that answers with their mean.
+def network(
+    layout: Layout, body: Body, recipe: Recipe, x: Array, *, ends: Sequence[Layer] = (), seed: int
+) -> Sequential:
+    """The recipe's network with its first weights, which training rows set.
 
     Parameters
     ----------
-    preparation : TablePreparation
-    x, y : ndarray
-        As it makes them of the training rows.
-    choices : Choices
-    count : int
-        1 holds out a fifth; of few rows every member does, else each holds out a fold.
+    layout : tuple of Block
+        What the columns of x are.
+    body : Body
+    recipe : Recipe
+    x : ndarray (n, n_in)
+        Training rows; the model is of their dtype.
+    ends : sequence of Layer, default ()
+        What stands behind the last dense layer.
     seed : int
-    validation : Fold, optional
-        What every member trains on and holds out.
-
-    Returns
-    -------
-    model : Sequential
-    loss : Loss
-        What its outputs are read by.
-    members : list of Member
     """
-    rng = np.random.default_rng(seed)
-    labels = y if preparation.task == "classification" else None
-    few = len(x) < FEWEST_ROWS or (labels is not None and too_rare(labels, count))
-    if validation is not None:
-        parts = [validation] * count
-    elif count == 1 or few:
-        parts = random_fifths(len(x), count, rng, labels)
+    before = front(layout)
+    layers = body.layers(chain_width(before, x.shape[1], "network") or x.shape[1], bends=recipe.whole)
+    mark(layers)
+    model = Sequential([*before, *layers, *ends], seed=seed, dtype=x.dtype.name)
+    learn_scales(model, x)
+    rng = np.random.default_rng([seed, 1])
+    if recipe.whole:
+        fit_to_data(model, x, rng)
     else:
-        parts = folds(len(x), count, rng, labels)
-    made = [
-        train(preparation, x, y, parts[i], choices, int(number))
-        for i, number in enumerate(rng.integers(2**31 - 1, size=count))
-    ]
-    if labels is not None:
-        _calibrate_together(made, parts, x, y)
-    model, loss = made[0].model, made[0].loss
-    if count > 1:
-        model = Ensemble([member.model for member in made], loss=loss).model
-    return model, model.loss or loss, made
+        draw(model, rng)
+    return model
 
 
-def _calibrate_together(made: Sequence[Member], parts: Sequence[Fold], x: Array, y: Array) -> None:
-    """Divide the logits of all members by one temperature, which suits all that they held out."""
-    pairs = list(zip(made, (later for _, later in parts), strict=False))
-    logits = np.concatenate([member.model.predict(x[later]) for member, later in pairs])
-    if np.isfinite(logits).all():
-        T = calibrate(logits, np.concatenate([y[later] for _, later in pairs])).temperature
-        for member in made:
-            last = member.model.dense_layers[-1]
-            last.W, last.b = last.W / T, last.b / T  # z / T = a (W / T) + b / T
+def learn_scales(model: Sequential, x: Array) -> None:
+    """Medians and quartiles of the training rows, for the robust scales that `front` put at the model's start."""
+    first = model[0]
+    if isinstance(first, RobustScale):
+        first.learn(x)
+    elif isinstance(first, Columns):
+        ends = np.cumsum(first.widths).tolist()
+        for branch, width, end in zip(first.branches, first.widths, ends, strict=True):
+            if isinstance(scale := branch[0], RobustScale):
+                scale.learn(x[:, end - width : end])
+
+
+def mark(layers: Sequence[Layer]) -> None:
+    """Rate and decay factors: 1 / sqrt(n_in) and sqrt(n_in) for W, 0.1 and 0 for b, 0.1 and 0.1 for activations."""
+    for layer in layers:
+        if isinstance(layer, Dense):
+            root = math.sqrt(layer.n_in)
+            layer.set_rate(1 / root, "W").set_decay(root, "W").set_rate(0.1, "b")
+        elif isinstance(layer, Blend):
+            layer.set_rate(0.1).set_decay(0.1)
+
+
+def draw(model: Sequential, rng: np.random.Generator) -> None:
+    """First weights of "tabular-small": W from N(0, 1/n_in), b from N(0, 1); the last layer starts at 0."""
+    dense = [layer for layer in model if isinstance(layer, Dense)]
+    for layer in dense[:-1]:
+        layer.W = rng.normal(size=layer.W.shape) / math.sqrt(layer.n_in)
+        layer.b = rng.normal(size=layer.n_out)
+    dense[-1].W[...] = 0
+    dense[-1].b[...] = 0
+
+
+def fit_to_data(model: Sequential, x: Array, rng: np.random.Generator) -> None:
+    """First weights of "tabular", layer after layer, so that on the training rows every neuron has unit variance::
+
+        W_j = V_j / std(X V_j)        b_j = -sum_i u_i (X W_j)_(r_i)        V from N(0, 1)
+
+    The bias is minus a random point among five rows r_i of the neuron's own values (u from the simplex), which puts the
+    bend of the activation where the data are. Of more than 10,000 rows, so many are drawn.
+
+    Parameters
+    ----------
+    model : Sequential
+    x : ndarray (n, n_in)
+    rng : Generator
+
+    References
+    ----------
+    .. [1] Steinwart, "A sober look at neural network initializations" (2019), arXiv:1903.11482 (he+5).
+    """
+    if len(x) > _MOST_ROWS:
+        x = x[rng.choice(len(x), _MOST_ROWS, replace=False)]
+    for layer in model:
+        if isinstance(layer, Dense):
+            V = rng.normal(size=layer.W.shape)
+            z = x @ V.astype(x.dtype)
+            deviation = z.std(axis=0)
+            deviation[~(deviation > 1e-6)] = math.sqrt(layer.n_in)  # inputs that do not vary
+            layer.W = V / deviation
+            z /= deviation
+            rows = rng.integers(0, len(x), size=(5, layer.n_out))
+            u = rng.exponential(size=rows.shape)
+            u /= u.sum(axis=0)
+            layer.b = -(np.take_along_axis(z, rows, axis=0) * u).sum(axis=0)
+        x = layer.infer(x)

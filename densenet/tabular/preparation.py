@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -12,27 +12,72 @@ from densenet.tables import Table, TablePreparation
 
 MOST_ONE_HOT = 9
 """Categories, what is missing or unknown among them, up to which a column becomes one-hot columns."""
-
-
 MOST_ENTRIES = 1 << 22
 """One-hot entries made at a time: what is embedded needs their positions alone."""
 
 
-class Layout(NamedTuple):
-    """What the inputs are, from left to right: numbers, then flags and one-hot columns, then numbers of categories."""
+class Block(NamedTuple):
+    """Inputs that stand side by side and go the same way.
 
-    numbers: int
-    flags: int
+    Attributes
+    ----------
+    kind : {"numbers", "scaled", "categories", "one-hot"}
+        Numbers that are scaled and embedded; numbers and flags that are scaled; numbers of categories, which become
+        vectors; the one-hot columns of one column, whose categories become vectors.
+    width : int
+        How many there are.
+    sizes : tuple of int
+        Of "categories", how many each column has.
+    """
+
+    kind: str
+    width: int
     sizes: tuple[int, ...] = ()
 
-    @property
-    def columns(self) -> int:
-        """How many there are."""
-        return self.numbers + self.flags + len(self.sizes)
+
+Layout: TypeAlias = tuple[Block, ...]
+"""What the inputs are, from left to right."""
+
+
+def layout_of(preparation: TablePreparation, embeds: bool) -> Layout:
+    """How `TablePreparation` lays columns out; with `embeds`, numbers and columns of many categories are embedded.
+
+    Examples
+    --------
+    >>> from densenet.tables import TablePreparation
+    >>> from densenet.tabular import layout_of
+    >>> rows = {"area": [50, None, 80], "city": ["Bonn", "Trier", "Bonn"], "rent": [600.5, 700, 1100]}
+    >>> layout_of(TablePreparation().fit(rows, "rent"), embeds=True)
+    (Block(kind='numbers', width=1, sizes=()), Block(kind='scaled', width=3, sizes=()))
+    """
+    blocks: list[Block] = []
+    for name, features in preparation.features_by_column.items():
+        categories = preparation.categories.get(name)
+        if categories is None:
+            _add(blocks, "numbers" if embeds else "scaled", 1)
+            _add(blocks, "scaled", len(features) - 1)
+        elif embeds and is_embedded(categories):
+            blocks.append(Block("one-hot", len(features)))
+        else:
+            _add(blocks, "scaled", len(features))
+    return tuple(blocks)
+
+
+def is_embedded(categories: Sequence[str]) -> bool:
+    """Whether a column has so many categories that each gets a vector."""
+    return len(categories) + 1 > MOST_ONE_HOT
+
+
+def _add(blocks: list[Block], kind: str, width: int) -> None:
+    """Append so many inputs, to the last block where it is of their kind."""
+    if width and blocks and blocks[-1].kind == kind:
+        blocks[-1] = Block(kind, blocks[-1].width + width)
+    elif width:
+        blocks.append(Block(kind, width))
 
 
 class Preparation:
-    """What the training rows teach about columns, and the inputs of every later row.
+    """Learns columns from training rows, and turns rows into the network's inputs.
 
     `TablePreparation` finds out what the columns hold, fills in means for missing numbers, marks them, and makes
     one-hot columns; of two categories it takes the difference, -1 and 1. A column of more categories than
@@ -42,7 +87,8 @@ class Preparation:
     Parameters
     ----------
     embeds : bool, default False
-        Whether columns of many categories become numbers; otherwise all become one-hot columns.
+        Whether the network embeds: then columns of many categories become numbers; otherwise all become one-hot
+        columns.
 
     Attributes
     ----------
@@ -59,7 +105,7 @@ class Preparation:
     >>> columns = {"area": [0.0, 2.0, 4.0], "city": ["Bonn", "Trier", "Bonn"]}
     >>> preparation = Preparation().fit(columns)
     >>> preparation.layout
-    Layout(numbers=1, flags=1, sizes=())
+    (Block(kind='scaled', width=2, sizes=()),)
     >>> preparation.transform(columns).round(2)
     array([[-1.22,  1.  ],
            [ 0.  , -1.  ],
@@ -74,7 +120,7 @@ class Preparation:
         table = columns if isinstance(columns, Table) else Table(columns)
         target = "target"
         while target in table.columns:
-            target += "_"  # the preparation wants one; what is predicted is the caller's affair
+            target += "_"  # TablePreparation needs a target column; this one is all zeros
         rows = Table(table.columns | {target: np.zeros(len(table))})
         self.table = TablePreparation().fit(rows, target, task="regression")
         numbers: list[int] = []
@@ -88,7 +134,7 @@ class Preparation:
             if name not in categories:
                 numbers.append(span[0])
                 flags += span[1:]
-            elif self.embeds and len(categories[name]) + 1 > MOST_ONE_HOT:
+            elif self.embeds and is_embedded(categories[name]):
                 embedded.append(span[: len(categories[name])])
             elif len(categories[name]) == 2:
                 self._pairs.append(span[0])
@@ -96,15 +142,20 @@ class Preparation:
             else:
                 flags += span
         self._scaled, self._embedded = [*numbers, *flags], embedded
-        self.layout = Layout(len(numbers), len(flags), tuple(len(span) + 1 for span in embedded))
+        blocks: list[Block] = []
+        _add(blocks, "numbers" if self.embeds else "scaled", len(numbers))
+        _add(blocks, "scaled", len(flags))
+        if embedded:
+            blocks.append(Block("categories", len(embedded), tuple(len(span) + 1 for span in embedded)))
+        self.layout = tuple(blocks)
         return self
 
     def transform(self, columns: Mapping[str, Any] | Any) -> Array:
-        """The network's inputs, float32 (n, layout.columns)."""
+        """The network's inputs, float32 (n, columns of the layout)."""
         table = columns if isinstance(columns, Table) else Table(columns)
-        out = np.zeros((len(table), self.layout.columns), np.float32)
+        out = np.zeros((len(table), sum(block.width for block in self.layout)), np.float32)
         scaled, rows = len(self._scaled), max(1, MOST_ENTRIES // len(self.table.feature_names))
-        for start in range(0, max(1, len(table)), rows):  # every category has a column for a moment
+        for start in range(0, max(1, len(table)), rows):  # in blocks: the one-hot columns are temporary
             block, plain = out[start : start + rows], self._plain(table.take(slice(start, start + rows)))
             block[:, :scaled] = plain[:, self._scaled]
             for j, span in enumerate(self._embedded):

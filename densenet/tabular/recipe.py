@@ -1,7 +1,7 @@
 """RealMLP of Holzmueller, Grinsztajn and Steinwart: a recipe for tables that is strong without tuning.
 
 "tabular" is the paper's RealMLP-TD, "tabular-small" its RealMLP-TD-S: the same network without embeddings, parametric
-activations, dropout, decay, and first weights that the data set.
+activations, dropout, decay, and data-dependent first weights.
 
 The paper writes a layer as x W / sqrt(n_in) + b with W of unit variance. Adam moves every weight by about its rate,
 whatever the gradient's size, so that this is the same as a plain dense layer with weights of variance 1 / n_in, the
@@ -21,27 +21,18 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from densenet._types import Array
-from densenet.layers import Blend, Columns, Dense, Dropout, Embedding, Layer, Periodic, RobustScale, Scale
+from densenet.layers import Dropout
 from densenet.optimizers.schedules import Schedule
 from densenet.persistence.codec import register
-from densenet.sequential import Sequential
-from densenet.tabular.preparation import Layout
 from densenet.training.hooks import Callback
 from densenet.training.run import Run
-
-_MOST_ROWS = 10_000
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What two recipes and two tasks differ in.
+    """What differs between the recipes, and between the tasks.
 
     Attributes
     ----------
@@ -54,8 +45,8 @@ class Recipe:
     whole : bool
         Whether inputs are embedded, activations parametric, first weights set by the data, outputs clipped.
     by_loss : bool
-        Whether the loss, not accuracy or R^2, says which epoch is best: of classes that of logits at their best
-        temperature (`densenet.tabular.calibrate`).
+        Whether the loss, not accuracy or R^2, says which epoch is best. For classes it is the loss of logits at their
+        best temperature (`densenet.tabular.calibrate`).
     """
 
     activation: str
@@ -134,85 +125,3 @@ class FlatCosine(Callback):
         for layer, rate in self._rates:
             layer.rate = rate
         run.trainer.optimizer.weight_decay = self._decay
-
-
-def front(layout: Layout, embeds: bool) -> list[Layer]:
-    """What stands before the first dense layer: robust scales, embeddings where they are wanted, trained scales."""
-    if not embeds or not (layout.numbers or layout.sizes):
-        return [RobustScale(layout.columns), Scale(layout.columns).set_rate(6.0).set_decay(6.0)]
-    parts: list[tuple[int, list[Layer]]] = []
-    if layout.numbers:
-        embedded = Periodic(layout.numbers).set_rate(0.1).set_decay(0.1)
-        parts.append((layout.numbers, [RobustScale(layout.numbers), embedded]))
-    if layout.flags:
-        parts.append((layout.flags, [RobustScale(layout.flags)]))
-    if layout.sizes:
-        parts.append((len(layout.sizes), [Embedding(layout.sizes)]))
-    columns = Columns([width for width, _ in parts], [chain for _, chain in parts])
-    return [columns, Scale(columns.n_out).set_rate(6.0).set_decay(6.0)]
-
-
-def learn_scales(model: Sequential, x: Array) -> None:
-    """Medians and quartiles of the training rows, for the robust scales that `front` put at the model's start."""
-    first = model[0]
-    if isinstance(first, RobustScale):
-        first.learn(x)
-    elif isinstance(first, Columns):
-        ends = np.cumsum(first.widths).tolist()
-        for branch, width, end in zip(first.branches, first.widths, ends, strict=True):
-            if isinstance(scale := branch[0], RobustScale):
-                scale.learn(x[:, end - width : end])
-
-
-def mark(layers: Sequence[Layer]) -> None:
-    """Rate and decay factors: 1 / sqrt(n_in) and sqrt(n_in) for W, 0.1 and 0 for b, 0.1 and 0.1 for activations."""
-    for layer in layers:
-        if isinstance(layer, Dense):
-            root = math.sqrt(layer.n_in)
-            layer.set_rate(1 / root, "W").set_decay(root, "W").set_rate(0.1, "b")
-        elif isinstance(layer, Blend):
-            layer.set_rate(0.1).set_decay(0.1)
-
-
-def draw(layers: Sequence[Dense], random_state: Any) -> None:
-    """First weights of "tabular-small": W from N(0, 1/n_in), b from N(0, 1); the last layer starts at 0."""
-    for layer in layers[:-1]:
-        layer.W = random_state.normal(size=layer.W.shape) / math.sqrt(layer.n_in)
-        layer.b = random_state.normal(size=layer.n_out)
-    layers[-1].W[...] = 0
-    layers[-1].b[...] = 0
-
-
-def fit_to_data(model: Sequential, x: Array, random_state: Any) -> None:
-    """First weights of "tabular", layer after layer, so that on the training rows every neuron has unit variance::
-
-        W_j = V_j / std(X V_j)        b_j = -sum_i u_i (X W_j)_(r_i)        V from N(0, 1)
-
-    The bias is minus a random point among five rows r_i of the neuron's own values (u from the simplex), which puts the
-    bend of the activation where the data are. Of more than 10,000 rows, so many are drawn.
-
-    Parameters
-    ----------
-    model : Sequential
-    x : ndarray (n, n_in)
-    random_state : numpy.random.RandomState
-
-    References
-    ----------
-    .. [1] Steinwart, "A sober look at neural network initializations" (2019), arXiv:1903.11482 (he+5).
-    """
-    if len(x) > _MOST_ROWS:
-        x = x[random_state.choice(len(x), _MOST_ROWS, replace=False)]
-    for layer in model:
-        if isinstance(layer, Dense):
-            V = random_state.normal(size=layer.W.shape)
-            z = x @ V.astype(x.dtype)
-            deviation = z.std(axis=0)
-            deviation[~(deviation > 1e-6)] = math.sqrt(layer.n_in)  # inputs that do not vary
-            layer.W = V / deviation
-            z /= deviation
-            rows = random_state.randint(0, len(x), size=(5, layer.n_out))
-            u = random_state.exponential(size=rows.shape)
-            u /= u.sum(axis=0)
-            layer.b = -(np.take_along_axis(z, rows, axis=0) * u).sum(axis=0)
-        x = layer.infer(x)

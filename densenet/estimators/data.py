@@ -1,0 +1,150 @@
+"""The rows of an estimator's fit: mini-batches in scikit-learn's order, rows that are held out, columns of frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array
+
+from densenet._types import Array, IntArray
+from densenet.tables import Table
+from densenet.tabular import Calibration
+from densenet.training.data import ArrayBatches, Batch, StreamBatches
+
+
+class Rows(NamedTuple):
+    """Rows of a fit, in the model's dtype.
+
+    Attributes
+    ----------
+    x : ndarray or CSR matrix (n, n_in)
+    target : ndarray (n, ...)
+        As the loss has prepared them.
+    truth : ndarray (n, ...)
+        As a score compares them.
+    weight : ndarray (n,) or None
+    """
+
+    x: Any
+    target: Array
+    truth: Array
+    weight: Array | None
+
+    def __len__(self) -> int:
+        n: int = self.x.shape[0]
+        return n
+
+    def take(self, rows: IntArray) -> Rows:
+        """Some of them, by number."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Rows(self.x[rows], self.target[rows], self.truth[rows], weight)
+
+
+class SklearnBatches:
+    """Mini-batches in scikit-learn's order, in which each epoch permutes the one before; x may be sparse.
+
+    Parameters
+    ----------
+    rows : Rows
+    batch_size : int
+    random_state : RandomState or None, default None
+        Draws the permutations; None takes the rows as they stand.
+    """
+
+    def __init__(self, rows: Rows, batch_size: int, random_state: Any = None) -> None:
+        self.rows, self.batch_size, self.random_state = rows, batch_size, random_state
+        self.order = np.arange(len(rows))
+
+    def __iter__(self) -> Iterator[Batch]:
+        x, target, _, weight = self.rows
+        if self.random_state is not None:
+            self.random_state.shuffle(self.order)
+        order = None if self.random_state is None else self.order
+        if isinstance(x, np.ndarray):
+            yield from ArrayBatches(x, target, weight, x.dtype).epoch(self.batch_size, order)
+            return
+        for start in range(0, len(self.order), self.batch_size):
+            part = self.order[start : start + self.batch_size]
+            yield x[part], target[part], None if weight is None else weight[part]
+
+    def stream(self) -> StreamBatches:
+        """What `Trainer.fit` takes: these batches need no check."""
+        return StreamBatches(self, None, None, None, "fit")
+
+
+@dataclass
+class HeldOut:
+    """Rows that are held out, and what the estimator makes of them.
+
+    Attributes
+    ----------
+    rows : Rows
+    outputs : callable
+        Gives the model's outputs for these rows as it is.
+    score : callable
+        Gives accuracy or R^2 of outputs; NaN where they are not finite.
+    calibration : callable or None
+        Gives the temperature that suits these rows, and their loss with it, of outputs.
+    """
+
+    rows: Rows
+    outputs: Callable[[], Array]
+    score: Callable[[Array], float]
+    calibration: Callable[..., Calibration] | None
+
+    def judge(self, plain: float) -> tuple[float, float]:
+        """The score, and the loss that says which epoch is best, given the plain one."""
+        outputs = self.outputs()
+        if self.calibration is None or not np.isfinite(outputs).all():
+            return self.score(outputs), plain
+        return self.score(outputs), self.calibration(outputs, self.rows.target, self.rows.weight).error
+
+
+def split(n: int, share: float, classes: Array | None, random_state: Any) -> tuple[IntArray, IntArray]:
+    """Row numbers to train on and to hold out: at least 2 of these, and one for each class kept in proportion."""
+    least = 2 if classes is None else max(2, len(np.unique(classes)))
+    count = max(math.ceil(share * n), least)
+    if n - count < least - 1:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset "
+            f"(n_samples={n})."
+        )
+    train, test = train_test_split(np.arange(n), random_state=random_state, test_size=count, stratify=classes)
+    return train, test
+
+
+def validation_of(validation_data: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> Any:
+    """`validation_data`, or the same that was given one by one.
+
+    Raises
+    ------
+    ValueError
+        If both are given, or a part is missing.
+    """
+    given = [X_val is not None, y_val is not None]
+    if validation_data is not None and (any(given) or sample_weight_val is not None):
+        raise ValueError("fit expects validation_data or X_val and y_val, got both.")
+    if any(given) != all(given) or (sample_weight_val is not None and not any(given)):
+        raise ValueError("fit expects X_val and y_val together.")
+    if not all(given):
+        return validation_data
+    return (X_val, y_val) if sample_weight_val is None else (X_val, y_val, sample_weight_val)
+
+
+def columns_of(X: Any) -> dict[str, Any]:
+    """The columns of a data frame, a mapping of columns, or an array (n, columns) of numbers and words."""
+    if isinstance(X, Mapping) or hasattr(X, "columns"):
+        return Table(X).columns
+    array = check_array(X, dtype=None, ensure_all_finite=False, estimator="a preset")
+    return {f"x{i}": array[:, i] for i in range(array.shape[1])}
+
+
+def refuse_masks(*arrays: Any) -> None:
+    """ValueError for masked arrays, whose mask would be ignored."""
+    if any(isinstance(array, np.ma.MaskedArray) for array in arrays):
+        raise ValueError("got a masked array: the mask would be ignored. Fill or drop those rows.")

@@ -1,0 +1,87 @@
+"""The network of an estimator: its layers, its first weights, and what may not change when it goes on."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from densenet._types import Array
+from densenet._validation import fraction
+from densenet.estimators.parameters import Settings
+from densenet.layers import Clip, Layer, LogSoftmax, Sigmoid, Softmax
+from densenet.losses.base import Loss
+from densenet.sequential import Sequential
+from densenet.tabular.network import Body, network
+from densenet.tabular.preparation import Layout
+
+_STRUCTURAL = ("activation", "dropout", "batch_norm", "layer_norm", "preset")
+"""Parameters, beside the widths, that a model is built from."""
+
+
+def structure_of(settings: Settings) -> dict[str, str]:
+    """What a model is built from, by parameter."""
+    return {name: repr(getattr(settings, name)) for name in _STRUCTURAL}
+
+
+def check_structure(model: Sequential, before: dict[str, str], settings: Settings) -> None:
+    """Complain where a model that goes on would have to be another one."""
+    if (hidden := [layer.n_out for layer in model.dense_layers[:-1]]) != settings.widths:
+        raise ValueError(f"hidden_layer_sizes of a model that goes on must stay {hidden}, got {settings.widths}.")
+    for name, now in structure_of(settings).items():
+        if now != before[name]:
+            raise ValueError(
+                f"{name} of a model that goes on must stay {before[name]}, got {now}: with warm_start=False, fit "
+                "begins a new one."
+            )
+
+
+def output_layers(loss: Loss) -> Sequence[Layer]:
+    """What stands behind the last dense layer, so that the loss gets what it expects."""
+    if loss.expects == "probabilities":
+        return [Sigmoid() if loss.task == "binary" else Softmax()]
+    return [LogSoftmax()] if loss.expects == "log-probabilities" else []
+
+
+def outputs_of(loss: Loss, n_outputs: int) -> tuple[Any, ...]:
+    """What a loss wants at the model's end."""
+    return n_outputs, [type(layer).__name__ for layer in output_layers(loss)]
+
+
+def body_of(settings: Settings, n_outputs: int, who: str) -> Body:
+    """The hidden layers and the last, as parameters say."""
+    rates = [fraction(rate, who, "dropout") for rate in settings.each("dropout")]
+    activations = copy.deepcopy(settings.each("activation"))
+    return Body(settings.widths, n_outputs, activations, rates, settings.batch_norm, settings.layer_norm)
+
+
+def plain_model(body: Body, loss: Loss, n_in: int, dtype: Any, random_state: Any) -> Sequential:
+    """Dense layers with scikit-learn's first weights, uniform within sqrt(6 / (n_in + n_out)), 2 for "logistic"."""
+    layers = [*body.layers(n_in), *output_layers(loss)]
+    draws = any(layer.draws for layer in layers)
+    seed = random_state.randint(2**31 - 1) if draws else 0  # only then: without noise all draws are scikit-learn's
+    model = Sequential(layers, seed=seed, dtype=dtype)
+    for i, layer in enumerate(model.dense_layers):
+        follows = body.activations[min(i, len(body.activations) - 1)] if body.activations else "identity"
+        factor = 2.0 if follows == "logistic" else 6.0
+        bound = math.sqrt(factor / (layer.n_in + layer.n_out))  # Glorot and Bengio (2010), equation 16
+        layer.W = random_state.uniform(-bound, bound, (layer.n_in, layer.n_out))
+        layer.b = random_state.uniform(-bound, bound, layer.n_out)
+    return model
+
+
+def preset_model(
+    settings: Settings,
+    body: Body,
+    loss: Loss,
+    layout: Layout,
+    x: Array,
+    span: tuple[list[float], list[float]] | None,
+    random_state: Any,
+) -> Sequential:
+    """The recipe's network, with outputs clipped to a range where it has one."""
+    assert settings.recipe is not None
+    clips = [Clip(*span)] if span is not None and settings.recipe.whole else []
+    ends = [*output_layers(loss), *clips]
+    return network(layout, body, settings.recipe, x, ends=ends, seed=random_state.randint(2**31 - 1))
