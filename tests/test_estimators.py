@@ -221,6 +221,8 @@ def test_activations_dropout_and_normalization_go_into_the_model():
     assert made.model_.layers[8].rate == 0.3
     assert made.n_layers_ == 4
     assert made.activation[1] is not made.model_.layers[7]
+    both = dn.DenseClassifier((8, 6), dn.LeakyReLU(0.2), max_iter=3).fit(X, LABELS).model_
+    assert [layer.negative_slope for layer in both if isinstance(layer, dn.LeakyReLU)] == [0.2, 0.2]
 
 
 def test_no_hidden_layer_is_the_linear_model():

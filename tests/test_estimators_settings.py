@@ -67,6 +67,22 @@ def test_a_loss_that_needs_another_output_layer_is_refused(how):
     assert isinstance(made.trainer_.loss, dn.Hinge)
 
 
+def test_a_fitted_estimator_predicts_as_it_was_fitted():
+    made = dn.DenseClassifier((5,), max_iter=2, random_state=0).fit(X, PAIR)
+    said = made.predict_proba(X)
+    assert np.array_equal(made.set_params(preset="tabular").predict_proba(X), said)
+    made.fit(X, PAIR)
+    said = made.predict_proba(X)
+    assert np.array_equal(made.set_params(preset=None).predict_proba(X), said)
+    assert not hasattr(made.fit(X, PAIR), "preparation_")
+
+
+def test_a_target_that_needs_other_outputs_is_refused():
+    made = dn.DenseRegressor(hidden_layer_sizes=(5,), max_iter=2, warm_start=True).fit(X, NUMBERS)
+    with pytest.raises(ValueError, match="y needs 2 outputs, and the model that goes on has 1"):
+        made.fit(X, np.column_stack([NUMBERS, NUMBERS]))
+
+
 def test_partial_fit_applies_a_changed_loss_solver_and_rate():
     made = dn.DenseRegressor(hidden_layer_sizes=(5,), random_state=0).partial_fit(X, NUMBERS)
     first = made.trainer_
@@ -123,7 +139,8 @@ def test_several_labels_take_a_list_of_weights_that_multiply():
 
 
 def test_one_class_has_probability_1():
-    for settings in ({}, {"loss": "softmax_cross_entropy"}):
+    members, early = {"n_members": 2}, {"early_stopping": True}
+    for settings in ({}, {"loss": "softmax_cross_entropy"}, members, early, {"preset": "tabular"}, {"solver": "lbfgs"}):
         made = dn.DenseClassifier((5,), max_iter=2, **settings).fit(X, ["only"] * len(X))
         assert np.array_equal(made.predict_proba(X[:3]), np.ones((3, 1)))
         assert made.predict(X[:2]).tolist() == ["only", "only"]
@@ -300,3 +317,30 @@ def test_rows_that_early_stopping_draws_keep_their_weights():
         warnings.simplefilter("ignore", ConvergenceWarning)
         made.fit(x, y, weight)
     assert made.best_validation_score_ > 0.9  # without weights half of the rows would be wrong
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_weights_that_are_all_zero_are_refused_before_training(solver):
+    made = dn.DenseClassifier((5,), solver=solver, class_weight={"no": 0, "yes": 0}, max_iter=2)
+    with pytest.raises(ValueError, match="weights of zero for every training row"):
+        made.fit(X, PAIR)
+
+
+def test_held_out_rows_without_weight_mask_or_score_are_refused():
+    dense = dn.DenseRegressor(hidden_layer_sizes=(5,), early_stopping=True, max_iter=2)
+    with pytest.raises(ValueError, match="zero"):
+        dense.fit(X, NUMBERS, X_val=X, y_val=NUMBERS, sample_weight_val=np.zeros(90))
+    with pytest.raises(ValueError, match="masked array"):
+        dense.fit(X, NUMBERS, X_val=X, y_val=np.ma.masked_array(NUMBERS, mask=NUMBERS > 1))
+    dense.scoring = lambda made, rows, y: np.nan
+    with pytest.raises(ValueError, match="gives nan for the 9 held-out rows"):
+        dense.fit(X, NUMBERS)
+
+
+def test_members_do_not_write_one_file_after_another(tmp_path):
+    for callback in (dn.ModelCheckpoint(tmp_path / "m.npz"), dn.CSVLogger(tmp_path / "m.csv")):
+        with pytest.raises(ValueError, match="every member would write the file of"):
+            dn.DenseClassifier((5,), n_members=2, callbacks=[callback]).fit(X, PAIR)
+    members = dn.DenseClassifier((5,), n_members=2, max_iter=1).fit(X, PAIR)
+    with pytest.raises(AttributeError, match=r"has members: ask members_\[0\]"):
+        _ = members.coefs_

@@ -24,7 +24,7 @@ from densenet._types import Array
 from densenet._validation import cast, is_number
 from densenet.ensemble import Ensemble
 from densenet.estimators import rules
-from densenet.estimators.data import HeldOut, Rows, SklearnBatches, columns_of, refuse_masks, split
+from densenet.estimators.data import HeldOut, Rows, SklearnBatches, check_rows, columns_of, refuse_masks, split
 from densenet.estimators.follow import Follow, Record
 from densenet.estimators.members import answers, check_weights_of, held_out_by_members, out_of_fold, trained
 from densenet.estimators.model import (
@@ -52,6 +52,7 @@ from densenet.tabular import Preparation
 from densenet.tabular.calibration import calibration_of, share_temperature
 from densenet.tabular.folds import Fold
 from densenet.tabular.training import schedules
+from densenet.training.callbacks import CSVLogger, ModelCheckpoint
 from densenet.training.step import DivergenceError
 from densenet.training.trainer import Trainer
 
@@ -186,6 +187,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     def _validate_X_y(self, X: Any, y: Any, first: bool, y_numeric: bool) -> tuple[Any, Array]:
         if self.preset is None:
+            self.__dict__.pop("preparation_", None)
             made: tuple[Any, Array] = validate_data(
                 self,
                 X,
@@ -214,7 +216,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     def _checked_new(self, X: Any) -> Any:
         check_is_fitted(self)
         refuse_masks(X)
-        if self.preset is None:
+        if "preparation_" not in self.__dict__:
             return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         validate_data(self, X, skip_check_array=True, reset=False)
         return self.preparation_.transform(columns_of(X))
@@ -262,7 +264,9 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     @property
     def _fitted_model(self) -> Sequential:
         if "model_" not in self.__dict__:
-            raise AttributeError(f"this {type(self).__name__} is not fitted yet")
+            who = f"this {type(self).__name__}"
+            has_members = "members_" in self.__dict__
+            raise AttributeError(f"{who} has members: ask members_[0]" if has_members else f"{who} is not fitted yet")
         model: Sequential = self.model_
         return model
 
@@ -284,7 +288,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         if not members and groups is not None:
             raise ValueError("groups say which rows a member holds out together: they need n_members above 1 or cv.")
         if members:
-            self._check_members(validation_data, groups)
+            self._check_members(settings, validation_data, groups)
         X, y = self._checked_data(X, y, incremental, first)
         weight = self._weights(sample_weight, X, y)
         for name in _OF_MEMBERS + (_OF_ONE_NETWORK if members else ()):
@@ -315,11 +319,13 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         rows = self._rows(X, y, weight, loss)
         held_out = None if validation_data is None else self._given(validation_data, loss)
         if fold is not None:
-            rows, held_out = rows.take(fold[0]), rows.take(fold[1])
+            watches = settings.early_stopping or not takes_all_rows(settings.solver)
+            rows, held_out = rows.take(fold[0]), rows.take(fold[1]) if watches else None
         elif held_out is None and settings.early_stopping and settings.solver != "lbfgs":
             classes = self._held_out_classes(rows.truth)
             train, test = split(len(rows), settings.validation_fraction, classes, random_state)
             rows, held_out = rows.take(train), rows.take(test)
+        check_rows(rows, held_out)
         if not goes_on:
             self.trainer_ = self._new_trainer(loss, settings, len(rows))
         scale = 1 / self.n_outputs_ if settings.loss == "squared_error" else 1.0
@@ -345,6 +351,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         """What `fit` was given as `validation_data`."""
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             raise ValueError("fit expects validation_data as (X, y) or (X, y, sample_weight).")
+        refuse_masks(*validation_data)
         X, y, *rest = validation_data
         X, y = self._checked_new(X), self._known(y)
         check_consistent_length(X, y)
@@ -355,9 +362,11 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         """The loss that the settings say, if the model's outputs serve it."""
         loss, n_outputs, self.out_activation_ = self._problem(y, settings)
         if outputs_of(loss, n_outputs) != self._outputs:
+            same = self.__dict__.get("_training", {}).get("loss") == repr(settings.loss)
+            who = f"y needs {n_outputs} outputs, and" if same else f"loss={settings.loss!r} needs another output layer:"
             raise ValueError(
-                f"loss={settings.loss!r} needs another output layer than the model that goes on has: with "
-                "warm_start=False, fit begins a new one."
+                f"{who} the model that goes on has {self.n_outputs_} and is kept: with warm_start=False, fit begins a "
+                "new one."
             )
         return loss
 
@@ -511,7 +520,17 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         view.__dict__["_rows_are_ready"] = True
         scorer, y = check_scoring(self, scoring=self.scoring), self._decode(rows.truth)
         weighted = {} if rows.weight is None else {"sample_weight": rows.weight}
-        return lambda raw: float(scorer(view, rows.x, y, **weighted))
+
+        def score(raw: Array) -> float:
+            found = float(scorer(view, rows.x, y, **weighted))
+            if math.isnan(found) and np.isfinite(raw).all():
+                raise ValueError(
+                    f"scoring={self.scoring!r} gives nan for the {len(rows)} held-out rows, so that no epoch is best: "
+                    "hold out more rows, of every class, or choose another score."
+                )
+            return found
+
+        return score
 
     def _calibrate(self, members: list[Any], held_out: list[Rows]) -> None:
         """With a preset: divide the outputs of all members by one T, that of the rows they held out."""
@@ -525,11 +544,17 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     # -- members -----------------------------------------------------------------------------------------------
 
-    def _check_members(self, validation_data: Any, groups: Any) -> None:
+    def _check_members(self, settings: Settings, validation_data: Any, groups: Any) -> None:
         if self.warm_start:
             raise ValueError("warm_start does not go with members, which hold different rows out.")
         if validation_data is not None and (self.cv is not None or groups is not None):
             raise ValueError("with validation_data all members train on all rows: cv and groups do not go with it.")
+        for callback in settings.callback_list:
+            if isinstance(callback, (ModelCheckpoint, CSVLogger)):
+                raise ValueError(
+                    f"every member would write the file of {callback!r} again: fit without it, and save the members' "
+                    "models, or all of them with ensemble_.save(path)."
+                )
 
     def _fit_members(
         self, X: Any, y: Array, weight: Array | None, validation_data: Any, settings: Settings, groups: Any

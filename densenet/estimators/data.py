@@ -45,6 +45,15 @@ class Rows(NamedTuple):
         return Rows(self.x[rows], self.target[rows], self.truth[rows], weight)
 
 
+def check_rows(rows: Rows, held_out: Rows | None) -> None:
+    """ValueError where there are no rows to hold out, or all that are trained on, or held out, weigh 0."""
+    if held_out is not None and not len(held_out):
+        raise ValueError("fit expects at least one validation row, got none.")
+    for part, what in ((rows, "training row: there is nothing to learn from"), (held_out, "validation row")):
+        if part is not None and part.weight is not None and not part.weight.any():
+            raise ValueError(f"fit got weights of zero for every {what}.")
+
+
 class SklearnBatches:
     """Mini-batches in scikit-learn's order, in which each epoch permutes the one before; x may be sparse.
 

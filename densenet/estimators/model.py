@@ -52,7 +52,7 @@ def outputs_of(loss: Loss, n_outputs: int) -> tuple[Any, ...]:
 def body_of(settings: Settings, n_outputs: int, who: str) -> Body:
     """The hidden layers and the last, as parameters say."""
     rates = [fraction(rate, who, "dropout") for rate in settings.each("dropout")]
-    activations = copy.deepcopy(settings.each("activation"))
+    activations = [copy.deepcopy(kind) for kind in settings.each("activation")]  # each layer has its own
     return Body(settings.widths, n_outputs, activations, rates, settings.batch_norm, settings.layer_norm)
 
 

@@ -147,7 +147,7 @@ class Best:
         self._arrays = [array.copy() for array in model.state_arrays()]
 
     def offer(self, model: Sequential, figure: float, epoch: int) -> bool:
-        """Keep the model as it is, if its figure is larger than the best so far; whether it was."""
+        """Keep the model as it is if its figure is larger than the best so far; returns whether it is."""
         if not (figure > self.figure or (self.last and figure == self.figure)):
             return False
         self.figure, self.epoch = figure, epoch
