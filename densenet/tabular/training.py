@@ -168,6 +168,7 @@ class KeepBest(Callback):
     ----------
     x, y : ndarray
         Rows that are held out, targets as the loss takes them.
+    weight : ndarray, optional
 
     Attributes
     ----------
@@ -175,8 +176,8 @@ class KeepBest(Callback):
         The one that is kept, from 1; 0 before the first.
     """
 
-    def __init__(self, x: Array, y: Array) -> None:
-        self.x, self.y = x, y
+    def __init__(self, x: Array, y: Array, weight: Array | None = None) -> None:
+        self.x, self.y, self.weight = x, y, weight
 
     @property
     def epoch(self) -> int:
@@ -188,7 +189,7 @@ class KeepBest(Callback):
     def on_epoch_end(self, run: Run) -> None:
         error = run.figures["val_loss"]
         if self._calibration is not None and np.isfinite(z := run.model.predict(self.x)).all():
-            error = self._calibration(z, self.y).error
+            error = self._calibration(z, self.y, self.weight).error
         self._best.offer(run.model, -error, run.epoch)
 
     def on_fit_end(self, run: Run) -> None:
@@ -213,7 +214,7 @@ class Choices:
     learning_rate : float
     batch_size, epochs : int
     balance : bool
-        Whether every class weighs the same.
+        Whether every class weighs the same, in training and where rows judge.
     callbacks : callable
         Makes the callbacks of a member.
     """
@@ -251,9 +252,20 @@ def untrained(preparation: TablePreparation, x: Array, y: Array, choices: Choice
     return network(layout_of(preparation, recipe.whole), body, recipe, x, ends=ends, seed=seed)
 
 
+def weights_of(preparation: TablePreparation, y: Array, choices: Choices) -> Array | None:
+    """What rows weigh: with `balance` n / (k n_c), where n_c of n rows are of their class, one of k; else None."""
+    if not choices.balance or preparation.task == "regression":
+        return None
+    counts = np.bincount(y)
+    weights: Array = (len(y) / ((counts > 0).sum() * counts[y])).astype(np.float32)
+    return weights
+
+
 def train(preparation: TablePreparation, x: Array, y: Array, fold: Fold, choices: Choices, seed: int) -> Member:
     """One member: trained on the fold's first rows, at the epoch that is best on the others."""
     rows, later = fold
+    weight = weights_of(preparation, y, choices)
+    own, watched = (None, None) if weight is None else (weight[rows], weight[later])
     recipe, classes = RECIPES[choices.preset, preparation.task], preparation.task == "classification"
     model = untrained(preparation, x[rows], y[rows], choices, seed)
     loss: Loss = SoftmaxCrossEntropy(label_smoothing=recipe.label_smoothing) if classes else MeanSquaredError()
@@ -261,14 +273,14 @@ def train(preparation: TablePreparation, x: Array, y: Array, fold: Fold, choices
     epochs = epochs_for(len(rows), batch) if choices.epochs is None else choices.epochs
     steps = epochs * steps_of(len(rows), batch)
     optimizer = copy.deepcopy(choices.optimizer) or rule(recipe, steps, choices.learning_rate)
-    trainer, best = Trainer(model, loss, optimizer), KeepBest(x[later], y[later])
+    trainer, best = Trainer(model, loss, optimizer), KeepBest(x[later], y[later], watched)
     history = trainer.fit(
         x[rows],
         y[rows],
         epochs=epochs,
         batch_size=batch,
-        validation_data=(x[later], y[later]),
-        class_weight="balanced" if choices.balance and classes else None,
+        sample_weight=own,
+        validation_data=(x[later], y[later]) if watched is None else (x[later], y[later], watched),
         seed=seed,
         callbacks=[best, *schedules(recipe, steps), *choices.callbacks()],
     )
@@ -311,7 +323,8 @@ def members(
     parts = splits(len(x), count, rng, labels) if validation is None else [validation] * count
     seeds = rng.integers(2**31 - 1, size=count).tolist()
     made = [train(preparation, x, y, fold, choices, seed) for fold, seed in zip(parts, seeds, strict=True)]
-    held_out = [(x[later], y[later], None) for _, later in parts]
+    weight = weights_of(preparation, y, choices)
+    held_out = [(x[later], y[later], None if weight is None else weight[later]) for _, later in parts]
     share_temperature([member.model for member in made], held_out, made[0].loss)
     model, loss = made[0].model, made[0].loss
     if count > 1:
