@@ -124,6 +124,8 @@ def _from_frame(frame: Any, who: str, name: str) -> NDArray[Any]:
 
 def cast(array: NDArray[Any], dtype: Any, *, copy: bool = False) -> Array:
     """The array C-ordered, aligned, in native byte order and of that dtype."""
+    if not copy and array.dtype == dtype and array.dtype.isnative and array.flags.carray:
+        return array.view(np.ndarray)
     with np.errstate(over="ignore"):
         made = np.require(array.astype(dtype, copy=copy), requirements=["C", "A"])
     return made.view(np.ndarray)
@@ -242,7 +244,7 @@ def check_finite(array: NDArray[Any], who: str, name: str, first_row: int = 0, s
     for start in range(0, len(array), rows):
         part = array[start : start + rows]
         with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(part.sum()):  # NaN and infinity stay in a sum; a sum that overflows is looked at closely
+            if math.isfinite(np.add.reduce(part, axis=None)):  # NaN and infinity stay in a sum; a sum that overflows is looked at closely
                 continue
         bad = np.argwhere(~np.isfinite(part))
         if len(bad):
