@@ -108,7 +108,8 @@ class LevenbergMarquardt(FullBatchSolver):
     acceleration : bool, default False
         Whether a step p is corrected for the bend of the residuals along it, r'' taken from one more evaluation at
         w + p / 10: p + a / 2 with (J^T J + mu D) a = -J^T r''. Where a is longer than 3/8 of p, damping grows instead.
-        It pays for few parameters in curved valleys, less for networks.
+        It pays for few parameters in curved valleys: of the 54 runs of NIST's problems in `benchmarks/second_order.py`
+        all reach four digits with it, 51 without it. For networks it pays less.
     max_memory : float, default 1e9
         Bytes that Jacobians and the work on them may take; beyond them J^T J is summed over parts of the rows, without
         acceleration.
