@@ -49,10 +49,18 @@ def test_prefixes_of_buffers_are_written_in_place():
     assert (memory[6:] == 0).all()
 
 
+@pytest.fixture
+def two_threads():
+    """More than the one thread at which workers run, so that it can be seen what is put back."""
+    with dn.threads(2):
+        yield
+
+
 def counts():
     return {c.filepath: c.num_threads for c in ThreadpoolController().lib_controllers if c.user_api == "blas"}
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_threads_sets_our_pool_and_puts_it_back():
     before = counts()
     with dn.threads(1):
@@ -66,6 +74,7 @@ def test_threads_sets_our_pool_and_puts_it_back():
             dn.threads(bad)
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_fit_keeps_other_pools_at_one_thread_and_puts_them_back():
     _, others = _pools()
     before = counts()
