@@ -536,7 +536,7 @@ class Worker:
 
 
 def steps_for(widths: Sequence[int], batch: int, smoke: bool) -> int:
-    """Steps an epoch: in a round about 150 ms of the products, and at most 1,000, which the slow ones do in a second."""
+    """Steps an epoch: in a round about 150 ms of the products, and at most 1,000: a second of the slow ones."""
     products = 6 * batch * sum(a * b for a, b in pairwise(widths)) / 1e11
     return 4 if smoke else int(np.clip(0.15 / (products + 2e-5), 20, 5000)) // EPOCHS
 
