@@ -426,7 +426,11 @@ class Sequential:
     # -- files -------------------------------------------------------------------------------------------------
 
     def save(
-        self, path: str | os.PathLike[str], *, preparation: TablePreparation | None = None, loss: Loss | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        preparation: TablePreparation | None = None,
+        loss: Loss | str | None = None,
     ) -> None:
         """Write the model to a file: ``.npz``, or ``.safetensors`` with the extra ``[io]``; `densenet.load` reads it.
 
@@ -435,7 +439,7 @@ class Sequential:
         path : path-like
         preparation : TablePreparation, optional
             What makes x of a table; by default the one the model came with.
-        loss : Loss, optional
+        loss : Loss or str, optional
             What it was trained with; by default the one the model came with.
 
         Raises

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from densenet import datasets
 from densenet.tables import Table, TableError
-from densenet.tables.cells import nearly_numbers
+from densenet.tables.numbers import nearly_numbers
 
 # -- data that ships ------------------------------------------------------------------------------------------------
 

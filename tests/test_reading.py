@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import datetime
 import gzip
@@ -19,7 +20,8 @@ import densenet as dn
 from densenet import datasets
 from densenet.cli import main
 from densenet.tables import Table, TableError, TablePreparation
-from densenet.tables.cells import DATES, MARKS, written
+from densenet.tables.dates import DATES
+from densenet.tables.numbers import MARKS, written
 from densenet.tables.suspicions import leaks, names_of_rows
 
 
@@ -62,6 +64,20 @@ def io_table(cells, name="v", **options):
         (["\u22125", "3"], [-5, 3], ""),
         (["1 234,5", "7"], [1234.5, 7], "decimal commas"),
         (["1,234", "1,5"], [1.234, 1.5], "decimal commas"),
+        (["1\u2009234", "5"], [1234, 5], "thousands are grouped: '1\\u2009234' is 1234"),
+        (["1\u202f234", "5"], [1234, 5], "thousands are grouped"),
+        (["1\u2019234", "5"], [1234, 5], "thousands are grouped"),
+        (["12,34,567", "5"], [1234567, 5], "thousands are grouped: '12,34,567' is 1234567"),
+        (["\u20b91,00,000", "\u20b95"], [100000, 5], "amounts of money (\u20b9), thousands are grouped"),
+        (["01067", "53111"], [1067, 53111], "leading zeros: '01067' is 1067 (--text keeps them)"),
+        (["9007199254740993", "5"], [2**53, 5], "more than 15 digits are rounded: '9007199254740993'"),
+        (["12:30", "0:45"], [12.5, 0.75], "times: '12:30' is 12.5"),
+        (["1:30:36", "0:45:00"], [1.51, 0.75], "times: '1:30:36' is 1.51"),
+        (["1 day, 1:00:00", "0 days 0:30:00"], [25, 0.5], "times"),
+        (["1:30 pm", "12:15 AM"], [13.5, 0.25], "times: '1:30 pm' is 13.5"),
+        (["$1.2M", "$300K"], [1.2e6, 3e5], "amounts of money ($), k, M and B are thousands, millions and billions"),
+        (["$1.2M", "$3M"], [1.2, 3], "amounts of money, numbers with a unit ($ M): '$1.2M' is 1.2"),
+        (["1e5", "2E-3"], [1e5, 2e-3], ""),
     ],
 )
 def test_what_has_one_reading_is_read_and_said(cells, values, said):
@@ -83,6 +99,12 @@ def test_what_has_one_reading_is_read_and_said(cells, values, said):
         (["1", "a", "2", "b"], "'a' is no number", {"text": ["v"]}),
         (["8GB", "1TB", "2TB"], "has another unit", {"text": ["v"]}),
         (["1", "2", "3", "inf"], "is not a finite number", {"numeric": ["v"]}),
+        (["$5", "\u20ac6", "$7"], "'\u20ac6' has another unit than the others", {"text": ["v"]}),
+        (["1:02:03", "59:59"], "has another unit than the others", {"text": ["v"]}),
+        (["0x1F", "0x2A"], "is no number", {"text": ["v"]}),
+        (["true", "1", "0"], "'true' is no number", {"text": ["v"]}),
+        (["2024-01-05"] * 5 + ["0000-00-00"], "is no day of the calendar", {"numeric": ["v"]}),
+        (["2024-01-05"] * 5 + ["soon"], "'soon' is no date", {"numeric": ["v"]}),
     ],
 )
 def test_what_has_no_one_reading_is_refused_with_its_remedy(cells, reason, remedy):
@@ -100,6 +122,8 @@ def test_what_has_no_one_reading_is_refused_with_its_remedy(cells, reason, remed
         (["1,5", "2,5", "x"], [1.5, 2.5, None]),
         (["50", "52 m2", "70"], [50, None, 70]),
         (["a", "b", "1"], [None, None, 1]),
+        (["2M", "5 k", "n.a."], [2e6, 5e3, None]),
+        (["12:30", "late"], [12.5, None]),
     ],
 )
 def test_numeric_takes_the_commonest_form(cells, values):
@@ -119,6 +143,28 @@ def test_numeric_takes_the_commonest_form(cells, values):
 )
 def test_words_with_digits_stay_words(cells):
     assert column(cells) == cells
+
+
+def test_a_model_that_knows_k_and_m_multiplies_them_in_later_files(write):
+    table = datasets.read_csv(write("size;y\n2M;1\n300k;2\n1.5M;3\n"), "y")
+    reading = TablePreparation.from_state(TablePreparation().fit(table).state()).reading
+    assert contents(datasets.read_csv(write("size\n5k\n7k\n"), like=reading))["size"] == [5e3, 7e3]
+    plain = datasets.read_csv(write("size;y\n2M;1\n3M;2\n1.5M;3\n"), "y")
+    reading = TablePreparation().fit(plain).reading
+    later = datasets.read_csv(write("size\n5k\n7k\n"), like=reading)
+    assert "'size': the model's numbers had M, these have k" in later.said
+
+
+def test_dates_are_forced_as_numbers_are(write):
+    table = io_table(["2024-01-05", "soon", "0000-00-00", "2024-01-07"], numeric="v")
+    assert [str(day) for day in table["v"]] == ["2024-01-05T00:00:00", "NaT", "NaT", "2024-01-07T00:00:00"]
+    assert "2 cells such as 'soon' made missing" in "; ".join(table.said)
+
+
+def test_words_that_begin_with_numbers_are_said():
+    cells = [f"{feet}'{inches}" for feet in (5, 6) for inches in range(6)]
+    assert 'words, though they begin with numbers, such as "5\'0"' in "; ".join(io_table(cells).said)
+    assert io_table(["40-49", "50-59"] * 9).said == []
 
 
 def test_one_error_names_all_columns_and_the_command_settles_them(write, capsys, tmp_path):
@@ -166,7 +212,7 @@ def test_numeric_looking_targets_never_become_as_many_classes_as_rows(write):
 
 def test_every_rule_of_a_mark_and_of_a_date_is_used():
     assert len(MARKS) == 9
-    assert len(DATES) == 4
+    assert len(DATES) == 6
     assert written("($1,234.50)").values["."] == -1234.5
 
 
@@ -189,6 +235,12 @@ def packed(content, name="data.csv", **more):
     "content",
     [
         "sep=;\n" + PLAIN.replace(",", ";"),
+        '"SEP=;"\r\n' + PLAIN.replace(",", ";"),
+        PLAIN.replace("\n", "\r"),
+        PLAIN.replace("\n", "\r\n", 1),
+        PLAIN.replace(",", "^"),
+        PLAIN.replace(",", "::"),
+        bz2.compress(PLAIN.encode()),
         PLAIN.replace(",", "|"),
         PLAIN.replace(",", "   "),
         "  area city \t rent  \n 50  Bonn   600\n70 Trier\t700\n",
@@ -218,6 +270,8 @@ def test_latin_1_is_recognised_and_said(write):
     assert table["t"].tolist() == ["Köln", "Trier"]
     assert table.said == ["read as Windows-1252 (Latin-1), since it is not UTF-8"]
     assert datasets.read_csv(write("x,t\n1,ж\n".encode("cp1251")), encoding="cp1251")["t"].tolist() == ["ж"]
+    garbled = datasets.read_csv(write("x,t\n1,Köln\n"), encoding="latin-1")
+    assert garbled.said == ["read as latin-1, though it is valid UTF-8, too"]
     with pytest.raises(TableError, match=r"name its encoding.*encoding=.latin-1"):
         datasets.read_csv(write("x,t\n1,Привет мир\n".encode("cp1251")))
 
@@ -261,6 +315,13 @@ def test_names_that_come_twice(write):
     assert table.said == ["2 columns are named 'a': called 'a', 'a (2)'"]
 
 
+def test_names_are_of_one_line(write, capsys):
+    path = write('"area\nin m2",b\x1b[31m\n1,x\x1b[31m\n')
+    assert list(datasets.read_csv(path).columns) == ["area in m2", "b [31m"]
+    assert main(["check", str(path)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_rows_of_delimiters_are_rows_but_at_the_end(write):
     table = datasets.read_csv(write("a,b\n1,x\n,\n2,y\n,\n,\n"))
     assert contents(table) == {"a": [1, None, 2], "b": ["x", None, "y"]}
@@ -277,7 +338,8 @@ def test_names_of_rows_as_r_writes_them(write):
     [
         (gzip.compress(b"0" * (1 << 25)), "stops unpacking"),
         (lzma.compress(b"0" * (1 << 25)), "stops unpacking"),
-        (packed("0" * (1 << 25)), "stops unpacking"),
+        (packed("0" * (1 << 25)), r"stops unpacking .*unzip -p .* > unpacked/data, then read_csv\('unpacked/data'\)"),
+        (bz2.compress(b"0" * (1 << 25)), "stops unpacking"),
         (gzip.compress(PLAIN.encode())[:-9], "cannot unpack"),
         (lzma.compress(PLAIN.encode())[:-9], "cannot unpack"),
         (packed(PLAIN, **{"b.csv": PLAIN}), "expects one file in .*, got 'data.csv', 'b.csv'"),
@@ -336,6 +398,9 @@ def test_parquet(tmp_path):
         (["1 Mar 2020", "2-Apr-2020"], "2020-03-01T00:00:00"),
         (["March 1, 2020", "Apr 2, 2020"], "2020-03-01T00:00:00"),
         (["1/31/99 11:00 PM", "NA"], "1999-01-31T23:00:00"),
+        (["Sun, 31 Jan 1999 11:00:00 GMT", "Monday 1 Feb 1999"], "1999-01-31T11:00:00"),
+        (["2024-02", "2024-11"], "2024-02-01T00:00:00"),
+        (["Feb 2024", "November 2024"], "2024-02-01T00:00:00"),
     ],
 )
 def test_dates(cells, first):
@@ -580,11 +645,29 @@ def test_check_reports_and_trains_nothing(trained, tmp_path, capsys):
         "sex     text ",
         "when    date ",
         "names rows: 'id' runs by 1 from row to row; train leaves it out without --keep id",
-        "target: 1 rows without a value of 'ok'",
+        "target: 1 row without a value of 'ok'",
         "--time when",
     ):
         assert part in shown
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_check_suspects_numbers_that_stand_for_something_else(write, capsys):
+    rows = "".join(f"{-999 if i % 9 == 4 else i % 12},{20240101 + i},{i * i}\n" for i in range(30))
+    assert main(["check", str(write("level,day,y\n" + rows))]) == 0
+    shown = capsys.readouterr().out
+    assert "missing? 'level' is -999 in 3 rows, far from all others" in shown
+    assert "dates? 'day' is read as numbers such as 20240101: days are dates if written as 2024-01-31" in shown
+    assert shown.count("missing? ") == shown.count("dates? ") == 1
+
+
+def test_check_shows_a_hundred_columns_and_counts_the_others(write, capsys):
+    names, row = [f"n{i}" for i in range(120)] + ["city"], ["1.5"] * 120 + ["Bonn"]
+    assert main(["check", str(write("\n".join(map(",".join, (names, row, row)))))]) == 0
+    shown = capsys.readouterr().out
+    assert "n99 " in shown
+    assert "n100 " not in shown
+    assert "and 21 more: 20 numeric, 1 text" in shown
 
 
 def test_home_is_expanded(tmp_path, monkeypatch, capsys):

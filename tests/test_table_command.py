@@ -104,6 +104,26 @@ def test_time_lets_the_latest_rows_judge_all_members(table):
     assert first != second
 
 
+def test_a_trend_goes_on_beyond_the_training_rows(tmp_path):
+    rng = np.random.default_rng(0)
+    days, a = np.arange(240), rng.normal(size=240)
+    y = 100 + 0.2 * days + 3 * a + rng.normal(size=240)
+    when = np.datetime64("2024-01-01") + days
+    path, out = tmp_path / "trend.csv", tmp_path / "run"
+    path.write_text("when,a,y\n" + "".join(f"{d},{u:.4f},{v:.4f}\n" for d, u, v in zip(when, a, y, strict=True)))
+    arguments = ["train", path, "--target", "y", "--time", "when", "--epochs", "12", "--members", "2", "--output", out]
+    assert main([str(word) for word in arguments]) == 0
+    model = dn.load(out / "model.npz")
+    assert len(dn.Ensemble(model)) == 2
+    later = slice(192, 240)  # the fifth that was held out, up to a quarter beyond the training rows
+    x = model.preparation.transform({"when": when[later], "a": a[later]})
+    predicted = model.preparation.inverse_target(model.predict(x))
+    assert np.abs(predicted - y[later]).mean() < 3  # without the line it is off by 5 on average
+    far = model.preparation.transform({"when": when[[0, 239]] + 2000, "a": a[[0, 0]]})
+    rise = np.diff(model.preparation.inverse_target(model.predict(far)))
+    assert rise == pytest.approx(0.2 * 239, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

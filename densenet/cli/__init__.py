@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         if isinstance(error, TableError) and error.remedy:
-            text = f"{' '.join(error.reason.split())}: {command_to_copy(given, error)}"
+            text = f"{' '.join(error.reason.split())}: {command_to_copy(given, args, error)}"
             print(f"densenet {args.command}: {text}", file=sys.stderr)
             return 2
         text = " ".join(str(error).split())

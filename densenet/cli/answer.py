@@ -1,8 +1,9 @@
-"""What ``densenet train`` says of a table's answer: held-out figures with intervals, beside those of other models."""
+"""What ``densenet train`` says of a table's answer: held-out figures with intervals, beside other models'."""
 
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ def beside_others(
     who: str = "network",
     linear: str = "--preset linear",
 ) -> str:
-    """A table of figures on the held-out rows, of the network and of others trained on the same rows; who is ahead.
+    """A table of figures on the held-out rows: the network, and other models of the same training rows; which is ahead.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def _figures(found: Mapping[str, Array], truth: Array, classes: int) -> list[tup
         rows = [("held out", f"accuracy {interval}", f"log-loss {interval}", "AUC")]
         for who, p in found.items():
             right, loss = (p.argmax(axis=1) == truth).astype(float), _log_loss(p, truth)
-            rows.append((who, _shown(right), _shown(loss), f"{_auc(p, truth):.4f}"))
+            rows.append((who, _share(right), _shown(loss), f"{_auc(p, truth):.4f}"))
         return rows
     rows = [("held out", f"mean absolute error {interval}", "R2")]
     for who, said in found.items():
@@ -86,6 +87,19 @@ def _figures(found: Mapping[str, Array], truth: Array, classes: int) -> list[tup
 def _shown(each: Array) -> str:
     mean, low, high = with_interval(each)
     return f"{mean:.4g} ({low:.4g} to {high:.4g})"
+
+
+def _share(right: Array) -> str:
+    """A share of rows and its Wilson interval, which has a width also where all rows are right [1]_.
+
+    References
+    ----------
+    .. [1] Brown, Cai and DasGupta, "Interval estimation for a binomial proportion" (2001), Statistical Science 16(2).
+    """
+    n, p, z = len(right), float(right.mean()), 1.645  # the normal distribution's 95 % quantile
+    center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return f"{p:.4g} ({center - half:.4g} to {center + half:.4g})"
 
 
 def _log_loss(p: Array, truth: Array) -> Array:

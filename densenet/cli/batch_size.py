@@ -8,8 +8,9 @@ from typing import Any
 
 from densenet import datasets, losses, optimizers
 from densenet._files import replacing
+from densenet.cli.options import add_data_options, adder, hidden_widths, seed_number
 from densenet.cli.reading import add_dropping_option, add_reading_options, read_table
-from densenet.cli.train import data_options, hidden_widths, no_target, seed_number
+from densenet.cli.rows import missing_target
 from densenet.perceptron import mlp
 from densenet.tables import TablePreparation
 from densenet.training.trainer import Trainer
@@ -24,7 +25,8 @@ def add_batch_size_command(commands: Any) -> None:
         "and seconds to the same error. Without DATA: the shipped handwritten digits.",
     )
 
-    add = data_options(parser)
+    add_data_options(parser)
+    add = adder(parser)
     add("--reach", "a loss to reach: makes steps and seconds absolute", type=float, metavar="E")
     add(
         "--hidden",
@@ -56,7 +58,7 @@ def run_batch_size(args: argparse.Namespace) -> None:
         print(f"the shipped handwritten digits: {len(x):,} rows of {x.shape[1]} pixels, 10 classes")
     else:
         if args.target is None:
-            raise no_target(args)
+            raise missing_target(args)
         table = read_table(args, args.target)
         preparation = TablePreparation().fit(table, args.target, task=args.task)
         x, y = preparation.transform(table), preparation.transform_target(table)

@@ -6,6 +6,8 @@ import argparse
 import math
 import shlex
 from collections import Counter
+from datetime import date
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,15 @@ import numpy as np
 from densenet._display import text_table
 from densenet._types import Array
 from densenet.cli.reading import add_dropping_option, add_reading_options, file_path, quoted, read_table
-from densenet.tables import Table, TablePreparation, shown_cell
+from densenet.tables import Table, TablePreparation, counted, shown_cell
 from densenet.tables.suspicions import leaks, names_of_rows
 from densenet.tables.table import is_absent, is_date, is_numeric, kind_of
 from densenet.training.data import split
 
 _WIDEST = 44
+_FEWEST_DIFFERENT = 10
+_MOST_DAYS = 1000
+_MOST_SHOWN = 100
 _CODES = ("zip", "postcode", "zipcode", "code", "_id", "plz", "phone")
 
 
@@ -43,12 +48,14 @@ def run_check(args: argparse.Namespace) -> None:
     table = read_table(args, args.target)
     print(f"{args.data}: {len(table):,} rows, {len(table.columns):,} columns")
     rows: list[tuple[str, ...]] = [("column", "kind", "missing", "different", "values")]
-    for name, values in table.columns.items():
+    for name, values in islice(table.columns.items(), _MOST_SHOWN):
         absent = is_absent(values)
         present = values[~absent]
         different = f"{len(set(present.tolist())):,}"
         rows.append((_short(name), kind_of(values), f"{absent.sum():,}", different, _short(_summary(present))))
     print(text_table(rows, "<<>><"))
+    if more := Counter(kind_of(values) for values in islice(table.columns.values(), _MOST_SHOWN, None)):
+        print(f"and {more.total():,} more: {', '.join(f'{count:,} {kind}' for kind, count in more.items())}")
     for line in table.said:
         print(f"read: {line}")
     left_out = names_of_rows(table)
@@ -58,6 +65,10 @@ def run_check(args: argparse.Namespace) -> None:
         )
     for line in _codes(table, left_out):
         print(f"a code? {line}")
+    for line in _stand_ins(table):
+        print(f"missing? {line}")
+    for line in _written_dates(table):
+        print(f"dates? {line}")
     for name, values in table.columns.items():
         if is_date(values):
             print(f"dates: {shown_cell(name)}; train --time {shlex.quote(name)} holds out the latest rows")
@@ -68,7 +79,7 @@ def run_check(args: argparse.Namespace) -> None:
 def _report_target(target: str, table: Table) -> None:
     absent = is_absent(table[target])
     if absent.any():
-        print(f"target: {absent.sum():,} rows without a value of {target!r}; train leaves them out")
+        print(f"target: {counted(int(absent.sum()), 'row')} without a value of {target!r}; train leaves them out")
         table = table.take(~absent)
     if len(set(table[target].tolist())) < 2:
         print(f"target: {target!r} has one value only: nothing to learn")
@@ -108,6 +119,45 @@ def _codes(table: Table, left_out: dict[str, str]) -> list[str]:
     return found
 
 
+def _stand_ins(table: Table) -> list[str]:
+    """Numbers that come again and are farther from all others than these are from each other, as -999 often is."""
+    found = []
+    for name, values in table.columns.items():
+        if not is_numeric(values):
+            continue
+        numbers, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+        if len(numbers) < _FEWEST_DIFFERENT:
+            continue
+        for end, gap, width in (
+            (0, numbers[1] - numbers[0], np.ptp(numbers[1:])),
+            (-1, numbers[-1] - numbers[-2], np.ptp(numbers[:-1])),
+        ):
+            if counts[end] > 1 and gap > width:
+                where = f"{shown_cell(name)} is {numbers[end]:.12g} in {counts[end]:,} rows, far from all others"
+                found.append(f"{where}: where that means missing, empty these cells")
+    return found
+
+
+def _written_dates(table: Table) -> list[str]:
+    """Whole numbers that are days of the calendar, such as 20240131."""
+    found = []
+    for name, values in table.columns.items():
+        days = values[~is_absent(values)] if is_numeric(values) else values[:0]
+        whole = bool(len(days)) and ((days == np.floor(days)) & (days > 1800e4) & (days < 2200e4)).all()
+        if whole and all(_is_day(int(day)) for day in np.unique(days)[:_MOST_DAYS]):
+            found.append(
+                f"{shown_cell(name)} is read as numbers such as {int(days[0])}: days are dates if written as 2024-01-31"
+            )
+    return found
+
+
+def _is_day(number: int) -> bool:
+    try:
+        return bool(date(number // 10_000, number // 100 % 100, number % 100))
+    except ValueError:
+        return False
+
+
 def _short(text: str) -> str:
-    flat = " ".join(text.split())
+    flat = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
     return flat if len(flat) <= _WIDEST else flat[: _WIDEST - 3] + "..."

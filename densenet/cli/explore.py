@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from densenet.cli.reading import add_reading_options
+from densenet.cli.reading import add_reading_options, add_use_option
 from densenet.cli.route import model_and_data
 from densenet.explore import explore
 
@@ -33,6 +33,7 @@ def add_explore_command(commands: Any) -> None:
     add("--loss", metavar="NAME", help='loss of a model that was saved without one, such as "mse"')
     add("--output", type=Path, default=Path("explore.html"), metavar="FILE", help="where (default: explore.html)")
     add("--open", action="store_true", help="open it in the browser")
+    add_use_option(parser)
     add_reading_options(parser)
     parser.set_defaults(run=run_explore, drop=[])
 

@@ -13,7 +13,7 @@ import numpy as np
 from densenet import datasets
 from densenet._types import Array
 from densenet.cli.reading import chosen, quoted
-from densenet.tables import Table, TablePreparation, is_parquet, shown_cell
+from densenet.tables import Table, TableError, TablePreparation, is_parquet, shown_cell
 from densenet.tables.suspicions import leaks, names_of_rows
 from densenet.training.data import split
 
@@ -22,7 +22,7 @@ _SEEN = 20_000  # rows in which columns that name rows and leaks are looked for
 
 
 class Large(NamedTuple):
-    """Prepared rows of a large file, and what the command prints about them: in the first line, and as warnings."""
+    """Prepared rows of a large file; notes for the first line that is printed, and warnings."""
 
     training: datasets.ParquetBatches
     validation: datasets.ParquetBatches
@@ -41,16 +41,8 @@ def exceeds_memory(path: str) -> bool:
 
         found = parquet.read_metadata(path)
     except (ImportError, OSError, ValueError):
-        return False  # the reader says what is wrong
+        return False  # reading it will say what is wrong
     return bool(found.num_rows * found.num_columns * _CELL > _SHARE * _memory())
-
-
-def column_names(path: str) -> list[str]:
-    """The columns of a Parquet file."""
-    from pyarrow import parquet
-
-    names: list[str] = parquet.read_schema(path).names
-    return names
 
 
 def _memory() -> float:
@@ -72,7 +64,8 @@ def read_large(args: argparse.Namespace) -> Large:
     TableError, ValueError, OSError, ImportError
     """
     if args.time is not None or args.text or args.numeric:
-        raise ValueError("--time, --text and --numeric are not for Parquet files that memory does not hold")
+        reason = "--time, --text and --numeric are not for Parquet files that memory does not hold"
+        raise TableError(reason, {"time": None, "text": None, "numeric": None})
 
     def rows(features: list[str] | None) -> datasets.ParquetBatches:
         return datasets.ParquetBatches(args.data, features, args.target, args.batch_size, seed=args.seed)
@@ -80,7 +73,7 @@ def read_large(args: argparse.Namespace) -> Large:
     every = rows(None)
     _, first, _ = next(every.parts())
     first = Table(first.columns, args.target).take(slice(0, _SEEN))
-    dropped, left_out = set(chosen(first, args.drop)), names_of_rows(first, chosen(first, args.keep))
+    dropped, left_out = set(chosen(first, args.drop, "drop")), names_of_rows(first, chosen(first, args.keep, "keep"))
     wanted = [name for name in every.features if name not in dropped and name not in left_out]
     known, held_out = rows(wanted).split(args.held_out)
     training, validation = known.split(0.1)

@@ -13,8 +13,7 @@ import numpy as np
 from densenet import persistence
 from densenet._files import replacing_text
 from densenet._types import Array
-from densenet.cli.reading import add_reading_options, chosen, file_path, read_like, read_table
-from densenet.tables import Cells, Table
+from densenet.cli.reading import add_reading_options, add_use_option, chosen, file_path, read_like, read_table
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _RUNS = ("=", "+", "-", "@", "\t", "\r")
@@ -40,6 +39,7 @@ def add_predict_command(commands: Any) -> None:
     add("--proba", action="store_true", help="write the probability of every class, too")
     add("--keep", action="append", default=[], metavar="COLUMNS", help="columns of DATA to write beside, such as an id")
     add("--spreadsheet", action="store_true", help="put ' before texts that a spreadsheet would run as a formula")
+    add_use_option(parser)
     add_reading_options(parser)
     parser.set_defaults(run=run_predict, drop=[])
 
@@ -49,19 +49,16 @@ def run_predict(args: argparse.Namespace) -> None:
     model = persistence.load(args.model)
     loss = model.loss
     preparation = model.preparation
-    cells: Cells | None = None
-    table: Table
+    columns: dict[str, Any]
     x: Array
     if preparation is not None:
-        table, cells = read_like(args, preparation)
+        table, columns = read_like(args, preparation, keep=args.keep)
         x = preparation.transform(table)
         notes = table.said + preparation.unseen(table)
     else:
         table = read_table(args)
         x, notes = table.numbers(), table.said
-    columns: dict[str, Any] = {}
-    for name in chosen(cells or table, args.keep):
-        columns[name] = cells.column(name) if cells else table[name]
+        columns = {name: table[name] for name in chosen(table, args.keep, "keep")}
     output = model.predict(x)
     if preparation is not None:
         name = preparation.target

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-import difflib
 import io
 import os
 import shlex
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from densenet import datasets
 from densenet.tables import (
@@ -17,23 +20,23 @@ from densenet.tables import (
     Table,
     TableError,
     TablePreparation,
+    bare_name,
     is_parquet,
     listed,
     named_columns,
+    nearest,
     read_cells,
     read_columns,
+    shown_cell,
 )
 
-_FLAGS: dict[str, Any] = {"dayfirst": "--dayfirst", "header": "--no-header"}
-
-
-READING_OPTIONS = ("text", "numeric", "delimiter", "decimal", "encoding", "dayfirst", "no_header")
+READING_OPTIONS = ("text", "numeric", "delimiter", "decimal", "encoding", "dayfirst", "no_header", "skip")
 """What `add_reading_options` adds, by the names in the parsed arguments."""
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that settle how a file is read."""
-    add = parser.add_argument
+    """Add the options that settle how a file is read, as a group of their own."""
+    add = parser.add_argument_group("reading the file").add_argument
     add(
         "--text", action="append", default=[], metavar="COLUMNS", help="columns of words, though they look like numbers"
     )
@@ -48,11 +51,57 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         help="03/04/2020 is the third of April, or not (default: a number above 12 decides)",
     )
     add("--no-header", action="store_true", help="the first line is a row: columns are x1, x2, and so on")
+    add(
+        "--skip",
+        action="extend",
+        default=[],
+        type=line_numbers,
+        metavar="LINES",
+        help='lines of the file to leave out, such as 1,4-6, or "ragged": rows of another width than the header\'s',
+    )
 
 
-def add_dropping_option(parser: argparse.ArgumentParser) -> None:
+def add_use_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which column of a file is which of a model's."""
+    parser.add_argument(
+        "--use",
+        action="append",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="the model's column NAME is COLUMN of DATA; with nothing behind = it has no values",
+    )
+
+
+def add_dropping_option(parser: Any) -> None:
     """Add the option that leaves columns out."""
     parser.add_argument("--drop", action="append", default=[], metavar="COLUMNS", help="columns to leave out")
+
+
+def column_names(path: str) -> list[str]:
+    """The columns of a Parquet file."""
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise ImportError("Parquet files need the pyarrow library: pip install '.[dataframe]'") from None
+    try:
+        names: list[str] = parquet.read_schema(path).names
+    except (ValueError, OSError) as error:
+        raise TableError(f"{path} cannot be read: {str(error).rstrip('.')}") from None
+    return names
+
+
+def line_numbers(text: str) -> list[int | str]:
+    """Lines such as 1,4-6, and the word ragged."""
+    found: list[int | str] = []
+    for part in text.split(","):
+        first, sign, last = part.strip().partition("-")
+        if part.strip() == "ragged":
+            found.append("ragged")
+        elif first.isdecimal() and (last.isdecimal() or not sign) and int(last or first) < 10**7:
+            found += range(int(first), int(last or first) + 1)
+        else:
+            raise argparse.ArgumentTypeError(f"expected lines such as 1,4-6, or ragged, got {text!r}")
+    return found
 
 
 def file_path(text: str) -> str:
@@ -68,15 +117,9 @@ def read_table(args: argparse.Namespace, target: str | None = None) -> Table:
     TableError, OSError, ImportError
     """
     if is_parquet(args.data):
-        return datasets.read_csv(args.data, target, drop=args.drop)
-    cells = _cells(args, header=not args.no_header)
-    if target is not None and target not in cells.names:
-        near = _nearest(target, cells.names)
-        if near and not any("--no-header" in line for line in cells.said):
-            reason = f"there is no column {target!r} in {args.data}; its columns are {listed(cells.names)}"
-            raise TableError(reason, {"target": near[0]})
+        return datasets.read_csv(args.data, target, text=args.text, numeric=args.numeric, drop=args.drop)
     return read_columns(
-        cells,
+        _cells(args, header=not args.no_header),
         target,
         decimal=args.decimal,
         dayfirst=args.dayfirst,
@@ -87,77 +130,164 @@ def read_table(args: argparse.Namespace, target: str | None = None) -> Table:
 
 
 def read_like(
-    args: argparse.Namespace, preparation: TablePreparation, more: Sequence[str] = ()
-) -> tuple[Table, Cells | None]:
-    """The columns that a model wants (and `more`), read as its training rows were; and all cells of the file.
+    args: argparse.Namespace, preparation: TablePreparation, more: Sequence[str] = (), keep: Sequence[str] = ()
+) -> tuple[Table, dict[str, Any]]:
+    """The columns that a model wants (and `more`), read as its training rows were; and those to keep, as they stand.
 
     Raises
     ------
     TableError, OSError, ImportError
     """
+    wanted = list(dict.fromkeys([*preparation.input_columns, *more]))
     if is_parquet(args.data):
-        return datasets.read_csv(args.data), None
+        names = column_names(args.data)
+        sources, said = _sources(args, wanted, names)
+        kept = named_columns(Cells(args.data, names, [], []), keep, "keep")
+        needed = {*kept, *sources.values()}
+        table = datasets.read_csv(args.data, drop=[quoted([name]) for name in names if name not in needed])
+        empty = np.full(len(table), None)
+        made = Table({name: table[source] if source else empty for name, source in sources.items()})
+        made.said = said
+        return made, {name: table[name] for name in kept}
     like = preparation.reading
     cells = _cells(args, header=like.header and not args.no_header)
-    wanted = {*preparation.input_columns, *more}
-    there = set(cells.names)
-    absent = sorted(name for name in wanted if name not in there)
+    sources, said = _sources(args, wanted, cells.names)
+    columns = {name: cells.column(source) if source else [""] * len(cells.lines) for name, source in sources.items()}
+    taken = replace(cells, names=list(columns), columns=list(columns.values()), said=cells.said + said)
+    every = replace(cells, names=list(dict.fromkeys([*columns, *cells.names])))
+    options: dict[str, Any] = {"decimal": args.decimal, "dayfirst": args.dayfirst}
+    for option in ("text", "numeric"):  # they may name columns that the model does not use
+        named = named_columns(every, getattr(args, option), option)
+        options[option] = [quoted([name]) for name in named if name in columns]
+    kept = named_columns(cells, keep, "keep")
+    return read_columns(taken, like=like, **options), {name: cells.column(name) for name in kept}
+
+
+def _sources(
+    args: argparse.Namespace, wanted: Sequence[str], names: Sequence[str]
+) -> tuple[dict[str, str | None], list[str]]:
+    """The column of the file that each wanted column is read from, None for one without values; notes for the user.
+
+    A name that is not there is read from the one column whose name differs by case and blanks alone.
+    """
+    sources, said = _named_sources(args, wanted, names), []
+    for name in wanted:
+        alike = [other for other in names if other not in wanted and bare_name(other) == bare_name(name)]
+        if name in names:
+            sources.setdefault(name, name)
+        elif name not in sources and len(alike) == 1 and alike[0] not in sources.values():
+            sources[name] = alike[0]
+            said.append(f"the model's {shown_cell(name)} is read from {shown_cell(alike[0])}")
+    absent = [name for name in wanted if name not in sources]
     if absent:
-        reason = f"{cells.path} lacks {listed(absent)}, which the model wants; its columns are {listed(cells.names)}"
-        near = {name: _nearest(name, cells.names) for name in absent}
-        hints = [f"{found[0]!r} for {name!r}" for name, found in near.items() if found]
-        raise TableError(reason + (f" (rename {', '.join(hints)}?)" if hints else ""))
-    options = {"decimal": args.decimal, "dayfirst": args.dayfirst, "text": args.text, "numeric": args.numeric}
-    unwanted = [quoted([name]) for name in cells.names if name not in wanted]
-    return read_columns(cells, drop=unwanted, like=like, **options), cells
+        free = [name for name in names if name not in sources.values()]
+        use = [f"{name}={source or ''}" for name, source in sources.items() if name != source]
+        for name in absent:
+            near = nearest(name, free)
+            free = [other for other in free if other != near]
+            use.append(f"{name}={near or ''}")
+        reason = f"{args.data} lacks {listed(absent)}, which the model wants; its columns are {listed(names)}"
+        raise TableError(f"{reason}; what has nothing behind = is read as missing", {"use": use})
+    return {name: sources[name] for name in wanted}, said
 
 
-def _nearest(name: str, names: Sequence[str]) -> list[str]:
-    """The name that is nearest, if one is near."""
-    same = [other for other in names if other.casefold() == name.casefold()]
-    return same or difflib.get_close_matches(name, names, 1, 0.7)
+def _named_sources(args: argparse.Namespace, wanted: Sequence[str], names: Sequence[str]) -> dict[str, str | None]:
+    """What --use says."""
+    sources: dict[str, str | None] = {}
+    for entry in args.use:
+        for part in [entry] if _used(entry, wanted, names) else next(csv.reader([entry]), []):
+            if (found := _used(part, wanted, names)) is None:
+                raise TableError(
+                    f"--use expects NAME=COLUMN, a column of the model ({listed(wanted)}) and one of {args.data} "
+                    f"({listed(names)}), got {part!r}; without it",
+                    {"use": [f"{name}={source or ''}" for name, source in sources.items()] or None},
+                )
+            sources[found[0]] = found[1] or None
+    return sources
+
+
+def _used(text: str, wanted: Sequence[str], names: Sequence[str]) -> tuple[str, str] | None:
+    pairs = ((text[:at], text[at + 1 :]) for at, sign in enumerate(text) if sign == "=")
+    return next((pair for pair in pairs if pair[0] in wanted and pair[1] in ("", *names)), None)
 
 
 def _cells(args: argparse.Namespace, header: bool) -> Cells:
-    delimiter = args.delimiter
-    if delimiter is not None:
-        delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
-        if len(delimiter) != 1 or delimiter in '"\r\n':
-            raise TableError(f"--delimiter expects one character (tab: '\\t'), got {args.delimiter!r}")
-    return read_cells(args.data, delimiter=delimiter, encoding=args.encoding, header=header)
+    delimiter = {"\\t": "\t", "tab": "\t"}.get(args.delimiter, args.delimiter)
+    return read_cells(args.data, delimiter=delimiter, encoding=args.encoding, header=header, skip=args.skip)
 
 
-def chosen(cells_or_table: Cells | Table, names: Sequence[str]) -> list[str]:
+def chosen(cells_or_table: Cells | Table, names: Sequence[str], option: str) -> list[str]:
     """The columns that an option names, of a file's cells or of a table."""
     if isinstance(cells_or_table, Table):
         cells_or_table = Cells("the table", list(cells_or_table.columns), [], [])
-    return named_columns(cells_or_table, names)
+    return named_columns(cells_or_table, names, option)
 
 
-def quoted(names: Sequence[str]) -> str:
+def quoted(names: Sequence[Any]) -> str:
     """Columns with commas between them, quoted as in CSV."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(names)
     return line.getvalue()
 
 
-def command_to_copy(arguments: Sequence[str], error: TableError) -> str:
-    """The command that was called, with what settles the error."""
+def command_to_copy(arguments: Sequence[str], args: argparse.Namespace, error: TableError) -> str:
+    """The command that was called, with what settles the error in place of what was given.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The words of the command line behind ``densenet``.
+    args : Namespace
+        What they were parsed to.
+    error : TableError
+        With a remedy; what the command has no option for is left out of it.
+    """
     words = ["densenet", *arguments]
-    for option, value in error.remedy.items():
-        if option in _FLAGS:
-            words.append(_FLAGS[option])
-            continue
-        if not isinstance(value, list):
-            words = _without(words, f"--{option}")
-        text = quoted(value) if isinstance(value, list) else str(value)
-        words += [f"--{option}={text}"] if text.startswith("-") else [f"--{option}", text]
-    return shlex.join(words)
+    for name, value in error.remedy.items():
+        if name == "path":
+            words = [str(value) if file_path(word) == args.data else word for word in words]
+        elif name == "header":
+            words += ["--no-header"] if hasattr(args, "no_header") and not args.no_header else []
+        elif name == "dayfirst":
+            words = [word for word in words if word not in ("--dayfirst", "--no-dayfirst")]
+            words.append("--dayfirst" if value else "--no-dayfirst")
+        elif hasattr(args, name) and not (name == "target" and args.target is None and args.command != "train"):
+            words = _without(words, f"--{name}")
+            text = quoted(value) if isinstance(value, list) else str(value)
+            text = _ranges(value) if name == "skip" and value else text
+            if value is not None:
+                words += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
+    first = f"{error.before} && " if error.before else ""
+    return first + shlex.join(words)
+
+
+def _ranges(lines: Sequence[int | str]) -> str:
+    """Lines as `line_numbers` reads them, runs of them as 1-3."""
+    numbers = sorted({line for line in lines if isinstance(line, int)})
+    runs = [[start, start] for start in numbers if start - 1 not in numbers]
+    for run in runs:
+        while run[1] + 1 in numbers:
+            run[1] += 1
+    named = [str(first) if first == last else f"{first}-{last}" for first, last in runs]
+    return ",".join(named + ["ragged"] * ("ragged" in lines))
 
 
 def _without(words: list[str], option: str) -> list[str]:
-    """The words without an option and its value."""
-    if option in words[:-1]:
-        place = words.index(option)
-        return words[:place] + words[place + 2 :]
-    return [word for word in words if not word.startswith(f"{option}=")]
+    """The words without an option, however it is abbreviated, and its values."""
+    kept: list[str] = []
+    is_value = False
+    for word in words:
+        name, sign, _ = word.partition("=")
+        if is_value:
+            is_value = False
+        elif len(name) > 2 and option.startswith(name):
+            is_value = not sign
+        else:
+            kept.append(word)
+    return kept
+
+
+def warn(args: argparse.Namespace, lines: list[str]) -> None:
+    """Print lines to standard error, each with the name of the command."""
+    for line in lines:
+        print(f"densenet {args.command}: {line}", file=sys.stderr)

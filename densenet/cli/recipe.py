@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any, NamedTuple
 
-from densenet import optimizers, persistence
+from densenet import persistence
 from densenet._types import Array
+from densenet.cli.options import named_optimizer
 from densenet.ensemble import Ensemble
 from densenet.layers import Dense
 from densenet.losses import MeanSquaredError, SoftmaxCrossEntropy
@@ -16,6 +17,7 @@ from densenet.tables import TablePreparation
 from densenet.tabular.folds import Fold
 from densenet.tabular.linear import LinearBaseline
 from densenet.tabular.training import Choices, Member, members, members_for, untrained
+from densenet.tabular.trend import elapsed_slopes, with_skip
 from densenet.training.callbacks import EarlyStopping
 from densenet.training.history import History
 
@@ -61,16 +63,13 @@ def train_recipe(
         return _linear(preparation, x, y)
     if args.balance and preparation.task == "regression":
         raise ValueError("--balance is for classes, and the target is a number")
-    found = optimizers.get(args.optimizer) if args.optimizer is not None else None
-    if found is not None and args.learning_rate is not None:
-        found.learning_rate = args.learning_rate
     patience = args.patience
     choices = Choices(
         args.preset,
         args.hidden,
         args.activation,
         args.dropout,
-        found,
+        None if args.optimizer is None else named_optimizer(args),
         args.learning_rate,
         args.batch_size,
         args.epochs,
@@ -80,7 +79,13 @@ def train_recipe(
     count = args.members or members_for(len(x), x.shape[1])
     one = untrained(preparation, x, y, choices, args.seed)
     persistence.check_savable(Ensemble([one] * count).model if count > 1 else one, preparation=preparation)
-    return Trained(*members(preparation, x, y, choices, count, args.seed, validation=validation))
+    slopes = elapsed_slopes(preparation, x, y)
+    if slopes is None:
+        return Trained(*members(preparation, x, y, choices, count, args.seed, validation=validation))
+    left = (y - x @ slopes).astype(y.dtype)  # what the line leaves
+    _, loss, made = members(preparation, x, left, choices, count, args.seed, validation=validation)
+    models = [with_skip(member.model, slopes) for member in made]
+    return Trained(models[0] if count == 1 else Ensemble(models, loss=loss).model, loss, made)
 
 
 def _linear(preparation: TablePreparation, x: Array, y: Array) -> Trained:

@@ -13,7 +13,7 @@ from typing import Any
 from densenet import datasets, losses, persistence
 from densenet._files import replacing, replacing_text
 from densenet._types import Array
-from densenet.cli.reading import READING_OPTIONS, add_reading_options, file_path, read_like, read_table
+from densenet.cli.reading import READING_OPTIONS, add_reading_options, add_use_option, file_path, read_like, read_table
 from densenet.datasets.notes import notes_network
 from densenet.ensemble import Ensemble
 from densenet.explain.notation import to_html, to_text
@@ -58,6 +58,7 @@ def add_route_command(commands: Any) -> None:
         metavar="FILE",
         help="draw the network with the route lit; of a batch, what is left of the error (png, svg or pdf)",
     )
+    add_use_option(parser)
     add_reading_options(parser)
     parser.set_defaults(run=run_route, drop=[])
 

@@ -16,7 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densenet._files import too_sparse
-from densenet.tables import Reading, Table, TableError, is_parquet, read_cells, read_columns
+from densenet.tables import (
+    Cells,
+    Reading,
+    Skip,
+    Table,
+    TableError,
+    dropped_target,
+    is_parquet,
+    named_columns,
+    named_target,
+    read_cells,
+    read_columns,
+)
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -35,6 +47,7 @@ def read_csv(
     decimal: Literal[".", ","] | None = None,
     encoding: str | None = None,
     header: bool = True,
+    skip: Skip = (),
     dayfirst: bool | None = None,
     text: str | Collection[str] = (),
     numeric: str | Collection[str] = (),
@@ -45,9 +58,10 @@ def read_csv(
 
     A column is numeric if all its filled cells are numbers that have one reading: plain, with decimal commas or grouped
     thousands, with one unit, currency or percent sign in every cell, in brackets where negative. It holds dates if all
-    are dates in one order of day, month and year. Other columns are text. Where at least half of the cells are
-    numbers or dates and no one reading fits all, an error lists all such columns with a line, a cell and the arguments
-    that settle them. `Table.said` tells how the cells were read where that is not plain.
+    are dates in one order of day, month and year. Times and durations are numbers of hours. Other columns are text.
+    Where at least half of the cells are numbers or dates and no one reading fits all, an error lists all such columns
+    with a line, a cell and the arguments that settle them. `Table.said` tells how the cells were read where that is not
+    plain.
 
     Missing are, in any case: in all columns empty cells, ``\\N``, #N/A, <NA>, NaN and NULL; in columns of numbers and
     dates also NA, N/A, None, "-", "." and "?".
@@ -55,8 +69,8 @@ def read_csv(
     Parameters
     ----------
     path : str or path-like
-        UTF-8, UTF-16 or Windows-1252 (Latin-1), plain or in .gz, .xz or a .zip of one file; "-" is standard input.
-        Parquet files need the extra ``[dataframe]``.
+        UTF-8, UTF-16 or Windows-1252 (Latin-1), plain or in .gz, .bz2, .xz or a .zip of one file; "-" is standard
+        input. Parquet files need the extra ``[dataframe]``.
     target : str or int, optional
         The column to be predicted, by name or by place (0 is the first, -1 the last).
     delimiter : str, optional
@@ -68,12 +82,14 @@ def read_csv(
         By default recognised.
     header : bool, default True
         Whether the first line names the columns; without one they are x1, x2, and so on.
+    skip : int, "ragged", or collection of them, default ()
+        Lines of the file to leave out, from 1; "ragged" are all rows with more or fewer cells than the header.
     dayfirst : bool, optional
         Settles "03/04/2020"; by default an ISO date or a component above 12 does.
     text : str or collection of str, default ()
         Columns to keep as text although they look like numbers: postal codes, numbers that name things.
     numeric : str or collection of str, default ()
-        Columns in which cells that are no numbers are missing.
+        Columns in which cells that are no numbers (no dates, where those are more) are missing.
     drop : str or collection of str, default ()
         Columns to leave out.
     like : Reading, optional
@@ -110,14 +126,12 @@ def read_csv(
     >>> table.said
     ["'area': decimal commas: '50,5' is 50.5", "1 cell '?' read as missing ('area')"]
     """
-    if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n'):
-        raise ValueError(f"read_csv expects delimiter to be one character, got {delimiter!r}.")
     if decimal not in (None, ".", ","):
         raise ValueError(f"read_csv expects decimal to be '.' or ',', got {decimal!r}.")
     if is_parquet(path):
         return _read_parquet(path, target, text, numeric, drop)
     known_header = header if like is None else like.header
-    cells = read_cells(path, delimiter=delimiter, encoding=encoding, header=header and known_header)
+    cells = read_cells(path, delimiter=delimiter, encoding=encoding, header=header and known_header, skip=skip)
     return read_columns(
         cells, target, decimal=decimal, dayfirst=dayfirst, text=text, numeric=numeric, drop=drop, like=like
     )
@@ -132,18 +146,29 @@ def _read_parquet(path: PathLike, target: Any, text: Any, numeric: Any, drop: An
     try:
         frame = parquet.read_table(path)
     except (ValueError, OSError) as error:
-        raise TableError(f"read_csv cannot read {os.fspath(path)}: {error}") from None
-    table = Table(frame)
-    names = list(table.columns)
-    if isinstance(target, int) and not isinstance(target, bool) and -len(names) <= target < len(names):
-        target = names[target]
-    for asked in (text, numeric, drop):
-        for name in [asked] if isinstance(asked, str) else asked:
-            table.require(name, "read_csv")
+        raise TableError(f"read_csv cannot read {os.fspath(path)}: {str(error).rstrip('.')}") from None
     if text or numeric:
-        raise TableError("read_csv finds the kinds of columns in a Parquet file: text and numeric are for text files")
-    left = table.without([drop] if isinstance(drop, str) else list(drop))
-    return Table(left.columns, target)
+        reason = "read_csv finds the kinds of columns in a Parquet file: text and numeric are for text files"
+        raise TableError(reason, {"text": None, "numeric": None})
+    names = Cells(os.fspath(path), list(frame.column_names), [], [])
+    goal, dropped = named_target(names, target), named_columns(names, drop, "drop")
+    if goal is not None and goal in dropped:
+        raise dropped_target(goal, dropped)
+    frame = frame.drop_columns(dropped)
+    try:
+        return Table(frame, goal)
+    except (TypeError, ValueError) as error:
+        odd = [name for name in frame.column_names if not _is_readable(frame.select([name]))]
+        raise TableError(f"{names.path}: {str(error).rstrip('.')}", {"drop": [*dropped, *odd]} if odd else {}) from None
+
+
+def _is_readable(frame: Any) -> bool:
+    """Whether a table can be made of a frame."""
+    try:
+        Table(frame)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 # -- IDX ------------------------------------------------------------------------------------------------------------

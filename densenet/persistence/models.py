@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from densenet import losses
 from densenet._files import CheckpointError
 from densenet._types import Array
 from densenet._validation import positive_int
@@ -26,7 +27,7 @@ def save_model(
     model: Sequential,
     path: str | os.PathLike[str],
     *,
-    loss: Loss | None = None,
+    loss: Loss | str | None = None,
     preparation: TablePreparation | None = None,
 ) -> None:
     """Write a model to a file: layers, weights, running statistics, marks, noise generators, dtype.
@@ -38,7 +39,7 @@ def save_model(
     model : Sequential
     path : path-like
         Ends in ``.npz`` or, with the extra ``[io]``, in ``.safetensors``.
-    loss : Loss, optional
+    loss : Loss or str, optional
         The loss it was trained with, which turns outputs into probabilities; by default ``model.loss``.
     preparation : TablePreparation, optional
         Turns a table into its inputs; by default ``model.preparation``.
@@ -131,10 +132,10 @@ def load(path: str | os.PathLike[str], *, max_width: int = _MAX_WIDTH) -> Sequen
 
 
 def encode_model(
-    model: Sequential, encoder: Encoder, *, loss: Loss | None = None, preparation: TablePreparation | None = None
+    model: Sequential, encoder: Encoder, *, loss: Loss | str | None = None, preparation: TablePreparation | None = None
 ) -> dict[str, Any]:
     """The plain form of a model; the encoder gets its arrays as ``layers.0.W``, numbered depth-first."""
-    loss = model.loss if loss is None else loss
+    loss = model.loss if loss is None else losses.get(loss)
     preparation = model.preparation if preparation is None else preparation
     tree = {
         "dtype": model.dtype.name,

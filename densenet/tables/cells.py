@@ -1,7 +1,7 @@
 """What a cell of text means: missing, a number, a date, or words.
 
-The rules are tables: `NUMERIC_MISSING` and `TEXT_MISSING` (words), `MARKS` (what may stand around a number), `DATES`
-(forms of a date). A new one is one line. A column has a meaning only if all its cells share one reading.
+The rules are tables: `NUMERIC_MISSING` and `TEXT_MISSING` (words), `numbers.MARKS` (what may stand around a number),
+`dates.DATES` (forms of a date). A column has a meaning only if all its cells share one reading.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import lru_cache
-from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from densenet._types import Array
-from densenet.tables.messages import listed, shown_cell
+from densenet.tables.dates import date_parts, moment_of
+from densenet.tables.messages import counted, listed, shown_cell
+from densenet.tables.numbers import GROUPS, Decimal, Written, parse_numbers, written
 
 # -- words for missing ----------------------------------------------------------------------------------------------
 
@@ -41,185 +39,14 @@ def is_missing(cell: str, words: frozenset[str]) -> bool:
     return len(cell) <= _LONGEST_MISSING and cell.lower() in words
 
 
-# -- numbers --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What may stand around a number: groups `n`, the number, and `mark`, the sign that names its unit.
-
-    Where `everywhere`, all cells of a column must carry the same mark; else it only changes the sign. A mark that is
-    not `exact` makes of the number a bound.
-    """
-
-    pattern: str
-    said: str
-    sign: int = 1
-    everywhere: bool = True
-    exact: bool = True
-
-
-_CURRENCY = r"US\$|R\$|[$€£¥₹₽₩]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|BRL|ZAR|Rs\.?|kr\.?"
-_UNIT = r"°[CF]?|(?!(?:st|nd|rd|th)$)[^\W\d_]{1,8}[23²³]?(?:/[^\W\d_]{1,8}[23²³]?)?"
-
-MARKS = (
-    Mark(r"\((?P<n>[^()]+)\)", "numbers in brackets are negative", sign=-1, everywhere=False),
-    Mark(r"(?P<n>[^-]*\d)-", "numbers with a minus behind them are negative", sign=-1, everywhere=False),
-    Mark(rf"-\s*(?P<mark>{_CURRENCY})\s*(?P<n>.+)", "amounts of money", sign=-1),
-    Mark(rf"(?P<mark>{_CURRENCY})\s*(?P<n>.+)", "amounts of money"),
-    Mark(rf"(?P<n>.+?)\s*(?P<mark>{_CURRENCY})", "amounts of money"),
-    Mark(r"(?P<n>.+?)\s*(?P<mark>[%‰])", "percentages"),
-    Mark(r"(?P<n>.+?)\s*(?P<mark>\+)", "lower bounds", exact=False),
-    Mark(r"(?P<mark>[<>≤≥~≈]=?)\s*(?P<n>.+)", "bounds", exact=False),
-    Mark(rf"(?P<n>.*\d\.?)\s*(?P<mark>{_UNIT})", "numbers with a unit"),
-)
-"""In this order; the first that fits counts, and what stands in its `n` may carry another."""
-
-_MARK_PATTERNS = [(mark, re.compile(mark.pattern)) for mark in MARKS]
-_MOST_UNITS = 3  # addresses begin with numbers, too
 _SAMPLE = 2000
+_MOST_UNITS = 3  # addresses begin with numbers, too
+_FEW_WORDS = 10
+_MAGNITUDES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9}  # units of one column beside each other
+_EXACT = 2.0**53  # the largest whole number up to which float64 has all
 _POINT_CURRENCIES = ("$", "US$", "USD", "£", "GBP")  # written with a decimal point wherever they are money
-
-Decimal = Literal[".", ","]
-
-
-def _number_pattern(decimal: str) -> re.Pattern[str]:
-    other = "," if decimal == "." else "."
-    groups = rf"[1-9]\d{{0,2}}(?P<g>[{other}'\u2019 \u00a0\u2009\u202f])\d{{3}}(?:(?P=g)\d{{3}})*"
-    return re.compile(rf"[+-]?(?=[{decimal}]?\d)(?:{groups}|\d*)(?:[{decimal}]\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
-
-
-_NUMBER: dict[str, re.Pattern[str]] = {decimal: _number_pattern(decimal) for decimal in ".,"}
-_MINUS = str.maketrans("\u2212\u2013", "--")  # minus sign and en dash
-
-
-@dataclass(frozen=True)
-class Written:
-    """A number as a cell writes it: its value under either decimal sign (None: not one), and what stands around it."""
-
-    values: Mapping[str, float | None]
-    marks: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
-    exact: bool = True
-
-
-@lru_cache(maxsize=4096)
-def written(cell: str) -> Written | None:
-    """The number that a cell writes, marks and all; None if it writes none.
-
-    Examples
-    --------
-    >>> from densenet.tables.cells import written
-    >>> written("1,234").values
-    {'.': 1234.0, ',': 1.234}
-    >>> written("(12.5 %)")
-    Written(values={'.': -12.5, ',': None}, marks=('%',), said=('numbers in brackets are negative', 'percentages'),
-            exact=True)
-    >>> written("twelve") is None
-    True
-    """
-    return _written(cell.strip().translate(_MINUS), 3) if len(cell) <= 40 else None
-
-
-def _written(cell: str, depth: int) -> Written | None:
-    values = {decimal: _value(cell, decimal) for decimal in ".,"}
-    if any(value is not None for value in values.values()):
-        return Written(values)
-    for mark, pattern in _MARK_PATTERNS if depth else ():
-        found = pattern.fullmatch(cell)
-        inner = _written(found["n"].strip(), depth - 1) if found else None
-        if found is None or inner is None:
-            continue
-        signed = {decimal: None if v is None else mark.sign * v for decimal, v in inner.values.items()}
-        named = (found["mark"],) if "mark" in pattern.groupindex else ()
-        return Written(signed, named + inner.marks, (mark.said, *inner.said), mark.exact and inner.exact)
-    return None
-
-
-def _value(cell: str, decimal: str) -> float | None:
-    found = _NUMBER[decimal].fullmatch(cell)
-    if found is None:
-        return None
-    plain = cell.replace(found["g"], "") if found["g"] else cell
-    try:
-        value = float(plain.replace(decimal, "."))
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def parse_numbers(texts: Sequence[str | None]) -> NDArray[np.float64] | None:
-    """The numbers that the texts write, NaN for None; None if one of them is no number."""
-    try:
-        numbers = np.array([math.nan if text is None else float(text) for text in texts], np.float64)
-    except ValueError:
-        return None
-    # "nan" and "1_000" are numbers to Python, but to nobody else.
-    if "_" in "".join(filter(None, texts)) or any(compress(texts, np.isnan(numbers))):
-        return None
-    return numbers
-
-
-def nearly_numbers(cells: Iterable[str]) -> bool:
-    """Whether at least half of the cells write numbers, of whatever form."""
-    every = list(cells)
-    return bool(every) and 2 * sum(written(cell) is not None for cell in every) >= len(every)
-
-
-# -- dates ----------------------------------------------------------------------------------------------------------
-
-_TIME = (
-    r"(?:[T ]\s*(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<s>\d\d)(?:[.,]\d+)?)?\s*(?P<half>[AaPp][Mm])?"
-    r"\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?"
-)
-_MONTHS = {name: k for k, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
-
-DATES = (
-    r"(?P<y>\d{4})(?P<sep>[-/.])(?P<m>\d{1,2})(?P=sep)(?P<d>\d{1,2})",
-    r"(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<y>\d{4}|\d\d)",
-    r"(?P<d>\d{1,2})[-/. ]+(?P<name>[A-Za-z]{3})[a-z]*[-/., ]+(?P<y>\d{4})",
-    r"(?P<name>[A-Za-z]{3})[a-z]*[-/. ]+(?P<d>\d{1,2})[-/., ]+(?P<y>\d{4})",
-)
-"""Forms of a date, each with or without a time of day; of `a` and `b` one is the day and one the month."""
-
-_DATE_PATTERNS = [re.compile(date + _TIME) for date in DATES]
-
-
-def _date_parts(cell: str) -> dict[str, str] | None:
-    if not 6 <= len(cell) <= 40:
-        return None
-    found = next((match for pattern in _DATE_PATTERNS if (match := pattern.fullmatch(cell))), None)
-    parts = None if found is None else {key: value for key, value in found.groupdict().items() if value}
-    if parts is None or ("name" in parts and parts["name"].lower() not in _MONTHS):
-        return None
-    if "a" in parts and not all(0 < int(parts[key]) <= 31 for key in "ab"):
-        return None  # "18.00.00" is a time
-    return parts
-
-
-def _moment(parts: Mapping[str, str], dayfirst: bool) -> datetime | None:
-    """The moment (UTC where a zone is named); None where there is no such day."""
-    if "name" in parts:
-        day, month = parts["d"], str(_MONTHS[parts["name"].lower()])
-    elif "a" in parts:
-        day, month = (parts["a"], parts["b"]) if dayfirst else (parts["b"], parts["a"])
-    else:
-        day, month = parts["d"], parts["m"]
-    year = int(parts["y"])
-    if len(parts["y"]) == 2:
-        year += 1900 if year >= 69 else 2000  # POSIX: 69 to 99 are of the twentieth century
-    hour = int(parts.get("h", 0))
-    if "half" in parts:
-        hour = hour % 12 + 12 * (parts["half"].lower() == "pm")
-    try:
-        moment = datetime(year, int(month), int(day), hour, int(parts.get("min", 0)), int(parts.get("s", 0)))
-        zone = parts.get("zone", "Z")
-        if zone != "Z":
-            offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
-            moment -= offset if zone[0] == "+" else -offset
-    except (ValueError, OverflowError):
-        return None
-    return moment
+_GROUPED = re.compile(rf"\d[{GROUPS}]\d{{3}}(?!\d)")
+_BEGINS_WITH_NUMBER = re.compile(r"[^\w\s]{0,2}\d")
 
 
 # -- one column -----------------------------------------------------------------------------------------------------
@@ -245,7 +72,8 @@ class Column:
     values : ndarray (n,)
         float64 with NaN, datetime64[s] with NaT, or object with None.
     how : dict
-        What reads a later file alike: ``decimal``, ``mark``, ``forced``, ``dayfirst``; empty for plain columns.
+        What reads a later file alike: ``decimal``, ``mark``, ``magnitudes``, ``forced``, ``dayfirst``; empty for plain
+        columns.
     said : list of str
         How the cells were read, where that is not plain.
     words : Counter
@@ -264,9 +92,10 @@ class Column:
 def read_column(
     cells: Sequence[str],
     *,
-    kind: Literal["number", "text"] | None = None,
+    kind: Literal["number", "date", "text"] | None = None,
     decimal: Decimal | None = None,
     mark: str | None = None,
+    magnitudes: bool = False,
     dayfirst: bool | None = None,
 ) -> Column:
     """The meaning of a column's cells.
@@ -275,12 +104,15 @@ def read_column(
     ----------
     cells : sequence of str
         Stripped.
-    kind : {"number", "text"}, optional
-        Settles it: cells that are no numbers are missing (and counted), or all cells are words.
+    kind : {"number", "date", "text"}, optional
+        Settles it. Cells that are no number, or no date, are missing, and counted; "number" stands for dates where at
+        least half of the cells are. As "text" all cells are words.
     decimal : {".", ","}, optional
         Settles "1,234".
     mark : str, optional
         What stood at every number of the file that a model has learned from; with `kind` "number", cells with it count.
+    magnitudes : bool, default False
+        Whether a k, M or B behind a number multiplies it, as it did there.
     dayfirst : bool, optional
         Settles "03/04/2020".
 
@@ -296,22 +128,28 @@ def read_column(
     if kind == "text":
         return _as_text(cells)
     quick = _plain(cells, decimal)
-    if quick is not None and (quick.problem is None or kind is None):
+    if kind != "date" and quick is not None and (quick.problem is None or kind is None):
         return quick
     counts = Counter(cells)
     filled = {cell: count for cell, count in counts.items() if not is_missing(cell, NUMERIC_MISSING)}
-    if kind == "number":
-        return _forced(cells, filled, decimal, mark)
+    if kind is not None:
+        if kind == "date" or 2 * _date_rows(filled) >= sum(filled.values()) > 0:
+            return _dates(cells, filled, dayfirst, forced=True)
+        return _forced(cells, filled, decimal, mark, magnitudes)
     sample = list(filled)[:: max(1, len(filled) // _SAMPLE)]
-    if _share(sample, written) >= 0.25:
-        found = _numbers(cells, filled, decimal)
-        if found is not None:
-            return found
-    if _share(sample, _date_parts) >= 0.25:
-        found = _dates(cells, filled, dayfirst)
-        if found is not None:
-            return found
-    return _as_text(cells)
+    if _share(sample, written) >= 0.25 and (found := _numbers(cells, filled, decimal, magnitudes)) is not None:
+        return found
+    if _share(sample, date_parts) >= 0.25 and 2 * _date_rows(filled) >= sum(filled.values()):
+        return _dates(cells, filled, dayfirst)
+    words = _as_text(cells)
+    numbered = [cell for cell in filled if _BEGINS_WITH_NUMBER.match(cell)]
+    if len(numbered) > _FEW_WORDS and 2 * len(numbered) > len(filled):
+        words.said.append(f"words, though they begin with numbers, such as {shown_cell(numbered[0])}")
+    return words
+
+
+def _date_rows(filled: Mapping[str, int]) -> int:
+    return sum(count for cell, count in filled.items() if date_parts(cell) is not None)
 
 
 def _share(cells: Sequence[str], is_one: Any) -> float:
@@ -332,7 +170,22 @@ def _plain(cells: Sequence[str], decimal: Decimal | None) -> Column | None:
     if len(infinite):
         row = int(infinite[0])
         found.problem = Problem(row, cells[row], "is not a finite number", {"numeric": True})
+        return found
+    found.said += _altered(cells, numbers)
     return found
+
+
+def _altered(cells: Sequence[str], numbers: Array) -> list[str]:
+    """What numbers do not keep of their cells: leading zeros, and digits beyond those of float64."""
+    said = []
+    coded = next((cell for cell in cells if cell[:1] == "0" and cell[1:2].isdigit()), None)
+    if coded is not None:
+        value = float(coded.replace(",", "."))
+        said.append(f"leading zeros: {shown_cell(coded)} is {value:.12g} (--text keeps them)")
+    far = np.flatnonzero(np.abs(numbers) > _EXACT)
+    if len(far) and cells[far[0]].isdecimal():
+        said.append(f"whole numbers of more than 15 digits are rounded: {shown_cell(cells[far[0]])}")
+    return said
 
 
 def _missing(cells: Sequence[str], words: frozenset[str]) -> Counter[str]:
@@ -350,14 +203,34 @@ def _refused(cells: Sequence[str], wanted: Collection[str], reason: str, **remed
     return Column("text", _as_text(cells).values, words=words, problem=Problem(row, cells[row], reason, remedy))
 
 
-def _forced(cells: Sequence[str], filled: Mapping[str, int], decimal: Decimal | None, mark: str | None) -> Column:
+def _magnified(found: dict[str, Written], magnitudes: bool) -> tuple[dict[str, Written], bool]:
+    """Numbers with k, M and B multiplied out, where `magnitudes` says so or a column has two of them; whether so."""
+    last = {cell: number.marks[-1] for cell, number in found.items() if number.marks}
+    units = {cell: unit for cell, unit in last.items() if unit in _MAGNITUDES}
+    if not magnitudes and len({_MAGNITUDES[unit] for unit in units.values()}) < 2:
+        return found, False
+    made = dict(found)
+    for cell, unit in units.items():
+        number = found[cell]
+        values = {sign: None if v is None else v * _MAGNITUDES[unit] for sign, v in number.values.items()}
+        made[cell] = Written(values, number.marks[:-1], (*number.said[:-1], _MAGNIFIED), number.exact)
+    return made, True
+
+
+_MAGNIFIED = "k, M and B are thousands, millions and billions"
+
+
+def _forced(
+    cells: Sequence[str], filled: Mapping[str, int], decimal: Decimal | None, mark: str | None, magnitudes: bool
+) -> Column:
     """Numbers of the commonest form; other cells are missing."""
     found = {cell: number for cell in filled if (number := written(cell)) is not None and number.exact}
+    found, magnified = _magnified(found, magnitudes)
     rows: Counter[tuple[str, ...]] = Counter()
     for cell, number in found.items():
         rows[number.marks] += filled[cell]
-    marks = (mark,) if mark else next((marks for marks, _ in rows.most_common(1)), ())
-    found = {cell: number for cell, number in found.items() if number.marks == marks}
+    marks = mark or next((" ".join(marks) for marks, _ in rows.most_common(1)), "")
+    found = {cell: number for cell, number in found.items() if " ".join(number.marks) == marks}
     signs = [decimal] if decimal else [*".,"]
     share = {sign: sum(filled[c] for c, number in found.items() if number.values[sign] is not None) for sign in signs}
     unclear = {cell for cell, number in found.items() if number.values["."] != number.values[","]}
@@ -366,25 +239,61 @@ def _forced(cells: Sequence[str], filled: Mapping[str, int], decimal: Decimal | 
     sign = max(signs, key=share.__getitem__)
     meaning = {cell: value for cell, number in found.items() if (value := number.values[sign]) is not None}
     lost = {cell: count for cell, count in filled.items() if cell not in meaning}
-    how: dict[str, Any] = {"forced": True} | ({"mark": marks[0]} if marks else {})
+    how: dict[str, Any] = {"forced": True} | ({"mark": marks} if marks else {})
+    how |= {"magnitudes": True} if magnified else {}
     if decimal or any("," in cell or "." in cell for cell in meaning):
         how["decimal"] = sign
     said = ["decimal commas"] if how.get("decimal") == "," else []
     if lost:
-        total = sum(lost.values())
-        said.append(f"{total:,} {'cells' if total > 1 else 'cell'} such as {shown_cell(next(iter(lost)))} made missing")
+        said.append(_lost(next(iter(lost)), sum(lost.values())))
     return Column("number", _made(cells, meaning), how, said, _missing(cells, NUMERIC_MISSING))
 
 
-def _numbers(cells: Sequence[str], filled: Mapping[str, int], decimal: Decimal | None) -> Column | None:
-    """The numbers of a column that is not plain; None if it is none of numbers."""
+def _numbers(
+    cells: Sequence[str], filled: Mapping[str, int], decimal: Decimal | None, magnitudes: bool
+) -> Column | None:
+    """The numbers of a column that is not plain; None for a column of something else."""
     found = {cell: number for cell in filled if (number := written(cell)) is not None}
-    rows = sum(filled.values())
-    number_rows = sum(filled[cell] for cell in found)
-    bare = any(not number.marks for number in found.values())
-    marks = {number.marks for number in found.values()}
-    if 2 * number_rows < rows or (not bare and len(marks) > _MOST_UNITS):
+    found, magnified = _magnified(found, magnitudes)
+    marks = dict.fromkeys(number.marks for number in found.values())
+    if 2 * sum(filled[cell] for cell in found) < sum(filled.values()) or (() not in marks and len(marks) > _MOST_UNITS):
         return None
+    signs = [s for s in ([decimal] if decimal else ".,") if all(n.values[s] is not None for n in found.values())]
+    mixed = _mixture(cells, filled, found, signs, decimal)
+    if mixed is not None:
+        return mixed
+    unclear = {cell for cell, number in found.items() if number.values["."] != number.values[","]}
+    if len(signs) == 2 and unclear:
+        if not any(mark in _POINT_CURRENCIES for mark in next(iter(marks))):
+            return _refused(cells, unclear, "has two readings", decimal=True)
+        signs = ["."]
+    sign = signs[0]
+    how: dict[str, Any] = {"magnitudes": True} if magnified else {}
+    if mark := " ".join(next(iter(marks))):
+        how["mark"] = mark
+    if len(signs) == 1 and any("," in cell or "." in cell for cell in found):
+        how["decimal"] = sign
+    meaning = {cell: number.values[sign] or 0.0 for cell, number in found.items()}
+    grouped = [] if decimal else [cell for cell in found if _grouped(cell, sign)]
+    said = [*dict.fromkeys(line for number in found.values() for line in number.said)]
+    if mark and (measured := [k for k, line in enumerate(said) if "unit" in line or "money" in line]):
+        said[measured[-1]] += f" ({mark})"
+    said += ["decimal commas"] * (how.get("decimal") == ",") + ["thousands are grouped"] * bool(grouped)
+    shaped = [cell for cell, number in found.items() if number.said or "," in cell or _grouped(cell, sign)]
+    example = max(shaped or found, key=lambda cell: meaning[cell] != 0)
+    said = [f"{', '.join(said)}: {shown_cell(example)} is {meaning[example]:.12g}"] if said else []
+    return Column("number", _made(cells, meaning), how, said, _missing(cells, NUMERIC_MISSING))
+
+
+def _mixture(
+    cells: Sequence[str],
+    filled: Mapping[str, int],
+    found: Mapping[str, Written],
+    signs: Sequence[str],
+    decimal: Decimal | None,
+) -> Column | None:
+    """The refusal of numbers beside words, bounds, several units or several decimal signs."""
+    rows = sum(filled.values())
     plain_rows = sum(
         filled[cell] for cell, number in found.items() if not number.marks and number.values["."] is not None
     )
@@ -394,69 +303,57 @@ def _numbers(cells: Sequence[str], filled: Mapping[str, int], decimal: Decimal |
     bounds = {cell for cell, number in found.items() if not number.exact}
     if bounds:
         return _refused(cells, bounds, "is a bound, not a number", **{settle: True})
+    marks = Counter[tuple[str, ...]]()
+    for cell, number in found.items():
+        marks[number.marks] += filled[cell]
     if len(marks) > 1:
-        odd = min(marks, key=lambda m: sum(filled[cell] for cell, number in found.items() if number.marks == m))
+        odd = min(marks, key=marks.__getitem__)
         few = {cell for cell, number in found.items() if number.marks == odd}
         return _refused(cells, few, "has another unit than the others", **{settle: True})
-    signs = [s for s in ([decimal] if decimal else ".,") if all(n.values[s] is not None for n in found.values())]
     if not signs:
         other = {cell for cell, number in found.items() if number.values[decimal or "."] is None}
         return _refused(cells, other, "is written with another decimal sign than the others", **{settle: True})
-    unclear = {cell for cell, number in found.items() if number.values["."] != number.values[","]}
-    if len(signs) == 2 and unclear:
-        if not any(mark in _POINT_CURRENCIES for mark in next(iter(marks))):
-            return _refused(cells, unclear, "has two readings", decimal=True)
-        signs = ["."]
-    meaning = {cell: number.values[signs[0]] or 0.0 for cell, number in found.items()}
-    said = [*dict.fromkeys(line for number in found.values() for line in number.said)]
-    how: dict[str, Any] = {}
-    mark = next(iter(marks))
-    if mark:
-        how["mark"] = mark[0]
-        said = [f"{line} ({mark[0]})" if "unit" in line or "money" in line else line for line in said]
-    if len(signs) == 1 and any("," in cell or "." in cell for cell in found):
-        how["decimal"] = signs[0]
-        if signs[0] == ",":
-            said.append("decimal commas")
-    if not decimal and any(_grouped(cell, signs[0]) for cell in found):
-        said.append("thousands are grouped")
-    shaped = [cell for cell, number in found.items() if number.said or "," in cell or "'" in cell or " " in cell]
-    example = max(shaped or found, key=lambda cell: meaning[cell] != 0)
-    said = [f"{', '.join(said)}: {shown_cell(example)} is {meaning[example]:.12g}"] if said else []
-    return Column("number", _made(cells, meaning), how, said, _missing(cells, NUMERIC_MISSING))
+    return None
 
 
 def _grouped(cell: str, decimal: str) -> bool:
-    return ("," if decimal == "." else ".") in cell or "'" in cell
+    return ("," if decimal == "." else ".") in cell or _GROUPED.search(cell) is not None
 
 
-def _dates(cells: Sequence[str], filled: Mapping[str, int], dayfirst: bool | None) -> Column | None:
-    found = {cell: parts for cell in filled if (parts := _date_parts(cell)) is not None}
-    if 2 * sum(filled[cell] for cell in found) < sum(filled.values()):
-        return None
-    if len(found) < len(filled):
-        return _refused(cells, filled.keys() - found.keys(), "is no date", text=True)
+def _dates(cells: Sequence[str], filled: Mapping[str, int], dayfirst: bool | None, forced: bool = False) -> Column:
+    """The dates of a column; cells that are none are missing where it is `forced`, else refused."""
+    found = {cell: parts for cell in filled if (parts := date_parts(cell)) is not None}
+    if len(found) < len(filled) and not forced:
+        return _not_dates(cells, filled, filled.keys() - found.keys(), "is no date")
     open_ones = {cell: parts for cell, parts in found.items() if "a" in parts}
-    how: dict[str, Any] = {}
+    how: dict[str, Any] = {"forced": True} if forced else {}
     if open_ones:
         first = any(int(parts["a"]) > 12 for parts in open_ones.values())
-        second = any(int(parts["b"]) > 12 for parts in open_ones.values())
+        second = {cell for cell, parts in open_ones.items() if int(parts["b"]) > 12}
         if first and second:
-            other = {cell for cell, parts in open_ones.items() if int(parts["b"]) > 12}
-            return _refused(cells, other, "has day and month in another order than other cells", text=True)
-        if first or second:
-            dayfirst = first
-        elif dayfirst is None:
+            return _refused(cells, second, "has day and month in another order than other cells", text=True)
+        if not first and not second and dayfirst is None:
             return _refused(cells, open_ones, "may have the day or the month first", dayfirst=True)
-        how["dayfirst"] = dayfirst
-    moments = {cell: _moment(parts, bool(dayfirst)) for cell, parts in found.items()}
+        dayfirst = how["dayfirst"] = first or (not second and bool(dayfirst))
+    moments = {cell: moment_of(parts, bool(dayfirst)) for cell, parts in found.items()}
     never = {cell for cell, moment in moments.items() if moment is None}
-    if never:
-        return _refused(cells, never, "is no day of the calendar", text=True)
+    if never and not forced:
+        return _not_dates(cells, filled, never, "is no day of the calendar")
     said = ["dates" + (f", {'day' if dayfirst else 'month'} first" if open_ones else "")]
-    missing = np.datetime64("NaT", "s")
-    values = np.array([np.datetime64(moments[c], "s") if c in moments else missing for c in cells], "datetime64[s]")
+    lost = [cell for cell in cells if cell in filled and moments.get(cell) is None]
+    said += [_lost(lost[0], len(lost))] if lost else []
+    values = np.array([moments.get(cell) for cell in cells], "datetime64[s]")
     return Column("date", values, how, said, _missing(cells, NUMERIC_MISSING))
+
+
+def _not_dates(cells: Sequence[str], filled: Mapping[str, int], odd: Collection[str], reason: str) -> Column:
+    """The refusal of cells among dates: few are to be made missing, many make words of the column."""
+    few = 4 * sum(filled[cell] for cell in odd) <= sum(filled.values())
+    return _refused(cells, odd, reason, **{"numeric" if few else "text": True})
+
+
+def _lost(cell: str, count: int) -> str:
+    return f"{counted(count, 'cell')} such as {shown_cell(cell)} made missing"
 
 
 def _as_text(cells: Sequence[str]) -> Column:

@@ -6,11 +6,13 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-from densenet.tables.cells import Column, Decimal, Problem, read_column, written
+from densenet.tables.cells import Column, Problem, read_column
 from densenet.tables.files import Cells
-from densenet.tables.messages import TableError, listed, shown_cell
+from densenet.tables.messages import TableError, counted, listed, nearest, shown_cell
+from densenet.tables.numbers import Decimal, written
 from densenet.tables.table import Reading, Table
 
 _MOST_PROBLEMS = 10
@@ -43,37 +45,43 @@ def read_columns(
     TableError
         For all columns at once that have no one reading.
     """
-    goal = _find_target(cells, target)
-    texts, numbers, dropped = (named_columns(cells, names) for names in (text, numeric, drop))
+    goal = named_target(cells, target)
+    given = {"text": text, "numeric": numeric, "drop": drop}
+    texts, numbers, dropped = (named_columns(cells, names, option) for option, names in given.items())
     twice = [name for name in texts if name in numbers]
     if twice:
-        raise TableError(f"read_csv expects a column to be text or numeric, got both for {listed(twice)}")
-    if goal in dropped:
-        raise TableError(f"the target {shown_cell(goal)} cannot be dropped, too")
+        reason = f"read_csv expects a column to be text or numeric, got both for {listed(twice)}"
+        raise TableError(reason, {"numeric": [name for name in numbers if name not in twice] or None})
+    if goal is not None and goal in dropped:
+        raise dropped_target(goal, dropped)
     like = like or Reading()
     read: dict[str, Column] = {}
     for name, column in zip(cells.names, cells.columns, strict=True):
         if name in dropped:
             continue
         how = like.columns.get(name, {})
-        kind: Literal["number", "text"] | None = None
+        kind: Literal["number", "date", "text"] | None = None
         if name in texts or (name not in numbers and how.get("kind") == "text"):
             kind = "text"
         elif name in numbers or how.get("forced"):
-            kind = "number"
+            kind = "date" if how.get("kind") == "date" else "number"
         order = how.get("dayfirst") if dayfirst is None else dayfirst
+        known: dict[str, Any] = {"mark": how.get("mark"), "magnitudes": how.get("magnitudes", False), "dayfirst": order}
         sign = decimal or how.get("decimal") or (like.decimal if kind == "number" else None)
-        read[name] = read_column(column, kind=kind, decimal=sign, mark=how.get("mark"), dayfirst=order)
-        if read[name].problem is not None and sign != decimal:  # this file's decimal sign is not the model's
-            again = read_column(column, kind=kind, dayfirst=order)
-            read[name] = read[name] if again.problem is not None else again
+        read[name] = read_column(column, kind=kind, decimal=sign, **known)
+        if (problem := read[name].problem) is not None and sign is not None:
+            again = read_column(column, kind=kind, **known)
+            if again.problem is None and sign != decimal:  # this file's decimal sign is not the model's
+                read[name] = again
+            elif again.problem is None:
+                read[name].problem = replace(problem, remedy={"decimal": None})
     if not read:
-        raise TableError("read_csv finds no column left")
+        raise TableError(f"read_csv finds no column left in {cells.path}", {"drop": None})
     found = decimal or _settle_by_others(read, cells, like.decimal, numbers)
     _check_wanted_kinds(read, cells, like, texts)
     problems = {name: column.problem for name, column in read.items() if column.problem is not None}
     if problems:
-        raise _error(problems, read, cells)
+        raise _error(problems, read, cells, {"numeric": numbers, "text": texts})
     table = Table({name: column.values for name, column in read.items()}, goal)
     table.reading = Reading(
         {name: {"kind": column.kind} | column.how for name, column in read.items() if column.how}, found, cells.header
@@ -82,28 +90,40 @@ def read_columns(
     return table
 
 
-def named_columns(cells: Cells, names: str | Iterable[str]) -> list[str]:
-    """The columns that are named, each alone or several with commas between them (quoted as in CSV).
+def named_columns(cells: Cells, names: str | Iterable[str], option: str) -> list[str]:
+    """The columns that an option names, each alone or several with commas between them (quoted as in CSV).
 
     Raises
     ------
     TableError
-        If there is no such column.
+        If there is no such column; the remedy is the nearest that there is, or to name the others only.
     """
     found: list[str] = []
     for entry in [names] if isinstance(names, str) else list(names):
         parts = [entry] if entry in cells.names else next(csv.reader(io.StringIO(entry), skipinitialspace=True), [])
-        for name in parts:
-            if name not in cells.names:
-                raise TableError(
-                    f"read_csv finds no column {shown_cell(name)} in {cells.path}; its columns are "
-                    f"{listed(cells.names)}"
-                )
-            found.append(name)
+        found += parts
+    unknown = [name for name in found if name not in cells.names]
+    if unknown:
+        reason = f"read_csv finds no column {listed(unknown)} in {cells.path}; its columns are {listed(cells.names)}"
+        meant = [name if name in cells.names else nearest(name, cells.names) for name in found]
+        raise TableError(reason, {option: list(dict.fromkeys(filter(None, meant))) or None})
     return found
 
 
-def _find_target(cells: Cells, target: str | int | None) -> str | None:
+def dropped_target(target: str, dropped: Iterable[str]) -> TableError:
+    """The refusal of a target among the columns to leave out; the remedy leaves out the others."""
+    reason = f"the target {shown_cell(target)} cannot be dropped, too"
+    return TableError(reason, {"drop": [name for name in dropped if name != target] or None})
+
+
+def named_target(cells: Cells, target: str | int | None) -> str | None:
+    """The name of the target, which may be given by its place.
+
+    Raises
+    ------
+    TableError
+        If there is no such column; the remedy is the nearest name that there is, or the last.
+    """
     names = cells.names
     if target is None or (isinstance(target, str) and target in names):
         return target
@@ -112,7 +132,8 @@ def _find_target(cells: Cells, target: str | int | None) -> str | None:
     reason = f"read_csv finds no target column {target!r} in {cells.path}; its columns are {listed(names)}"
     if any("--no-header" in line for line in cells.said):
         raise TableError(f"{reason}: are these the first row", {"header": False, "target": f"x{len(names)}"})
-    raise TableError(reason)
+    near = nearest(target, names) if isinstance(target, str) else None
+    raise TableError(f"{reason}{'' if near else '; the last of them is'}", {"target": near or names[-1]})
 
 
 def _settle_by_others(
@@ -145,18 +166,19 @@ def _has_points(column: Sequence[str]) -> bool:
 
 
 def _check_wanted_kinds(read: dict[str, Column], cells: Cells, like: Reading, texts: Collection[str]) -> None:
-    """A column that a model knows as numbers is not words all of a sudden."""
+    """Mark as problems columns of words that a model knows as numbers or dates."""
     for name, column in read.items():
         wanted = like.columns.get(name, {}).get("kind")
         if wanted in ("number", "date") and column.kind == "text" and not column.problem and name not in texts:
             rows = [row for row, value in enumerate(column.values) if value is not None]
             if rows:
                 cell = cells.column(name)[rows[0]]
-                remedy = {"numeric": True} if wanted == "number" else {}
-                column.problem = Problem(rows[0], cell, f"is no {wanted}, as the model expects", remedy)
+                column.problem = Problem(rows[0], cell, f"is no {wanted}, as the model expects", {"numeric": True})
 
 
-def _error(problems: Mapping[str, Problem], read: Mapping[str, Column], cells: Cells) -> TableError:
+def _error(
+    problems: Mapping[str, Problem], read: Mapping[str, Column], cells: Cells, given: Mapping[str, list[str]]
+) -> TableError:
     """One error for all columns without one reading, and the options that settle them."""
     remedy: dict[str, Any] = {}
     lines = []
@@ -164,8 +186,12 @@ def _error(problems: Mapping[str, Problem], read: Mapping[str, Column], cells: C
         lines.append(f"{shown_cell(name)} line {cells.lines[problem.row]} {shown_cell(problem.cell)} {problem.reason}")
         for option in problem.remedy:
             if option in ("numeric", "text"):
-                remedy.setdefault(option, []).append(name)
-    if any("decimal" in problem.remedy for problem in problems.values()):
+                remedy.setdefault(option, given[option].copy()).append(name)
+    wanted = [problem.remedy["decimal"] for problem in problems.values() if "decimal" in problem.remedy]
+    if wanted and not any(wanted):
+        remedy["decimal"] = None
+        lines.append("by default the columns show their decimal sign")
+    elif wanted:
         commas = Counter(column.how.get("decimal") for column in read.values())
         remedy["decimal"] = "," if commas[","] or cells.delimiter == ";" else "."
         example = next(p.cell for p in problems.values() if "decimal" in p.remedy)
@@ -193,7 +219,7 @@ def _said(read: Mapping[str, Column], like: Reading) -> list[str]:
             words[word] += count
             where.setdefault(word, []).append(name)
     lines += [
-        f"{count:,} {'cells' if count > 1 else 'cell'} {shown_cell(word)} read as missing ({listed(where[word])})"
+        f"{counted(count, 'cell')} {shown_cell(word)} read as missing ({listed(where[word])})"
         for word, count in words.items()
     ]
     for name, how in like.columns.items():

@@ -27,13 +27,14 @@ _MOST_COLUMNS = 2000
 
 def names_of_rows(table: Table, keep: Collection[str] = ()) -> dict[str, str]:
     """The columns that name rows rather than describe them, and why: text with all values different, whole numbers that
-    run by 1 in file order, all-different whole numbers named id, uuid, index or row.
+    run by 1 in file order, all-different whole numbers named id, uuid, index or row. None are found where no other
+    column is left.
 
     Parameters
     ----------
     table : Table
     keep : collection of str, default ()
-        Columns that are wanted all the same; the target is never among those found.
+        Columns to use anyway. The target is never found.
 
     Examples
     --------
@@ -50,7 +51,7 @@ def names_of_rows(table: Table, keep: Collection[str] = ()) -> dict[str, str]:
             continue
         if (reason := _names_rows(name, values)) is not None:
             found[name] = reason
-    return found
+    return found if len(found) < len(table.columns) - (table.target is not None) else {}
 
 
 def _names_rows(name: str, values: Array) -> str | None:

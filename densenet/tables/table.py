@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densenet._types import Array
-from densenet.tables.cells import Decimal
 from densenet.tables.frames import frame_columns
 from densenet.tables.messages import listed
+from densenet.tables.numbers import Decimal
 
 
 @dataclass(frozen=True)
