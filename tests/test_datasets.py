@@ -272,7 +272,9 @@ def test_text_columns_stay_text(write):
     path = write("zip,n\n01067,1\n53111,2\n")
     assert contents(datasets.read_csv(path, text=["zip"])) == {"zip": ["01067", "53111"], "n": [1.0, 2.0]}
     assert contents(datasets.read_csv(path, text="zip"))["zip"] == ["01067", "53111"]
-    with pytest.raises(ValueError, match=r"read_csv finds no column 'zap' in .*; its columns are 'zip', 'n'\."):
+    with pytest.raises(
+        ValueError, match=r"read_csv finds no column 'zap' in .*; its columns are 'zip', 'n': .*text=None"
+    ):
         datasets.read_csv(path, text=["zap"])
 
 
@@ -298,19 +300,24 @@ def test_targets_by_name_or_place(write, target, name):
 
 @pytest.mark.parametrize("target", ["B", 3, -4, True, "0"])
 def test_unknown_targets_list_the_columns(write, target):
-    with pytest.raises(
-        ValueError, match=rf"read_csv finds no target column {target!r} in .*data.csv; .* are 'a', 'b', 'c'\."
-    ):
+    listed = rf"read_csv finds no target column {target!r} in .*data.csv; .* are 'a', 'b', 'c'.*target='[bc]'"
+    with pytest.raises(ValueError, match=listed):
         datasets.read_csv(write("a,b,c\n1,2,3\n"), target)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\n1,2\n3\n", r"expects 2 values in every line, as in the header, got 1 in .*data.csv, line 3\."),
-        ("a,b\n1,2,3\n", r"expects 2 values in every line, as in the header, got 3 in .*data.csv, line 2\."),
-        ('a,b\n"x\ny",2\n\n3\n', r"got 1 in .*data.csv, line 5\."),
-        ("a;b\n1;2\n3\n", r"expects 2 values in every line, as in the header, got 1 in .*data.csv, line 3\."),
+        (
+            "a,b\n1,2\n3\n",
+            r"expects 2 values in every line, as in the header, got 1 in .*data.csv, line 3: .*skip=\['ragged'\]",
+        ),
+        (
+            "a,b\n1,2,3\n",
+            r"expects 2 values in every line, as in the header, got 3 in .*data.csv, line 2; .*skip=\[1\]",
+        ),
+        ('a,b\n"x\ny",2\n\n3\n', r"got 1 in .*data.csv, line 5: .*skip=\['ragged'\]"),
+        ("a;b\n1;2\n3\n", r"expects 2 values in every line, as in the header, got 1 in .*data.csv, line 3: .*ragged"),
         ("", r"expects a header line, but .*data.csv is empty\."),
         ("\n \n", r"expects a header line, but .*data.csv is empty\."),
         ("a,b\n", r"expects rows below the header, but .*data.csv has none\."),
@@ -318,9 +325,12 @@ def test_unknown_targets_list_the_columns(write, target):
         ("a,b\n1,2\n3,inf\n", r".*data.csv .*'b' line 3 'inf' is not a finite number; .*numeric=\['b'\]"),
         ("a,b\n\n1,-Infinity\n", r".*data.csv .*'b' line 3 '-Infinity' is not a finite number"),
         ("a,b\n1e999,0\n", r".*data.csv .*'a' line 2 '1e999' is not a finite number"),
-        ('a,b\n1,2\n3,"4\n', r"cannot read .*data.csv, line 3: unexpected end of data\."),
+        (
+            'a,b\n1,2\n3,"4\n',
+            r"'b' line 3 '\"4' is no number",
+        ),
         (b"a,b\n1,\x81\x8d\xe4\xe4\n", r".*data.csv is not UTF-8, nor clearly Windows-1252: .*encoding='latin-1'"),
-        ("a,b\n" + "1,2\n" * 100000 + "1,\n2\n", r"got 1 in .*data.csv, line 100003\."),
+        ("a,b\n" + "1,2\n" * 100000 + "1,\n2\n", r"got 1 in .*data.csv, line 100003: .*ragged"),
     ],
 )
 def test_bad_files(write, content, message):

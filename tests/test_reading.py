@@ -626,7 +626,7 @@ def test_a_spreadsheet_runs_nothing(trained, write, capsys):
         ("x,y\n" + "".join(f"{i % 7},5\n" for i in range(20)), "the target 'y' is 5.0 in every row"),
         ("x,y\n" + "".join(f"{i % 7},yes\n" for i in range(20)), "the target 'y' is 'yes' in every row"),
         ("x,y\n" + "".join(f"{i % 7},\n" for i in range(20)), "the target 'y' has no value in any row"),
-        ("x,Y\n" + "".join(f"{i % 7},{i}\n" for i in range(20)), "there is no column 'y'"),
+        ("x,Y\n" + "".join(f"{i % 7},{i}\n" for i in range(20)), "read_csv finds no target column 'y'"),
     ],
 )
 def test_targets_that_cannot_be_learned(write, tmp_path, capsys, content, message):

@@ -196,6 +196,7 @@ def test_columns_that_are_not_there(write, model, capsys):
     there = capsys.readouterr().out
     assert main(["predict", model, write("city,area\nBonn,3\n")]) == 0
     assert capsys.readouterr().out == there
+    write("town,aera\nBonn,3\n")
     words, line = refused(capsys, "predict", model, path, "--use", "city=town", "--use", "size=aera")
     assert words == ["densenet", "predict", model, path, "--use", "city=town"]
     assert "--use expects NAME=COLUMN, a column of the model ('area', 'city')" in line

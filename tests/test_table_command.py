@@ -118,7 +118,7 @@ def test_a_trend_goes_on_beyond_the_training_rows(tmp_path):
     later = slice(192, 240)  # the fifth that was held out, up to a quarter beyond the training rows
     x = model.preparation.transform({"when": when[later], "a": a[later]})
     predicted = model.preparation.inverse_target(model.predict(x))
-    assert np.abs(predicted - y[later]).mean() < 3  # without the line it is off by 5 on average
+    assert abs((predicted - y[later]).mean()) < 1.5  # a prediction that stays where training ended is 4.9 too low
     far = model.preparation.transform({"when": when[[0, 239]] + 2000, "a": a[[0, 0]]})
     rise = np.diff(model.preparation.inverse_target(model.predict(far)))
     assert rise == pytest.approx(0.2 * 239, rel=0.1)

@@ -43,7 +43,7 @@ _SAMPLE = 2000
 _MOST_UNITS = 3  # addresses begin with numbers, too
 _FEW_WORDS = 10
 _MAGNITUDES = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9}  # units of one column beside each other
-_EXACT = 2.0**53  # the largest whole number up to which float64 has all
+_EXACT = 2.0**53  # float64 has every whole number up to here
 _POINT_CURRENCIES = ("$", "US$", "USD", "£", "GBP")  # written with a decimal point wherever they are money
 _GROUPED = re.compile(rf"\d[{GROUPS}]\d{{3}}(?!\d)")
 _BEGINS_WITH_NUMBER = re.compile(r"[^\w\s]{0,2}\d")
@@ -182,7 +182,7 @@ def _altered(cells: Sequence[str], numbers: Array) -> list[str]:
     if coded is not None:
         value = float(coded.replace(",", "."))
         said.append(f"leading zeros: {shown_cell(coded)} is {value:.12g} (--text keeps them)")
-    far = np.flatnonzero(np.abs(numbers) > _EXACT)
+    far = np.flatnonzero(np.abs(numbers) >= _EXACT)
     if len(far) and cells[far[0]].isdecimal():
         said.append(f"whole numbers of more than 15 digits are rounded: {shown_cell(cells[far[0]])}")
     return said

@@ -140,6 +140,7 @@ _FORMATS = (
 )
 """How a file of another format begins, what it is, and the command that makes a table of text of it."""
 
+_FEW_CONTROLS = 16
 _CONTROLS = bytes({*range(2, 9), *range(14, 27), *range(28, 31)})
 _UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
@@ -161,5 +162,5 @@ def check_format(data: bytes, path: str) -> None:
     zeros, odd = start.count(0), len(start) - len(start.translate(None, _CONTROLS))
     even, uneven = start[::2].count(0), start[1::2].count(0)
     sides = max(even, uneven) > 0.6 * (len(start) // 2) and min(even, uneven) < 0.2 * (len(start) // 2)
-    if not marked and (100 * odd > len(start) or (10 * zeros > len(start) and not sides)):
+    if not marked and (odd > max(_FEW_CONTROLS, len(start) // 100) or (10 * zeros > len(start) and not sides)):
         raise TableError(f"{path} is no text: it holds {'zero' if zeros else 'control'} bytes")

@@ -76,22 +76,18 @@ def _parsed(
     try:
         records = list(_records(_reader(text(), delimiter, strict=True)))
     except _BrokenRecord as error:
-        line = error.line
+        line, why = error.args
         plain = [record for record in _records(_reader(text(), delimiter, quoting=csv.QUOTE_NONE)) if any(record[1])]
         paired = any(cell[:1] == cell[-1:] == '"' and len(cell) > 1 for _, row in plain for cell in row)
         if len(plain) > 1 and not paired and len({len(row) for _, row in plain}) == 1 and len(plain[0][1]) > 1:
             return plain, [f"quotation marks that do not pair (line {line}) are read as they stand"]
-        reason = f"read_csv cannot read {path}, line {line}: {error}; without that line"
+        reason = f"read_csv cannot read {path}, line {line}: {why}; without that line"
         raise TableError(reason, {"skip": [*skip, line]}) from None
     return [record for record in records if len(record[1]) > 1 or record[1][0]], []
 
 
 class _BrokenRecord(Exception):
-    """A record breaks the rules of quotation marks; the line at which it begins."""
-
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(reason)
-        self.line = line
+    """A record breaks the rules of quotation marks: the line at which it begins, and the reason."""
 
 
 def _records(reader: Any) -> Iterator[Record]:
