@@ -111,8 +111,8 @@ def test_a_trend_goes_on_beyond_the_training_rows(tmp_path):
     when = np.datetime64("2024-01-01") + days
     path, out = tmp_path / "trend.csv", tmp_path / "run"
     path.write_text("when,a,y\n" + "".join(f"{d},{u:.4f},{v:.4f}\n" for d, u, v in zip(when, a, y, strict=True)))
-    arguments = ["train", path, "--target", "y", "--time", "when", "--epochs", "12", "--members", "2", "--output", out]
-    assert main([str(word) for word in arguments]) == 0
+    arguments = ["train", path, "--target", "y", "--time", "when", "--preset", "tabular-small", "--output", out]
+    assert main([str(word) for word in [*arguments, "--epochs", 40, "--members", 2]]) == 0
     model = dn.load(out / "model.npz")
     assert len(dn.Ensemble(model)) == 2
     later = slice(192, 240)  # the fifth that was held out, up to a quarter beyond the training rows
