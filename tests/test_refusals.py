@@ -66,6 +66,11 @@ def replaced(row, by):
         (replaced(4, '24,"Bonn",436').replace("Trier", '"Trier', 1), [], ["--skip", "2"]),
         ("Rents of 2024\n" + PLAIN, [], ["--skip", "1"]),
         ("Rents of 2024,,\n" + PLAIN, [], ["--skip", "1"]),
+        (
+            "Rents offered in 2024\narea;city;rent\n" + "50,5 m²;Bonn;1.104,43 €\n3 m²;Trier;9 €\n" * 9,
+            [],
+            ["--skip", "1"],
+        ),
         ("# rents\n# of 2024\n\n" + PLAIN, [], ["--skip", "1-3"]),
         (PLAIN.replace("area,", "area,of,rooms,"), [], ["--no-header", "--skip", "1", "--target", "x3"]),
         (PLAIN.removeprefix(HEAD).replace("Bonn", "1").replace("Trier", "2"), [], ["--no-header", "--target", "x3"]),

@@ -243,7 +243,7 @@ def _forced(
     how |= {"magnitudes": True} if magnified else {}
     if decimal or any("," in cell or "." in cell for cell in meaning):
         how["decimal"] = sign
-    said = ["decimal commas"] if how.get("decimal") == "," else []
+    said = ["decimal commas"] if sign == "," and any("," in cell for cell in meaning) else []
     if lost:
         said.append(_lost(next(iter(lost)), sum(lost.values())))
     return Column("number", _made(cells, meaning), how, said, _missing(cells, NUMERIC_MISSING))

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from densenet.tables.messages import TableError
+from densenet.tables.numbers import written
 
 Skip: TypeAlias = int | str | Collection[int | str]
 Record: TypeAlias = tuple[int, list[str]]
@@ -114,17 +115,22 @@ def _find_delimiter(sample: str) -> str:
     """The delimiter that splits most of the first records as it splits the header, and into most."""
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):  # the second where quotation marks do not pair
         even = {sign: _evenness(sample, sign, quoting) for sign in (*DELIMITERS, *_RARE_DELIMITERS)}
-        splitting = [sign for sign in even if even[sign][0]]
-        usual = [sign for sign in splitting if sign in DELIMITERS[:-1]]
-        if splitting or '"' not in sample:
+        usual = [sign for sign in DELIMITERS[:-1] if even[sign][0]]
+        other = [sign for sign in even if even[sign][0] == _AS_HEADER]
+        if usual or other or '"' not in sample:
             break
     else:
         even = {sign: _evenness(sample, sign, csv.QUOTE_MINIMAL) for sign in DELIMITERS}
-    return max(usual or splitting[:1] or DELIMITERS, key=lambda sign: even[sign])
+    return max(usual or other[:1] or DELIMITERS, key=lambda sign: even[sign])
 
 
-def _evenness(sample: str, delimiter: str, quoting: int) -> tuple[bool, float, int]:
-    """Whether a delimiter splits the first records as it splits the header, in how many of ten, and into how many."""
+_AS_HEADER, _BELOW_TITLES = 2, 1
+
+
+def _evenness(sample: str, delimiter: str, quoting: int) -> tuple[int, float, int]:
+    """Whether a delimiter splits the first records as it splits the header, or a header below titles; how many tenths
+    of them; and into how many cells.
+    """
     reader = _reader(io.StringIO(sample, newline=""), delimiter, quoting=quoting)
     records = [
         record
@@ -134,7 +140,7 @@ def _evenness(sample: str, delimiter: str, quoting: int) -> tuple[bool, float, i
     if len(sample) >= _SAMPLE and len(records) > 1:
         records.pop()  # the sample may end in the middle of this record
     if not records:
-        return False, 0.0, 0
+        return 0, 0.0, 0
     widths = [_width(record) for record in records]
     full = [len(record) for record in records]
     usual = Counter(full[1:] or full).most_common(1)[0][0]
@@ -142,11 +148,13 @@ def _evenness(sample: str, delimiter: str, quoting: int) -> tuple[bool, float, i
     fits = sum(w <= usual <= f for w, f in below) / len(below) if below else 1.0
     head = usual == full[0] or widths[0] == usual or (full[0] > 1 and usual == full[0] + 1)
     if usual > 1 and head and fits > 0.8:
-        return True, round(fits, 1), usual
-    if usual > 1 and fits > 0.8 and delimiter != " ":  # titles or comments above the header, or too few names
-        return False, round(fits, 1), usual
+        return _AS_HEADER, round(fits, 1), usual
+    if usual > 1 and fits > 0.8 and delimiter != " ":
+        below_titles = records[next(k for k, width in enumerate(full) if width == usual)]
+        words = full[0] < usual and all(written(cell) is None for cell in below_titles)
+        return _BELOW_TITLES if words else 0, round(fits, 1), usual
     alike = 2 * full.count(full[0]) > len(full) and delimiter != " "
-    return False, 0.0, full[0] if alike else 0  # reading the file itself will report the lines that differ
+    return 0, 0.0, full[0] if alike else 0  # reading the file itself will report the lines that differ
 
 
 def _width(record: list[str]) -> int:
