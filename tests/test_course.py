@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from backward_by_loops import Network
 from backward_by_loops import backward as by_loops
 
 import densenet as dn
@@ -37,12 +38,12 @@ def defined(source):
     return names["backward"]
 
 
-def loops(kind, mistakes=()):
+def loops(kind):
     """The plain loops as a student's function."""
 
     def backward(W, b, x, y):
         kinds = ["tanh"] * (len(W) - 1) + ["softmax" if kind == "softmax" else "sigmoid"]
-        return by_loops(W, b, x, y, kinds, "softmax" if kind == "softmax" else "half", mistakes)
+        return by_loops(Network(W, b, x, y, kinds, "softmax" if kind == "softmax" else "half"))
 
     return backward
 
@@ -94,7 +95,7 @@ def test_points_by_part_and_a_named_mistake():
     [
         ("def backward(W, b, x, y): return 3", "it returned int", 0),
         ("def backward(W, b, x, y): return [(1, 2), 3]", "entry 2 is int, not a pair", 0),
-        ("def backward(W, b, x, y): return [('a', 'b'), (1, 2)]", "dW(1) is to be an array of numbers, got str", 0),
+        ("def backward(W, b, x, y): return [('a', 'b'), (1, 2)]", "dW(1) must be an array of numbers, got str", 0),
         ("def backward(W, b, x, y): return 1 / 0", "stops with ZeroDivisionError", 0),
         ("def backward(W, b, x, y): return [(..., ...), (..., ...)]", "not written yet", 0),
         (RIGHT.replace("(x.T @ d1, d1.sum(axis=0))", "(..., None)"), "not written yet", 0.6),

@@ -309,6 +309,37 @@ def test_gradients_that_are_none(squared, change, message):
         diagnose_gradients(*squared, change(hand(squared)))
 
 
+@pytest.mark.parametrize(
+    ("nested", "remedy"),
+    [
+        (lambda g: [array for pair in g for array in pair], r"dW and db in turn: list\(zip\(g\[::2\], g\[1::2\]\)\)"),
+        (lambda g: list(zip(*g, strict=True)), r"all dW, then all db: list\(zip\(\*g\)\)"),
+        (lambda g: {"dW1": g[0][0], "db1": g[0][1]}, "got dict. Pair its arrays by layer"),
+        (lambda g: [(db, dW) for dW, db in g], "got shape .*. In a pair dW stands before db."),
+        (lambda g: [g], "got 1 entries"),
+        (lambda g: [dW for dW, _ in g], r"expects db of shape \(3,\) for layer 1, got none"),
+        (lambda g: [[dW, db, db] for dW, db in g], "layer 1"),
+    ],
+)
+def test_arrays_in_another_nesting_get_the_remedy(squared, nested, remedy):
+    with pytest.raises((TypeError, ValueError), match=remedy):
+        diagnose_gradients(*squared, nested(hand(squared)))
+
+
+@pytest.mark.parametrize("widths", [[3, 2], [3, 3, 3], [4, 5, 1], [2, 1, 1], [4, 3, 2, 2]])
+def test_the_remedies_lead_to_pairs(widths):
+    model = dn.mlp(widths, activation="tanh", seed=0, dtype="float64")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, widths[0])), rng.normal(size=(5, widths[-1]))
+    pairs = by_hand(model, x, y, [TANH] * (len(widths) - 2) + [LINEAR])
+    assert diagnose_gradients(model, "mse", x, y, pairs).correct
+    in_turn = [array for pair in pairs for array in pair]
+    by_kind = list(zip(*pairs, strict=True))
+    for wrong in (in_turn, by_kind):
+        with pytest.raises(ValueError, match="pairs them"):
+            diagnose_gradients(model, "mse", x, y, wrong)
+
+
 def test_models_it_does_not_know():
     model = dn.Sequential([dn.Dense(2, 2), dn.Residual([dn.Tanh()])], seed=0)
     with pytest.raises(ValueError, match=r"plain chains of layers, and Residual\(.*\) is a container"):

@@ -31,35 +31,35 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def context(browser):
-    return browser.new_context()
+def the_page(browser):
+    """One page for all tests, and what it complains of or asks the network for."""
+    page, complaints = browser.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(("file:", "data:")) else complaints.append(request.url),
+    )
+    return page, complaints
 
 
 @pytest.fixture
-def opened(context, tmp_path):
-    """Opens an explorer's page; at the end nothing may stand in the console."""
-    pages, complaints = [], []
+def opened(the_page, tmp_path):
+    """Opens an explorer's page in place of the last one; at the end nothing may stand in the console."""
+    page, complaints = the_page
 
-    def open_page(explorer, *, width=1400, height=900, media=None):
-        path = explorer.save(tmp_path / f"page{len(pages)}.html")
-        page = context.new_page()
+    def open_page(explorer, *, width=1400, height=900, **media):
+        path = explorer.save(tmp_path / "page.html")
         page.set_viewport_size({"width": width, "height": height})
-        page.emulate_media(**media or {})
-        pages.append(page)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda request: None if request.url.startswith(("file:", "data:")) else complaints.append(request.url),
-        )
+        page.emulate_media(**({"media": "screen", "color_scheme": "light"} | media))
+        page.goto("about:blank")
         page.goto(path.as_uri())
         page.wait_for_function("() => window.explorer !== undefined")
         return page
 
     yield open_page
-    for page in pages:
-        page.close()
     assert complaints == []
+    complaints.clear()
 
 
 @pytest.fixture
@@ -179,7 +179,6 @@ def test_routes_equal_pythons(opened):
                 np.isclose(a.contribution, b.contribution) for a, b in pairwise(expected)
             )
             close([p["share"] for p in state["paths"]], [p.share for p in expected], 1e-11)
-        page.close()
 
 
 def test_bias_routes_and_batch_paths_are_sums_over_rows(opened):
@@ -379,6 +378,68 @@ def test_a_link_restores_the_state(opened):
     assert page.locator("#link-about").inner_text() == "This text is no state of this page."
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"i": [9999], "w": "AAAAAAAA8D8="},  # no such weight
+        {"i": [0.5], "w": "AAAAAAAA8D8="},
+        {"i": [0], "w": "AAAAAAAA8H8="},  # inf
+        {"i": [0], "w": "////////7/8="},  # -1.8e308, finite, and E is not
+        {"i": [0, 1], "w": "AAAAAAAA8D8="},
+        {"s": [0, 0.5, 0]},
+        {"s": [9, 0, 0]},
+        {"s": None},
+        {"r": 4},
+        {"r": "1"},
+        {"a": -1},
+        {"a": None},
+        {"f": "<b>"},
+        {"l": "Huber"},
+    ],
+)
+def test_a_link_that_was_altered_changes_nothing(opened, change):
+    page = opened(explore(*xor(activation="relu")))
+    before = page.evaluate("explorer.state()")
+    text = page.evaluate("change => btoa(JSON.stringify({...JSON.parse(atob(stateText())), ...change}))", change)
+    page.fill("#state", text)
+    page.click("#restore")
+    assert page.locator("#link-about").inner_text() == "This text is no state of this page."
+    assert page.evaluate("explorer.state()") == before
+
+
+def test_what_would_make_e_infinite_is_taken_back(opened):
+    page = opened(explore(*xor(activation="relu")))
+    before = page.evaluate("explorer.state()")
+    for typed, said in (("1e308", "too large"), ("", "A weight is a number."), ("-1e200", "too large")):
+        page.fill("#value", typed)
+        page.keyboard.press("Enter")
+        assert said in page.locator("#trouble").inner_text()
+        assert page.evaluate("explorer.state()") == before
+    said = page.evaluate("(() => { try { explorer.setWeight(1, 1, 1, 1e308) } catch (e) { return e.message } })()")
+    assert "E is too large a number" in said
+    assert page.locator("#undo").is_disabled()
+    page.evaluate("explorer.select(2, 1, 1); explorer.sample(0)")
+    page.evaluate("for (let i = 0; i < 400; i++) explorer.update(1e6)")
+    assert page.evaluate("Number.isFinite(explorer.state().E_shown)")
+
+
+def test_undo_goes_back_over_reset_and_over_switches(opened):
+    page = opened(explore(*xor()))
+    page.evaluate("explorer.setWeight(1, 1, 1, 0.75)")
+    page.select_option("#activation", "ReLU")
+    changed = page.evaluate("explorer.state()")
+    page.click("#reset")
+    assert page.locator("#activation").input_value() == "as given"
+    page.click("#undo")
+    assert page.locator("#activation").input_value() == "ReLU"
+    assert page.evaluate("explorer.state()") == changed
+    page.click("#undo")
+    assert page.locator("#activation").input_value() == "as given"
+    page.click("#undo")
+    assert page.evaluate("explorer.state().W[0][0][0]") != 0.75
+    assert page.locator("#undo").is_disabled()
+
+
 def test_switching_the_activation_computes_with_the_other(opened):
     model, loss, x, y = xor()
     page = opened(explore(model, loss, x, y))
@@ -424,7 +485,7 @@ def test_axe_finds_no_violation(opened, scheme):
     model, loss, x, y = xor()
     recorder = Recorder(snapshots=4)
     dn.Trainer(model, loss, dn.SGD(0.5)).fit(x, y, epochs=4, callbacks=[recorder])
-    page = opened(explore(model, loss, x, y, recorder=recorder), media={"color_scheme": scheme})
+    page = opened(explore(model, loss, x, y, recorder=recorder), color_scheme=scheme)
     page.click("#update")
     page.check("#predict")
     page.click("#next")
@@ -521,10 +582,10 @@ def test_of_a_large_network_the_strongest_are_drawn_and_sums_are_exact(opened):
     close(state["gradient"], state["dE_dW"][0][6][98])
 
 
-def test_in_a_notebooks_frame_it_has_no_origin_and_gives_a_text_for_a_link(context, tmp_path):
+def test_in_a_notebooks_frame_it_has_no_origin_and_gives_a_text_for_a_link(the_page, tmp_path):
     path = tmp_path / "notebook.html"
     path.write_text(f"<!DOCTYPE html><title>n</title>{explore(*xor())._repr_html_()}", encoding="utf-8")
-    page = context.new_page()
+    page, _ = the_page
     page.goto(path.as_uri())
     frame = page.frames[1]
     frame.wait_for_function("() => window.explorer !== undefined")
@@ -536,7 +597,6 @@ def test_in_a_notebooks_frame_it_has_no_origin_and_gives_a_text_for_a_link(conte
     frame.fill("#state", text)
     frame.click("#restore")
     assert frame.evaluate("explorer.state().W[0][0][0]") == 0.5
-    page.close()
 
 
 def test_everything_can_be_reached_by_keyboard(notes):
@@ -549,7 +609,7 @@ def test_everything_can_be_reached_by_keyboard(notes):
 
 
 def test_printed_it_is_black_on_white_without_buttons(opened):
-    page = opened(explore(*xor()), media={"media": "print", "color_scheme": "dark"})
+    page = opened(explore(*xor()), media="print", color_scheme="dark")
     assert not page.locator("#update").is_visible()
     colours = page.evaluate("(s => [s.color, s.backgroundColor])(getComputedStyle(document.body))")
     assert colours == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]

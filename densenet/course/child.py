@@ -76,7 +76,7 @@ def shown(error: BaseException) -> str:
 
 def as_pairs(result: Any, count: int) -> list[tuple[Any, Any]]:
     """(dW, db) by layer from what a function returned, in float64; None where nothing was written yet."""
-    expects = f"The function is to return a list of {count} pairs (dW, db), one a layer"
+    expects = f"The function must return a list of {count} pairs (dW, db), one a layer"
     if not isinstance(result, (list, tuple)) or len(result) != count:
         got = f"{len(result)} entries" if isinstance(result, (list, tuple)) else type(result).__name__
         raise ValueError(f"{expects}; it returned {got}.")
@@ -92,7 +92,7 @@ def as_numbers(value: Any, name: str = "") -> Any:
     """A student's array in float64; None where nothing was written yet."""
     if value is None or value is ...:
         return None
-    said = f"{name} is to be an array of numbers" if name else "expected numbers"
+    said = f"{name} must be an array of numbers" if name else "expected numbers"
     try:
         array = np.asarray(value)
     except ValueError as error:

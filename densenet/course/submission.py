@@ -182,6 +182,6 @@ def _answer(arrays: dict[str, Array], status: dict[str, Any], case: int, layers:
         text = "".join(letter if letter.isprintable() else " " for letter in str(status["problem"])[:1000])
         return Answer([], " ".join(text.split()))  # one line, and nothing that a terminal obeys
     if any(array.dtype.kind not in "biuf" for array in arrays.values()):
-        return Answer([], "Gradients are to be arrays of numbers.")
+        return Answer([], "Gradients must be arrays of numbers.")
     pairs = [(arrays.get(f"{case}.dW{i}"), arrays.get(f"{case}.db{i}")) for i in range(layers)]
     return Answer(pairs, written=bool(status.get("written")))

@@ -157,13 +157,20 @@ class Chain:
         """D(l) = dE/dZ(l) by dense layer."""
         return [self.back(place, error) for place, error in enumerate(self.errors)]
 
+    @cached_property
+    def unpenalised(self) -> Gradients:
+        """The right gradients of the loss alone."""
+        found: Gradients = []
+        for A, D, b in zip(self.into, self.deltas, self.biases, strict=True):
+            found.append((A.T @ D, None if b is None else D.sum(axis=0)))  # dE/dW = A^T D, dE/db = D^T 1
+        return found
+
     def gradients(self, penalty: bool) -> Gradients:
         """The right gradients, with the penalties' or without."""
-        found: Gradients = []
-        for A, D, b, P in zip(self.into, self.deltas, self.biases, self.penalties, strict=True):
-            dW = A.T @ D  # dE/dW = A^T D
-            found.append((dW + P if penalty and P is not None else dW, None if b is None else D.sum(axis=0)))
-        return found
+        if not penalty:
+            return self.unpenalised
+        pairs = zip(self.unpenalised, self.penalties, strict=True)
+        return [(dW if P is None else dW + P, db) for (dW, db), P in pairs]
 
     @cached_property
     def rounding(self) -> list[tuple[Array, Array]]:
@@ -178,7 +185,7 @@ class Chain:
         for place in range(len(self) - 1, -1, -1):
             for stage in reversed(self.stages[place]):
                 if stage.slope is not None:
-                    size = size * np.abs(stage.slope)
+                    size = size * (np.abs(stage.slope) + 0.05)  # 1 - a^2 is rounded to 1e-7 of 1, however small it is
             found.append((2e-6 * np.abs(self.into[place]).T @ size, 2e-6 * size.sum(axis=0)))
             size = size @ np.abs(self.weights[place]).T
         return found[::-1]

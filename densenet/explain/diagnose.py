@@ -6,9 +6,9 @@ here on purpose, and the one that gives exactly the given numbers is named, with
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +48,21 @@ from densenet.sequential import Sequential
 _WHO = "diagnose_gradients"
 _PHASES = ((1, False, False), (2, False, False), (1, True, False), (2, False, True), (2, True, False))
 """How many kinds of mistakes are looked for; by factors that are no known number; with wrong deltas in wrong arrays."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How exact numbers are: relative tolerance for right ones and for mistakes, and whether float32 rounds beside."""
+
+    right: float
+    mistakes: float
+    rounded: bool = False
+
+
+EXACT, SINGLE = Precision(1e-6, 1e-6), Precision(1e-4, 1e-4, rounded=True)
+MIXED = Precision(1e-6, 1e-5, rounded=True)
+"""Float64 numbers that were computed from float32 ones."""
+SHARP = Precision(1e-9, 1e-9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +200,8 @@ def diagnose_gradients(
         By dense layer, the first entry belonging to layer 1; db is None or left out for layers without a bias. Or the
         flat vector in the order of ``model.params``. dW may be laid out (out, in) in all layers; that is named.
     tolerance : float, optional
-        Allowed error relative to an array's largest entry: by default 1e-6; for numbers that are all float32, 1e-4 and
-        what float32 rounds off where terms cancel.
+        Allowed error relative to an array's largest entry. By default 1e-6, or 1e-4 for numbers that are all float32,
+        and what float32 rounds off where terms cancel: float64 numbers may come from float32 ones.
     penalty : {"either", True, False}, default "either"
         Whether dW is to hold the derivatives of the layers' penalties (`kernel_l1`, `kernel_l2`).
     masks : sequence of array_like (n, columns), optional
@@ -219,22 +234,24 @@ def diagnose_gradients(
     subject = _subject(model, loss, x, y)
     given = Given(subject.model, gradients)
     if tolerance is None:
-        tolerance = 1e-4 if given.single else 1e-6
+        precisions = [SINGLE] if given.single else [EXACT, MIXED]
     else:
-        tolerance, given.single = positive(tolerance, _WHO, "tolerance"), False
+        relative = positive(tolerance, _WHO, "tolerance")
+        precisions = [Precision(relative, relative)]
     if penalty not in (True, False, "either"):
         raise ValueError(f'{_WHO} expects penalty to be True, False or "either", got {penalty!r}.')
     rate = None if learning_rate is None else positive(learning_rate, _WHO, "learning_rate")
     batch = [False, True] if any(isinstance(layer, BatchNorm) for layer in subject.model.every_layer) else [False]
     chains = [Chain(subject, masks=_masks(subject, masks), batch=b) for b in batch]
-    penalties = (1.0, 0.0) if penalty == "either" else (float(penalty),)
+    penalised = any(layer.penalised for layer in subject.model.dense_layers)
+    penalties = (float(penalty is not False),) if penalty != "either" or not penalised else (1.0, 0.0)
     with np.errstate(all="ignore"):  # what is wrong on purpose may overflow
         readings = [
-            _Reading(chain, g, layout, tolerance, penalties, rate, given.single)
+            _Reading(chain, g, layout, precisions[0], penalties, rate)
             for chain in chains
             for layout, g in (("(in, out)", given.as_is), ("(out, in)", given.transposed))
         ]
-        return _diagnosis(readings)
+        return _diagnosis(readings, precisions[1:])
 
 
 def _subject(model: Sequential, loss: Loss | str, x: Any, y: Any) -> Subject:
@@ -282,18 +299,22 @@ class _Reading:
         chain: Chain,
         given: Gradients,
         layout: str,
-        tolerance: float,
+        precision: Precision,
         penalties: tuple[float, ...],
         rate: float | None,
-        single: bool,
     ) -> None:
-        self.chain, self.given, self.layout, self.tolerance = chain, given, layout, tolerance
-        self.search = Search(chain, given, tolerance, penalties, rate, single)
+        self.chain, self.given, self.layout, self.precision = chain, given, layout, precision
+        self.penalties, self.rate = penalties, rate
+        self.search = Search(chain, given, precision.mistakes, penalties, rate, precision.rounded)
         ways = {penalty: self.compared(given, penalty) for penalty in penalties}
         self.penalty = min(ways, key=lambda p: (sum(not ok for _, _, ok in ways[p]), max(e for _, e, _ in ways[p])))
         self.errors = ways[self.penalty]
         self.correct = all(ok for _, _, ok in self.errors)
         self.misfit = Given.misfit(chain, given)
+
+    def at(self, precision: Precision) -> _Reading:
+        """The same at another precision."""
+        return _Reading(self.chain, self.given, self.layout, precision, self.penalties, self.rate)
 
     def compared(self, given: Gradients, penalty: float) -> list[tuple[str, float, bool]]:
         """Name, relative error and whether it is right, of every array; the error is infinite for another shape."""
@@ -310,7 +331,7 @@ class _Reading:
                     continue
                 scale = max(float(np.abs(b).max(initial=0.0)), 1e-9 * largest) or 1.0
                 error = float(np.abs(a - b).max(initial=0.0)) / scale
-                found.append((name, error, bool((np.abs(a - b) <= self.tolerance * scale + room).all())))
+                found.append((name, error, bool((np.abs(a - b) <= self.precision.right * scale + room).all())))
         return found
 
     @property
@@ -326,25 +347,50 @@ class _Reading:
         return all(ok for _, _, ok in self.compared(turned, self.penalty))
 
 
-def _diagnosis(readings: list[_Reading]) -> Diagnosis:
-    for reading in readings:
+def _diagnosis(exact: list[_Reading], others: list[Precision]) -> Diagnosis:
+    """From the readings at the first precision, and, where they leave something open, at the others."""
+    for reading in exact:
         if reading.correct:
             return _made(reading, (), (), None)
-    for reading in readings:
+    rounded = [[reading.at(precision) for reading in exact] for precision in others]
+    for reading in itertools.chain(exact, *rounded):
         if reading.backward():
             layers = tuple(range(1, len(reading.chain) + 1))
             return _made(reading, (Mistake(BACKWARD, "", layers),), (), None)
-    fewest = min(reading.misfits for reading in readings)
-    likely = [reading for reading in readings if reading.misfits == fewest]
-    likely += [reading for reading in readings if reading.layout == "(in, out)" and reading not in likely]
+    near = [reading for every in rounded for reading in every if reading.correct]
+    found = _searched([[reading.at(SHARP) for reading in exact]] if near else [exact, *rounded])
+    if found is not None:
+        return found
+    best = near[0] if near else min(exact, key=lambda reading: reading.misfits)
+    if best.misfit:
+        raise ValueError(exact[0].misfit)
+    return _made(best, (), (), None)
+
+
+def _searched(readings: list[list[_Reading]]) -> Diagnosis | None:
+    """The first explanation: few mistakes before many, exact numbers before rounded ones.
+
+    A fitted learning rate that does no more than a factor would is the last resort.
+    """
+    fewest = min(reading.misfits for reading in readings[0])
+    resort: tuple[_Reading, list[State]] | None = None
     for budget, free, thorough in _PHASES:
-        for reading in likely:
-            states = reading.search.run(budget, free=free, thorough=thorough)
-            if states:
-                return _made(reading, *_named(reading.chain, reading.search.known, states, reading.search.near))
-    if likely[0].misfit:
-        raise ValueError(readings[0].misfit)
-    return _made(likely[0], (), (), None)
+        for every in readings:
+            likely = [reading for reading in every if reading.misfits == fewest]
+            likely += [reading for reading in every if reading.layout == "(in, out)" and reading not in likely]
+            for reading in likely:
+                states = reading.search.run(budget, free=free, thorough=thorough)
+                proven = [state for state in states if state.proven]
+                if proven:
+                    return _explained(reading, proven)
+                resort = resort or ((reading, states) if states else None)
+        if resort and free:
+            break
+    return _explained(*resort) if resort else None
+
+
+def _explained(reading: _Reading, states: list[State]) -> Diagnosis:
+    return _made(reading, *_named(reading.chain, reading.search.known, states, reading.search.near))
 
 
 def _made(reading: _Reading, found: tuple[Mistake, ...], also: tuple[Mistake, ...], rate: float | None) -> Diagnosis:
@@ -389,7 +435,7 @@ def _named(
     also: list[Mistake] = []
     for number, state in enumerate(states):
         parts = sorted(state.parts, key=lambda part: part.kind)
-        for _, group in groupby(parts, key=lambda part: part.kind):
+        for _, group in itertools.groupby(parts, key=lambda part: part.kind):
             names = _names(chain, known, list(group), near, state.rate)
             if number == 0:
                 found.append(names[0])

@@ -27,6 +27,7 @@ from densenet.explain.mistakes import (
     RATES,
     SLOPES,
     WEIGHTS,
+    ZERO,
     Entry,
     Here,
 )
@@ -36,6 +37,9 @@ MOST_STATES = 200
 
 FACTOR_TOLERANCE = 1e-6
 """How far a factor may lie from a product of known numbers."""
+
+LEAST_EVIDENCE = 3
+"""How many entries have to agree on a factor that is no known number."""
 
 
 class Part(NamedTuple):
@@ -74,6 +78,10 @@ class State:
     parts : tuple of Part
     rate : float or None
         alpha, once fitted.
+    proven : bool
+        False while alpha does no more than a factor of the right delta would.
+    evidence : float
+        How many entries agree on a factor of the delta that is no known number; infinite without one.
     """
 
     error: Array
@@ -81,6 +89,8 @@ class State:
     penalty: float
     parts: Parts = ()
     rate: float | None = None
+    proven: bool = True
+    evidence: float = np.inf
 
 
 class Candidate(NamedTuple):
@@ -90,13 +100,18 @@ class Candidate(NamedTuple):
     delta: Array
     parts: Parts
     rate: float | None
+    proven: bool
 
 
 class Option(NamedTuple):
-    """How one given array comes from a delta: times `factor`, None where any will do, and what is wrong beside."""
+    """How one given array comes from a delta: times `factor`, None where any will do, and what is wrong beside.
+
+    `evidence` counts the entries that agree on a factor; a known number needs none.
+    """
 
     factor: float | None
     parts: Parts
+    evidence: float = np.inf
 
 
 @dataclass(frozen=True)
@@ -176,7 +191,7 @@ class Search:
             states = [after for state in states for after in self.expand(state, place)]
             states.sort(key=lambda state: (len(kinds(state.parts)), len(state.parts)))
             del states[MOST_STATES:]
-        return [state for state in states if len(kinds(state.parts)) == budget]
+        return [s for s in states if len(kinds(s.parts)) == budget and s.evidence >= LEAST_EVIDENCE]
 
     def allows(self, *parts: Part) -> bool:
         """Whether mistakes of these kinds are few enough."""
@@ -184,10 +199,19 @@ class Search:
 
     def expand(self, state: State, place: int) -> Iterator[State]:
         """The explanations that reach one layer further down."""
-        candidates = list(self.candidates(state, place))
+        candidates = self.distinct(self.candidates(state, place))
         for candidate, fits in zip(candidates, self.filtered(candidates, state, place), strict=True):
             if fits:
                 yield from self.matched(candidate, state, place)
+
+    def distinct(self, candidates: Iterator[Candidate]) -> list[Candidate]:
+        """All but those that are the right delta after all: a (1 - a) is no mistake in a sigmoid's layer."""
+        found: list[Candidate] = []
+        for candidate in candidates:
+            right = found[0] if found else candidate
+            if not (found and _same(candidate.delta, right.delta) and _same(candidate.error, right.error)):
+                found.append(candidate)
+        return found
 
     def candidates(self, state: State, place: int) -> Iterator[Candidate]:
         """The right delta and the table's wrong ones, from the layer above."""
@@ -200,7 +224,7 @@ class Search:
             here = Here(self.chain, place, error, self.chain.back(place, error))
             for order, entry in enumerate(LOSSES):
                 for way, delta in entry.make(here):
-                    yield Candidate(delta, delta, (Part(entry.name, way, place, "", order),), state.rate)
+                    yield Candidate(delta, delta, (Part(entry.name, way, place, "", order),), state.rate, state.proven)
             return
         above = Here(self.chain, place, state.error, state.delta)
         for part, wrong in self._made(PASSES, above, state.parts):
@@ -228,9 +252,9 @@ class Search:
         """D(l) from E(l): by the right slopes, then by the wrong ones of every stage."""
         if error.shape != self.chain.z[place].shape and not self.chain.stages[place]:
             return
-        yield Candidate(error, self.chain.back(place, error), parts, state.rate)
+        yield Candidate(error, self.chain.back(place, error), parts, state.rate, state.proven)
         for part, delta in self.slopes(error, (*state.parts, *parts), place):
-            yield Candidate(error, delta, (*parts, part), state.rate)
+            yield Candidate(error, delta, (*parts, part), state.rate, state.proven)
 
     def slopes(self, error: Array, before: Parts, place: int) -> Iterator[tuple[Part, Array]]:
         stages: list[Stage | None] = [*self.chain.stages[place]] or [None]
@@ -263,8 +287,11 @@ class Search:
                 ways += [((of,), right, off) for (of, right), (_, off) in both]
                 for parts, right, off in ways:
                     rate = state.rate if state.rate is not None else self.fitted(right, off, state.penalty, place)
-                    if rate is not None:
-                        yield Candidate(base - rate * lost, right - rate * off, (part, *parts), rate)
+                    if rate is None:
+                        continue
+                    known = self.known.rate is not None and abs(rate / self.known.rate - 1) <= self.near
+                    proven = known or not _parallel(off, right) or (state.rate is not None and state.proven)
+                    yield Candidate(base - rate * lost, right - rate * off, (part, *parts), rate, proven)
 
     def fitted(self, right: Array, lost: Array, penalty: float, place: int) -> float | None:
         """alpha by least squares, from dW and db of this layer; None where it is no rate."""
@@ -309,20 +336,20 @@ class Search:
 
     def close(self, given: Array, made: Array, rounding: Array) -> bool:
         """Whether two arrays of one shape are equal up to the tolerance."""
-        room = max(self.tolerance * float(np.abs(made).max(initial=0.0)), self.floor * self.tolerance)
+        room = max(self.tolerance * float(np.abs(made).max(initial=0.0)), 1e-3 * self.floor)
         if rounding.shape != made.shape:
             rounding = rounding.max(initial=0.0)
         return bool((np.abs(given - made) <= room + rounding).all())
 
-    def factor(self, given: Array, made: Array, rounding: Array, *, free: bool) -> float | None:
-        """c with given = c made, where it is a known number, or any where `free` and three entries agree."""
+    def factor(self, given: Array, made: Array, rounding: Array) -> tuple[float, float] | None:
+        """c with given = c made, and its evidence; None where there is no such number."""
         square = float((made * made).sum())
         c = float((made * given).sum()) / square if square > 0 else 0.0
         if c == 0 or not np.isfinite(c) or not self.close(given / c, made, rounding / abs(c)):
             return None
         if self.known.names(c, self.near):
-            return c
-        return c if free and np.count_nonzero(np.abs(made) > 1e-3 * np.abs(made).max()) >= 3 else None
+            return c, np.inf
+        return (c, _entries(made)) if self.free else None
 
     @property
     def near(self) -> float:
@@ -333,22 +360,32 @@ class Search:
         """How the given dW may come from a delta."""
         A, P, given = self.chain.into[place], self.chain.penalties[place], self.given[place][0]
         before = (*state.parts, *candidate.parts)
-        targets: list[tuple[Array, Parts]] = [(given, ())]
-        if P is not None:
-            targets = [(given - state.penalty * P, ())]
-            shares = PENALTIES | {"divided by n": 1 / self.chain.rows} if state.penalty else {"added": 1.0}
-            for order, (way, share) in enumerate(shares.items()):
-                part = Part(PENALTY, way, place, "dW", order)
-                if share != state.penalty and self.allows(*before, part):
-                    targets.append((given - share * P, (part,)))
         right = A.T @ candidate.delta
-        found = self.options(targets, right, candidate, before, 0, place)
-        if P is not None and given.shape == right.shape:
-            c = self.factor(given, right + P, self.rounding[place][0], free=self.free)
-            found += [Option(c, ())] if c is not None and state.penalty else []
+        if P is None:
+            found = self.options([(given, ())], right, candidate, before, 0, place)
+        else:
+            ways = self.penalised(state, before, place)
+            found = self.options(
+                [(given - share * P, parts) for share, parts in ways], right, candidate, before, 0, place
+            )
+            for share, parts in ways if given.shape == P.shape else ():  # the factor takes the penalty along
+                fitted = self.factor(given, right + share * P, self.rounding[place][0])
+                if fitted is not None and share:
+                    found.append(Option(fitted[0], parts, fitted[1]))
         if any(option.factor in (1.0, None) and not option.parts for option in found):
             return found[:1]
-        return found + self.array_mistakes(WEIGHTS, targets[0][0], candidate, before, "dW", place)
+        bare = given if P is None else given - state.penalty * P
+        return found + self.array_mistakes(WEIGHTS, bare, candidate, before, "dW", place)
+
+    def penalised(self, state: State, before: Parts, place: int) -> list[tuple[float, Parts]]:
+        """How much of the penalty's derivative dW may hold: what is right, then what is wrong."""
+        shares = PENALTIES | {"divided by n": 1 / self.chain.rows} if state.penalty else {"added": 1.0}
+        found: list[tuple[float, Parts]] = [(state.penalty, ())]
+        for order, (way, share) in enumerate(shares.items()):
+            part = Part(PENALTY, way, place, "dW", order)
+            if share != state.penalty and self.allows(*before, part):
+                found.append((share, (part,)))
+        return found
 
     def biases(self, candidate: Candidate, state: State, place: int) -> list[Option]:
         """How the given db may come from a delta."""
@@ -379,10 +416,13 @@ class Search:
                 anything = float(np.abs(made).max(initial=0.0)) <= self.floor
                 found.append(Option(None if anything else 1.0, parts))
                 continue
-            free = self.free and (not candidate.parts or candidate.delta.size >= 3)
-            c = self.factor(target, made, rounding, free=free)
-            if c is not None and (len(kinds(before)) < self.budget or any(part.name == "factor" for part in before)):
-                found.append(Option(c, parts))
+            fitted = self.factor(target, made, rounding)
+            if fitted is None or (
+                candidate.parts and fitted[1] < np.inf and _entries(candidate.delta) < LEAST_EVIDENCE
+            ):
+                continue
+            if len(kinds(before)) < self.budget or any(part.name == "factor" for part in before):
+                found.append(Option(fitted[0], parts, fitted[1]))
         return found
 
     def array_mistakes(
@@ -391,16 +431,16 @@ class Search:
         found = []
         here = Here(self.chain, place, candidate.error, candidate.delta)
         for part, wrong in self._made(entries, here, before, array):
-            if wrong.shape != given.shape:
+            if wrong.shape != given.shape or (part.name == ZERO and given.any()):
                 continue
             if max(np.abs(wrong).max(initial=0.0), np.abs(given).max(initial=0.0)) <= self.floor:
                 found.append(Option(None, (part,)))
             elif self.close(given, wrong, np.zeros(())):
                 found.append(Option(1.0, (part,)))
             elif self.budget > 1:
-                c = self.factor(given, wrong, np.zeros(()), free=False)
-                if c is not None:
-                    found.append(Option(c, (part,)))
+                fitted = self.factor(given, wrong, np.zeros(()))
+                if fitted is not None:
+                    found.append(Option(fitted[0], (part,), fitted[1]))
         return found
 
     def factor_parts(self, c: float, array: str, place: int) -> Parts:
@@ -416,28 +456,53 @@ class Search:
         for w, b in product(weights, self.biases(candidate, state, place) if weights else ()):
             if any(part.name == BARE for part in w.parts) and any(part.name == BARE for part in b.parts):
                 continue  # both arrays without the slope: that is a delta without it
-            for scale, parts in self.together(w, b, place):
+            for scale, parts, evidence in self.together(w, b, place):
                 every = (*state.parts, *candidate.parts, *w.parts, *b.parts, *parts)
-                if self.allows(*every):
-                    error, delta = scale * candidate.error, scale * candidate.delta
-                    yield replace(state, error=error, delta=delta, parts=every, rate=candidate.rate)
+                if not self.allows(*every):
+                    continue
+                error, delta = scale * candidate.error, scale * candidate.delta
+                if state.evidence < LEAST_EVIDENCE:  # the layers below a factor speak for it, too
+                    evidence = state.evidence + _entries(self.chain.into[place].T @ delta)
+                after = replace(state, error=error, delta=delta, parts=every, evidence=evidence)
+                yield replace(after, rate=candidate.rate, proven=candidate.proven)
 
-    def together(self, w: Option, b: Option, place: int) -> Iterator[tuple[float, Parts]]:
-        """The factor of the delta itself that goes on to the layer below, and the arrays' own."""
+    def together(self, w: Option, b: Option, place: int) -> Iterator[tuple[float, Parts, float]]:
+        """The factor of the delta itself that goes on to the layer below, the arrays' own, and their evidence."""
         cw = w.factor if w.factor is not None else b.factor
         cb = b.factor if b.factor is not None else cw
         if cw is None or cb is None:
-            yield 1.0, ()
+            yield 1.0, (), np.inf
             return
         parts = partial(self.factor_parts, place=place)
+        evidence = [option.evidence for option in (w, b) if option.factor is not None]
         if abs(cw / cb - 1) <= 10 * self.near:
-            yield cw, parts(cw, "delta")
-            if parts(cw, "delta"):
-                yield 1.0, parts(cw, "both")
+            yield cw, parts(cw, "delta"), sum(evidence)
+            if parts(cw, "delta") and sum(evidence) >= LEAST_EVIDENCE:
+                yield 1.0, parts(cw, "both"), np.inf
             return
-        yield 1.0, (*parts(cw, "dW"), *parts(cb, "db"))
+        if min(evidence) < LEAST_EVIDENCE:
+            return
+        yield 1.0, (*parts(cw, "dW"), *parts(cb, "db")), np.inf
         if self.budget > 1:
             if parts(cw, "delta"):
-                yield cw, (*parts(cw, "delta"), *parts(cb / cw, "db"))
+                yield cw, (*parts(cw, "delta"), *parts(cb / cw, "db")), np.inf
             if parts(cb, "delta"):
-                yield cb, (*parts(cb, "delta"), *parts(cw / cb, "dW"))
+                yield cb, (*parts(cb, "delta"), *parts(cw / cb, "dW")), np.inf
+
+
+def _entries(array: Array) -> int:
+    """How many entries are not next to nothing beside the largest."""
+    size = np.abs(array)
+    return int(np.count_nonzero(size > 1e-3 * size.max(initial=0.0)))
+
+
+def _parallel(a: Array, b: Array) -> bool:
+    """Whether a is a multiple of b."""
+    square = float((b * b).sum())
+    c = float((a * b).sum()) / square if square > 0 else 0.0
+    return bool((np.abs(a - c * b) <= 1e-6 * np.abs(a).max(initial=0.0)).all())
+
+
+def _same(a: Array, b: Array) -> bool:
+    """Whether two arrays are equal but for what float64 rounds off."""
+    return a.shape == b.shape and bool((np.abs(a - b) <= 1e-12 * np.abs(b).max(initial=0.0)).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,12 +50,38 @@ class Given:
 
 def _listed(model: Sequential, gradients: Any) -> Gradients:
     dense = model.dense_layers
-    if not isinstance(gradients, (list, tuple)) or len(gradients) != len(dense):
+    remedy = _remedy(dense, gradients)
+    if remedy or not isinstance(gradients, (list, tuple)) or len(gradients) != len(dense):
         got = f"{len(gradients)} entries" if isinstance(gradients, (list, tuple)) else f"{type(gradients).__name__}"
-        raise ValueError(
-            f"{_WHO} expects a list of {len(dense)} pairs (dW, db), one a dense layer, or the flat vector; got {got}."
-        )
+        expects = f"a list of {len(dense)} pairs (dW, db), one a dense layer, or the flat vector"
+        raise ValueError(f"{_WHO} expects {expects}; got {got}.{remedy}")
     return [_pair(layer, number, entry) for number, (layer, entry) in enumerate(zip(dense, gradients, strict=True), 1)]
+
+
+def _remedy(dense: Sequence[Dense], gradients: Any) -> str:
+    """How to nest arrays that are all there and nested in another way; empty where no such way is seen."""
+    if isinstance(gradients, np.ndarray):
+        return " As a list it is g.tolist()." if gradients.dtype == object else ""
+    if isinstance(gradients, dict):
+        return " Pair its arrays by layer, as in [(g['dW1'], g['db1']), ...]."
+    weights, biases = [layer.W.size for layer in dense], [layer.b.size if layer.use_bias else 0 for layer in dense]
+    in_a_row = [size for pair in zip(weights, biases, strict=True) for size in pair]
+    if not isinstance(gradients, (list, tuple)) or not all(biases):
+        return ""
+    if len(gradients) == 2 * len(dense) and _sizes(gradients) == in_a_row and np.ndim(gradients[0]) == 2:
+        return " These are dW and db in turn: list(zip(g[::2], g[1::2])) pairs them."
+    if len(gradients) == 2 and [_sizes(part) for part in gradients] == [weights, biases]:
+        by_kind = np.ndim(gradients[0][-1]) == 2 and np.ndim(gradients[1][0]) != 2  # the sizes may fit both ways
+        return " These are all dW, then all db: list(zip(*g)) pairs them." if by_kind else ""
+    return ""
+
+
+def _sizes(arrays: Any) -> list[int]:
+    """How many numbers every entry holds."""
+    try:
+        return [np.size(array) for array in arrays]
+    except (TypeError, ValueError):
+        return []
 
 
 def _pair(layer: Dense, number: int, entry: Any) -> tuple[Array, Array | None]:
@@ -66,7 +93,10 @@ def _pair(layer: Dense, number: int, entry: Any) -> tuple[Array, Array | None]:
     )
     if dW is None or dW.ndim != 2:
         got = "none" if dW is None else f"shape {dW.shape}"
-        raise ValueError(f"{_WHO} expects dW of layer {number} of shape {(layer.n_in, layer.n_out)}, got {got}.")
+        turned = " In a pair dW stands before db." if dW is not None and db is not None and db.ndim == 2 else ""
+        raise ValueError(
+            f"{_WHO} expects dW of layer {number} of shape {(layer.n_in, layer.n_out)}, got {got}.{turned}"
+        )
     if layer.use_bias != (db is not None):
         expects = f"db of shape ({layer.n_out},)" if layer.use_bias else "no db, as the layer has no bias,"
         got = "none" if db is None else f"shape {db.shape}"
@@ -79,9 +109,14 @@ def _pair(layer: Dense, number: int, entry: Any) -> tuple[Array, Array | None]:
 def _array(value: Any, name: str) -> Array:
     if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
         value = np.asarray(value)
-    array = (
-        np.asarray(value) if np.ndim(value) == 0 and isinstance(value, np.ndarray) else as_numbers(value, _WHO, name)
-    )
+    try:
+        array = (
+            np.asarray(value) if isinstance(value, np.ndarray) and value.ndim == 0 else as_numbers(value, _WHO, name)
+        )
+    except ValueError as error:
+        if "inhomogeneous" in str(error):
+            raise ValueError(f"{_WHO} expects {name} as one array, got rows of different lengths.") from None
+        raise
     check_finite(np.atleast_1d(array), _WHO, name)
     return array.astype(np.float64)
 

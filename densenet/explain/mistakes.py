@@ -174,18 +174,19 @@ def _by_broadcasting(here: Here) -> Variants:
     if rows == 1 or out.shape != (rows, 1) or chain.target.size != rows or len(slopes) < len(chain.stages[-1]):
         return
     if isinstance(loss, (MeanSquaredError, HalfSquaredError)):
-        scale = (2 if isinstance(loss, MeanSquaredError) else 1) / rows
-        every = scale * (out - chain.target.reshape(1, rows))
-    elif isinstance(loss, SigmoidCrossEntropy):
-        every = (loss.probabilities(out) - chain.target.reshape(1, rows)) / rows
+        scale, made = (2 if isinstance(loss, MeanSquaredError) else 1) / rows, out
+    elif isinstance(loss, (SigmoidCrossEntropy, BinaryCrossEntropy)):
+        fused = isinstance(loss, SigmoidCrossEntropy)
+        scale, made, slopes = 1 / rows, loss.probabilities(out) if fused else out, []
     else:
         return
-    for slope in slopes:
-        every = every * slope
-    yield "all of it", every
-    yield "summed over its columns", every.sum(axis=1, keepdims=True)
-    yield "its mean over columns", every.mean(axis=1, keepdims=True)
-    yield "its mean over rows", every.mean(axis=0)[:, None]
+    slope = np.prod(slopes, axis=0) if slopes else np.ones_like(out)
+    target = chain.target.reshape(rows, 1)
+    for text, every in (("", scale * (made - target.T)), (", y^ as (n,)", scale * (made.T - target))):
+        yield f"all of it{text}", every * (slope.T if text else slope)
+        yield f"summed over its columns{text}", every.sum(axis=1, keepdims=True) * slope
+        yield f"its mean over columns{text}", every.mean(axis=1, keepdims=True) * slope
+        yield f"its mean over rows{text}", every.mean(axis=0)[:, None] * slope
 
 
 LOSSES = (

@@ -162,7 +162,7 @@ def backward_title(step: Quantities, number: int) -> str:
 
 
 def _deltas(step: Quantities, number: int) -> list[Line]:
-    """dE/da and dE/dz of a layer, from those of the layer after it."""
+    """dE/da and dE/dz of a layer, from dE/dz of the layer after it."""
     da, dz, last = step.da[number - 1][0], step.dz[number - 1][0], number == step.count
     lefts = _neurons(f"dE/dz({number})", len(dz))
     if last and step.meets:

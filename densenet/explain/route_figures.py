@@ -184,7 +184,7 @@ class RouteFigures:
         Returns
         -------
         tuple of Stage
-            Its factors multiply to the RMS of dE/dz of this layer over that of dE/dy^.
+            Its factors multiply to RMS(dE/dz of this layer) / RMS(dE/dy^).
         """
         squares, counts, rows = self._squares()
         graph = self.graph

@@ -92,8 +92,14 @@ let curve = [];
 let drop = null;
 /** @type {number[]} */
 let errorsByEpoch = [];
-/** @type {{flat: Float64Array, loss: string, between: Between[][]}[]} */
+/**
+ * All that undo takes back.
+ * @typedef {{flat: Float64Array, loss: string, activation: string, between: Between[][]}} Kept
+ */
+/** @type {Kept[]} */
 const undone = [];
+/** What the hidden neurons compute: "as given", or the function that was switched to. */
+let activation = "as given";
 const picture = new Picture(chartOf("base"), chartOf("lit"), net);
 
 /** The row of the view that derivations are of. */
@@ -151,11 +157,47 @@ function put({ layer, source, target }, value) {
   touched(layer);
 }
 
-/** Remember what undo goes back to. */
-function remember() {
-  undone.push({ flat: net.flat(), loss: net.lossName, between: net.layers.map((layer) => layer.between) });
+/** The network as it is. @returns {Kept} */
+const kept = () => ({ flat: net.flat(), loss: net.lossName, activation, between: net.layers.map((layer) => layer.between) });
+
+/** Remember what undo goes back to. @param {Kept} before */
+function remember(before = kept()) {
+  undone.push(before);
   if (undone.length > 60) undone.shift();
   /** @type {HTMLButtonElement} */ (byId("undo")).disabled = false;
+}
+
+/** Whether E and everything that leads back from it are numbers. */
+const sound = () => Number.isFinite(view.E) && Number.isFinite(routes.gradient) && [...view.dZ, ...view.dA].every((array) => array.every(Number.isFinite));
+
+const TOO_LARGE = "E would be too large a number there: taken back.";
+
+/** Set a weight, where E stays a number. @param {Chosen} at @param {number} value @param {string | null} where the trouble is told */
+function putSound(at, value, where) {
+  const old = weightOf(at);
+  put(at, value);
+  compute();
+  const good = sound();
+  if (!good) {
+    put(at, old);
+    compute();
+  }
+  if (where) byId(where).textContent = good ? "" : TOO_LARGE;
+  return good;
+}
+
+/** Make a change that undo takes back; it is taken back at once where E is no number after it. @param {() => void} change @param {string} where the trouble is told */
+function attempt(change, where) {
+  remember();
+  change();
+  refresh();
+  compute();
+  const good = sound();
+  if (!good) takeBack();
+  byId(where).textContent = good ? "" : TOO_LARGE;
+  picture.drawWeights();
+  showAll();
+  return good;
 }
 
 /** E of the view when the chosen weight has another value, by a forward pass of its own. @param {number[]} values */
@@ -429,7 +471,7 @@ const weightLabel = () => (selection.source < 0 ? "the bias" : "the weight");
 /** Every sample's pull: dE/dw of its own error. */
 function pulls() {
   const everything = new Routes(all, selection);
-  return everything.parts.map((part) => part * all.n);
+  return everything.parts.map((part) => (Number.isFinite(part) ? part * all.n : 0));
 }
 
 function drawPulls() {
@@ -654,14 +696,14 @@ function drawErrors() {
 /** w_new = w_old - alpha dE/dw of what is looked at. @param {number} rate */
 function update(rate) {
   compute();
-  remember();
   const before = view.E;
-  const squares = view.update(rate);
-  touched();
-  compute();
-  drop = { promised: rate * squares, found: before - view.E };
-  picture.drawWeights();
-  showAll();
+  const epochs = errorsByEpoch;
+  let squares = 0;
+  const good = attempt(() => (squares = view.update(rate)), "epochs");
+  errorsByEpoch = epochs;
+  drop = good ? { promised: rate * squares, found: before - view.E } : null;
+  drawUpdate();
+  return drop;
 }
 
 let training = 0;
@@ -833,6 +875,7 @@ function choose(chosen) {
   parts[1].value = String(chosen.source);
   parts[2].value = String(chosen.target);
   byId("weight-name").replaceChildren(formula(weightName(chosen)));
+  byId("trouble").textContent = "";
   const place = chosen.source < 0 ? "" : `${chosen.layer},${chosen.source}`;
   if (picture.partial && !(picture.places.has(`${chosen.layer + 1},${chosen.target}`) && (!place || picture.places.has(place)))) {
     for (const [c, index] of [[chosen.layer + 1, chosen.target], [chosen.layer, chosen.source]]) {
@@ -957,60 +1000,63 @@ function chooseRow(r) {
 // -- switching, undo, links ---------------------------------------------------------------------------------------
 
 /** Give every hidden neuron another function. @param {string} kind */
-function switchActivation(kind) {
-  remember();
+function setActivation(kind) {
+  activation = kind;
   net.layers.forEach((layer, m) => {
     const end = m === net.depth - 1;
     if (kind === "as given") layer.between = firstBetween[m];
     else if (!end) layer.between = [{ kind, alpha: 1, negative_slope: 0.01, a: Float64Array.of(0.25), rate: 1 }];
   });
-  rebuilt();
 }
 
-/** Buffers depend on what stands between the layers. */
-function rebuilt() {
-  const fresh = new Pass(net, X, T, rowsInAll);
-  Object.assign(all, fresh);
+/** New buffers, which depend on what stands between the layers; what was found before is over. */
+function refresh() {
+  Object.assign(all, new Pass(net, X, T, rowsInAll));
   look(row);
   touched();
   drop = null;
   errorsByEpoch = [];
-  picture.drawWeights();
-  showAll();
+  selectOf("activation").value = activation;
+  selectOf("loss").value = net.lossName;
 }
 
 /** @param {string} kind */
 function drawNewWeights(kind) {
-  remember();
-  const random = randomFrom(Number(inputOf("seed").value) || 0);
-  for (const { W, b, nIn, nOut } of net.layers) {
-    const bound = kind === "he" ? Math.sqrt(6 / nIn) : Math.sqrt(6 / (nIn + nOut));
-    for (let i = 0; i < W.length; i++) W[i] = kind === "zeros" ? 0 : kind === "small" ? 0.02 * random() - 0.01 : bound * (2 * random() - 1);
-    b?.fill(0);
-  }
-  rebuilt();
+  attempt(() => {
+    const random = randomFrom(Number(inputOf("seed").value) || 0);
+    for (const { W, b, nIn, nOut } of net.layers) {
+      const bound = kind === "he" ? Math.sqrt(6 / nIn) : Math.sqrt(6 / (nIn + nOut));
+      for (let i = 0; i < W.length; i++) W[i] = kind === "zeros" ? 0 : kind === "small" ? 0.02 * random() - 0.01 : bound * (2 * random() - 1);
+      b?.fill(0);
+    }
+  }, "link-about");
   choose(selection);
 }
 
-function undo() {
+/** Go back to what was remembered last. */
+function takeBack() {
   const last = undone.pop();
   if (!last) return;
+  setActivation(last.activation);
   net.layers.forEach((layer, m) => (layer.between = last.between[m]));
   net.lossName = last.loss;
   net.setFlat(last.flat);
-  selectOf("loss").value = net.lossName;
   /** @type {HTMLButtonElement} */ (byId("undo")).disabled = undone.length === 0;
-  rebuilt();
+  refresh();
+}
+
+function undo() {
+  takeBack();
+  picture.drawWeights();
+  choose(selection);
 }
 
 function reset() {
-  remember();
-  net.layers.forEach((layer, m) => (layer.between = firstBetween[m]));
-  net.lossName = firstLoss;
-  net.setFlat(firstWeights);
-  selectOf("loss").value = firstLoss;
-  selectOf("activation").value = "as given";
-  rebuilt();
+  attempt(() => {
+    setActivation("as given");
+    net.lossName = firstLoss;
+    net.setFlat(firstWeights);
+  }, "link-about");
   choose(selection);
 }
 
@@ -1023,7 +1069,7 @@ function stateText() {
     r: row,
     a: alpha,
     seed: Number(inputOf("seed").value) || 0,
-    f: selectOf("activation").value,
+    f: activation,
     l: net.lossName,
     i: changed.length > 2000 ? null : changed,
     w: changed.length > 2000 ? "" : packedText(changed.map((i) => flat[i])),
@@ -1031,36 +1077,50 @@ function stateText() {
   return btoa(JSON.stringify(state));
 }
 
+/** A state from its text, with what it names checked; null where it is none of this page. @param {string} text */
+function stateFrom(text) {
+  const state = JSON.parse(atob(text.trim().replace(/^.*#/, "")));
+  const [layer, source, target] = state.s;
+  const known = net.layers[layer];
+  const within = (/** @type {unknown} */ v, /** @type {number} */ low, /** @type {number} */ end) => Number.isInteger(v) && Number(v) >= low && Number(v) < end;
+  if (!known || !within(source, known.b ? -1 : 0, known.nIn) || !within(target, 0, known.nOut)) return null;
+  if (state.r !== null && !within(state.r, 0, rowsInAll)) return null;
+  /** @param {string} id @param {unknown} value */
+  const offered = (id, value) => [...selectOf(id).options].some((one) => one.value === value);
+  if (!offered("activation", state.f) || !offered("loss", state.l)) return null;
+  if (!(Number.isFinite(state.a) && state.a > 0)) return null;
+  const values = unpacked({ kind: "f8", shape: [], data: state.w });
+  const flat = firstWeights.slice();
+  const places = state.i ?? [];
+  if (places.length !== values.length || !values.every(Number.isFinite)) return null;
+  for (const [at, i] of places.entries()) {
+    if (!within(i, 0, flat.length)) return null;
+    flat[i] = values[at];
+  }
+  return { ...state, flat };
+}
+
 /** Take a state back. @param {string} text @returns {boolean} */
 function takeState(text) {
+  let state;
   try {
-    const state = JSON.parse(atob(text.trim().replace(/^.*#/, "")));
-    const [layer, source, target] = state.s.map(Number);
-    const known = net.layers[layer];
-    if (!known || !(source >= -1 && source < known.nIn) || !(target >= 0 && target < known.nOut) || (source < 0 && !known.b)) return false;
-    if (state.r !== null && !(Number.isInteger(state.r) && state.r >= 0 && state.r < rowsInAll)) return false;
-    const values = unpacked({ kind: "f8", shape: [], data: state.w });
-    const flat = firstWeights.slice();
-    const places = state.i ?? [];
-    if (places.length !== values.length || !values.every(Number.isFinite)) return false;
-    places.forEach((/** @type {number} */ i, /** @type {number} */ at) => {
-      if (Number.isInteger(i) && i >= 0 && i < flat.length) flat[i] = values[at];
-    });
-    if ([...selectOf("activation").options].some(({ value }) => value === state.f) && state.f !== selectOf("activation").value) {
-      selectOf("activation").value = state.f;
-      switchActivation(state.f);
-    }
-    if ([...selectOf("loss").options].some(({ value }) => value === state.l)) net.lossName = selectOf("loss").value = state.l;
-    net.setFlat(flat);
-    if (Number.isFinite(state.a) && state.a > 0) setAlpha(state.a);
-    inputOf("seed").value = String(Number(state.seed) || 0);
-    look(state.r);
-    rebuilt();
-    choose({ layer, source, target });
-    return true;
+    state = stateFrom(text);
   } catch {
-    return false;
+    state = null; // no base64, no JSON, or other fields
   }
+  if (!state) return false;
+  const good = attempt(() => {
+    setActivation(state.f);
+    net.lossName = state.l;
+    net.setFlat(state.flat);
+    row = state.r;
+  }, "link-about");
+  if (!good) return false;
+  setAlpha(state.a);
+  inputOf("seed").value = String(Number(state.seed) || 0);
+  const [layer, source, target] = state.s;
+  choose({ layer, source, target });
+  return true;
 }
 
 /** @param {number} value */
@@ -1089,10 +1149,10 @@ let dragging = false;
 
 /** @param {number} value */
 function setValue(value) {
-  if (!Number.isFinite(value)) return;
-  put(selection, value);
   drop = null;
+  const good = putSound(selection, value, "trouble");
   show();
+  return good;
 }
 
 /** @param {string} id @param {string} event @param {(event: any) => void} act */
@@ -1107,10 +1167,17 @@ function connect() {
   });
   on("slider", "change", () => (dragging = false));
   on("value", "change", () => {
-    remember();
-    const value = Number(inputOf("value").value);
-    setValue(value);
-    if (value < sliderRange.low || value > sliderRange.high) choose(selection);
+    const text = inputOf("value").value.trim();
+    const value = Number(text);
+    if (!text || !Number.isFinite(value)) {
+      byId("trouble").textContent = "A weight is a number.";
+      inputOf("value").value = digits(weightOf(selection));
+      return;
+    }
+    const before = kept();
+    if (setValue(value)) remember(before);
+    inputOf("value").value = digits(weightOf(selection));
+    if (weightOf(selection) < sliderRange.low || weightOf(selection) > sliderRange.high) choose(selection);
   });
   on("picture", "pointermove", (/** @type {PointerEvent} */ event) => {
     const found = pointAt(event);
@@ -1219,11 +1286,13 @@ function connect() {
     show();
   });
   on("regions", "change", drawRegions);
-  on("activation", "change", () => switchActivation(selectOf("activation").value));
+  on("activation", "change", () => {
+    const kind = selectOf("activation").value;
+    attempt(() => setActivation(kind), "link-about");
+  });
   on("loss", "change", () => {
-    remember();
-    net.lossName = selectOf("loss").value;
-    rebuilt();
+    const kind = selectOf("loss").value;
+    attempt(() => (net.lossName = kind), "link-about");
   });
   on("draw", "click", () => drawNewWeights(selectOf("initial").value));
   on("undo", "click", undo);
@@ -1237,7 +1306,8 @@ function connect() {
   });
   on("link", "click", giveLink);
   on("restore", "click", () => {
-    if (!takeState(inputOf("state").value)) byId("link-about").textContent = "This text is no state of this page.";
+    const good = takeState(inputOf("state").value);
+    byId("link-about").textContent = good ? "Restored." : "This text is no state of this page.";
   });
   window.addEventListener("hashchange", () => takeState(location.hash));
   window.addEventListener("keydown", (event) => {
@@ -1370,10 +1440,10 @@ const explorer = {
   setWeight(layer, source, target, value) {
     if (typeof value !== "number" || !Number.isFinite(value)) throw new RangeError(`explorer: a weight is a finite number, got ${String(value)}.`);
     const at = weightAt(layer, source, target);
-    remember();
-    put(at, value);
+    const before = kept();
     drop = null;
-    compute();
+    if (!putSound(at, value, null)) throw new RangeError(`explorer: with a weight of ${value} E is too large a number.`);
+    remember(before);
     if (at.source >= 0) picture.drawWeights([{ m: at.layer, i: at.source, j: at.target }]);
     show();
   },
@@ -1385,8 +1455,7 @@ const explorer = {
   update(rate) {
     if (typeof rate !== "number" || !Number.isFinite(rate) || rate <= 0) throw new RangeError(`explorer: alpha is a number above 0, got ${String(rate)}.`);
     setAlpha(rate);
-    update(rate);
-    return drop;
+    return update(rate);
   },
 };
 Object.assign(window, { explorer });
