@@ -286,26 +286,25 @@ class Search:
                 ways: list[tuple[Parts, Array, Array]] = [((), chain.back(place, base), chain.back(place, lost))]
                 ways += [((of,), right, off) for (of, right), (_, off) in both]
                 for parts, right, off in ways:
-                    rate = state.rate if state.rate is not None else self.fitted(right, off, state.penalty, place)
-                    if rate is None:
-                        continue
-                    known = self.known.rate is not None and abs(rate / self.known.rate - 1) <= self.near
-                    proven = known or not _parallel(off, right) or (state.rate is not None and state.proven)
-                    yield Candidate(base - rate * lost, right - rate * off, (part, *parts), rate, proven)
+                    rates = self.rates(right, off, state.penalty, place) if state.rate is None else [state.rate]
+                    for rate in rates:
+                        known = self.known.rate is not None and abs(rate / self.known.rate - 1) <= self.near
+                        proven = known or not _parallel(off, right) or (state.rate is not None and state.proven)
+                        yield Candidate(base - rate * lost, right - rate * off, (part, *parts), rate, proven)
 
-    def fitted(self, right: Array, lost: Array, penalty: float, place: int) -> float | None:
-        """alpha by least squares, from dW and db of this layer; None where it is no rate."""
+    def rates(self, right: Array, lost: Array, penalty: float, place: int) -> list[float]:
+        """alpha by least squares from this layer's dW and db; from each alone, too, where the other may be wrong."""
         A, P, (dW, db) = self.chain.into[place], self.chain.penalties[place], self.given[place]
         if right.size < 2 or dW.shape != (A.shape[1], right.shape[1]):
-            return None
+            return []
         target = dW - penalty * P if P is not None else dW
-        short, slope = [(A.T @ right - target).ravel()], [(A.T @ lost).ravel()]
+        pairs = [((A.T @ right - target).ravel(), (A.T @ lost).ravel())]
         if db is not None and db.shape == (right.shape[1],):
-            short.append(right.sum(axis=0) - db)
-            slope.append(lost.sum(axis=0))
-        s, t = np.concatenate(short), np.concatenate(slope)
-        rate = float(s @ t) / float(t @ t) if t.any() else 0.0
-        return rate if 0 < rate < np.inf else None
+            of_db = (right.sum(axis=0) - db, lost.sum(axis=0))
+            both = (np.concatenate([pairs[0][0], of_db[0]]), np.concatenate([pairs[0][1], of_db[1]]))
+            pairs = [both, *pairs, of_db] if self.budget > 1 else [both]
+        fits = [float(s @ t) / float(t @ t) if t.any() else 0.0 for s, t in pairs]
+        return [rate for rate in dict.fromkeys(fits) if 0 < rate < np.inf]
 
     # -- comparing -------------------------------------------------------------------------------------------------
 
@@ -417,13 +416,17 @@ class Search:
                 found.append(Option(None if anything else 1.0, parts))
                 continue
             fitted = self.factor(target, made, rounding)
-            if fitted is None or (
-                candidate.parts and fitted[1] < np.inf and _entries(candidate.delta) < LEAST_EVIDENCE
-            ):
+            if fitted is None or (fitted[1] < np.inf and self.needless(candidate, place)):
                 continue
             if len(kinds(before)) < self.budget or any(part.name == "factor" for part in before):
                 found.append(Option(fitted[0], parts, fitted[1]))
         return found
+
+    def needless(self, candidate: Candidate, place: int) -> bool:
+        """Whether a wrong delta is so small that a factor of the right one would do as well."""
+        if not candidate.parts or _entries(candidate.delta) >= LEAST_EVIDENCE:
+            return False
+        return bool(np.abs(self.chain.back(place, candidate.error)).max(initial=0.0) > self.floor)
 
     def array_mistakes(
         self, entries: tuple[Entry, ...], given: Array, candidate: Candidate, before: Parts, array: str, place: int
