@@ -76,7 +76,31 @@ def test_of_many_rows_2000_are_drawn_and_said():
     text = dn.explore(dn.mlp([4000, 1], seed=0), "mse", wide, wide[:, :1])
     assert len(data_of(text)["x"]["data"]) <= 2_000_000
     large = dn.explore(dn.mlp([3, 500, 500, 1], seed=0), "mse", x, x[:, :1])
-    assert data_of(large)["n"] == 50_000_000 // (3 * 500 + 500 * 500 + 500)
+    assert data_of(large)["n"] == 20_000_000 // (3 * 500 + 500 * 500 + 500)
+
+
+def test_sums_over_all_rows_are_in_the_page_where_it_has_some_of_them():
+    model, loss = dn.mlp([3, 4, 1], activation="prelu", seed=0, dtype="float64"), dn.MeanSquaredError()
+    x = np.random.default_rng(0).normal(size=(5000, 3))
+    every = data_of(dn.explore(model, loss, x, x[:, :1]))["whole"]
+    assert every["E"] == pytest.approx(loss.forward(model.forward(x), x[:, :1]), rel=1e-12)
+    model.backward(loss.backward())
+    np.testing.assert_allclose(array_of(every["gradients"]), model.grads, rtol=1e-6)
+    assert data_of(dn.explore(model, loss, x[:9], x[:9, :1]))["whole"] is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(notes, value):
+    notes[0].dense_layers[1].W[2, 0] = value
+    with pytest.raises(ValueError, match=r"explore expects finite numbers, but W of dense layer 2 holds .* row 2"):
+        dn.explore(*notes)
+
+
+def test_an_error_that_overflows_is_refused():
+    model = dn.mlp([2, 3, 1], activation="relu", seed=0, dtype="float64")
+    model.params = np.full(model.params.size, 1e200)
+    with pytest.raises(ValueError, match="explore: the error is inf here"):
+        dn.explore(model, "mse", [[1.0, 2.0]], [[1.0]])
 
 
 def test_markup_in_names_cannot_leave_the_data(notes):

@@ -366,6 +366,7 @@ def test_scrubbing_shows_the_recorded_weights(opened):
 
 def test_a_link_restores_the_state(opened):
     page = opened(explore(*xor()))
+    page.select_option("#activation", "PReLU")  # it has parameters that the model as given has not
     page.evaluate("explorer.select(2, 1, 1); explorer.setWeight(2, 1, 1, 0.125); explorer.sample(1)")
     page.click("#link")
     before = page.evaluate("explorer.state()")
@@ -580,6 +581,32 @@ def test_of_a_large_network_the_strongest_are_drawn_and_sums_are_exact(opened):
     for got, layer in zip(state["dE_dW"], model.dense_layers, strict=True):
         close(got, layer.dW)
     close(state["gradient"], state["dE_dW"][0][6][98])
+
+
+def test_dragging_rounds_no_more_than_a_whole_pass(opened):
+    model, loss, x, y = xor()
+    page = opened(explore(model, loss, x, y))
+    page.evaluate(
+        "(() => { const s = byId('slider'); for (let i = 0; i < 300; i++) { s.value = 3 * i;"
+        " s.dispatchEvent(new Event('input', { bubbles: true })); draw() } s.dispatchEvent(new Event('change')) })()"
+    )
+    state = page.evaluate("explorer.state()")
+    for layer, W, b in zip(model.dense_layers, state["W"], state["b"], strict=True):
+        layer.W, layer.b = W, b
+    step = same_as_python(state, model, loss, x, y)
+    close(state["E"], step.error)
+
+
+def test_a_page_with_some_of_the_rows_shows_the_sums_over_all(opened):
+    model, loss = dn.mlp([2, 3, 1], activation="tanh", seed=0, dtype="float64"), dn.MeanSquaredError()
+    x = np.random.default_rng(0).normal(size=(2500, 2))
+    page = opened(explore(model, loss, x, x[:, :1], select=(2, "bias", 1)))
+    E = loss.forward(model.forward(x), x[:, :1])
+    model.backward(loss.backward())
+    shown = page.locator("#figures").inner_text().replace("\u2212", "-")
+    assert "over all 2,500 rows" in shown
+    for value in (E, model.dense_layers[1].db[0]):
+        assert f"{value:.5g}" in shown
 
 
 def test_in_a_notebooks_frame_it_has_no_origin_and_gives_a_text_for_a_link(the_page, tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from densenet._types import Array
+from densenet._validation import check_finite
 from densenet.explain.subject import Subject
 from densenet.explore.recorder import Recorder
 from densenet.layers.activations import (
@@ -50,8 +51,8 @@ from densenet.sequential import Sequential
 MOST_ROWS = 2_000
 MOST_BYTES = 2_000_000
 """As many rows, and as many bytes of them, are written into a page."""
-MOST_PRODUCTS = 50_000_000
-"""Rows times weights: what a page computes in about a tenth of a second."""
+MOST_PRODUCTS = 20_000_000
+"""Rows times weights: what a page computes while a weight is dragged."""
 MOST_RECORDED = 4_000_000
 """Bytes of recorded weights."""
 
@@ -70,6 +71,11 @@ def page_data(model: Any, loss: Any, x: Any, y: Any, recorder: Recorder | None) 
     _refuse(model, loss)
     subject = Subject("explore", model, loss, x, y)
     _refuse(subject.model, subject.loss)
+    for number, layer in enumerate(subject.model.dense_layers, start=1):
+        check_finite(layer.W, "explore", f"W of dense layer {number}")
+        if layer.use_bias:
+            check_finite(layer.b, "explore", f"b of dense layer {number}")
+    error, _ = subject.gradients()  # a ValueError where E is no number
     rows = _rows(subject)
     target = _targets(subject)
     inputs = _entering(subject)
@@ -82,6 +88,7 @@ def page_data(model: Any, loss: Any, x: Any, y: Any, recorder: Recorder | None) 
         "n": len(rows),
         "rows": rows.tolist() if len(rows) < len(subject.x) else None,
         "total": len(subject.x),
+        "whole": _whole(subject.model, error) if len(rows) < len(subject.x) else None,
         "dtype": str(model.dtype),
         "inputs": names,
         "outputs": classes,
@@ -190,6 +197,11 @@ def _rows(subject: Subject) -> Array:
     return np.sort(np.random.default_rng(0).choice(n, most, replace=False))
 
 
+def _whole(model: Sequential, error: float) -> dict[str, Any]:
+    """E and its gradient over all rows, for the weights as they are: the page has some of the rows."""
+    return {"E": error, "gradients": packed(model.grads.astype(np.float32))}
+
+
 def _names(model: Sequential, x: Any, width: int) -> tuple[list[str] | None, list[str] | None]:
     """Names of columns and classes, where the data or the saved preparation has them."""
     columns = getattr(x, "columns", None)
@@ -232,7 +244,11 @@ def _recorded(model: Sequential, recorder: Any) -> dict[str, Any] | None:
             "it recorded another model."
         )
     most = max(2, MOST_RECORDED // (size * recorder.params[0].itemsize))
-    chosen = np.unique(np.linspace(0, len(recorder.params) - 1, min(most, len(recorder.params))).round().astype(int))
+    good = [at for at, params in enumerate(recorder.params) if np.isfinite(params).all()]
+    places = np.unique(np.linspace(0, len(good) - 1, min(most, len(good))).round().astype(int))
+    chosen = [good[place] for place in places]
+    if not chosen:
+        raise ValueError("explore: the Recorder holds no weights that are finite numbers.")
     return {
         "steps": [recorder.steps[at] for at in chosen],
         "params": packed(np.stack([recorder.params[at] for at in chosen]).astype(np.float64)),

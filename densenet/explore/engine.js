@@ -499,14 +499,22 @@ class Pass {
     return steps.length ? steps[steps.length - 1] : this.z[l];
   }
 
-  /** The forward pass and the error, from dense layer `from` (from 0) on. */
-  forward(from = 0) {
+  /** The forward pass and the error, from dense layer `from` (from 0) on; Z of that layer may be there already. */
+  forward(from = 0, summed = false) {
     const { net, n } = this;
     for (let l = from; l < net.depth; l++) {
-      affine(this.entering(l), n, net.layers[l], this.z[l]);
+      if (l > from || !summed) affine(this.entering(l), n, net.layers[l], this.z[l]);
       this.activate(l);
     }
     return this.error();
+  }
+
+  /** One weight w_ij grows: z_j += by a_i, in place of the whole product. @param {Chosen} weight @param {number} by */
+  nudge({ layer, source, target }, by) {
+    const { nIn, nOut } = this.net.layers[layer];
+    const z = this.z[layer];
+    const a = this.entering(layer);
+    for (let r = 0; r < this.n; r++) z[r * nOut + target] += by * (source < 0 ? 1 : a[r * nIn + source]);
   }
 
   /** A(l) = f(Z(l)). @param {number} l */

@@ -108,8 +108,9 @@ def explore(
     x : array_like (n, n_in)
         A data frame's column names are shown.
     y : array_like
-        Targets as the loss takes them. Of x and y at most 2,000 rows or 2 MB go into the page, of models above 25,000
-        weights as many as make 50 million products, drawn at random with seed 0; the page says how many.
+        Targets as the loss takes them. Of x and y at most 2,000 rows or 2 MB go into the page, of models above 10,000
+        weights as many as make 20 million products, drawn at random with seed 0. The page says how many, and shows E
+        and the chosen weight's gradient over all rows, for the weights as they are given.
     recorder : Recorder, optional
         The weights of a training, to scrub over.
     select : (layer, source, target), optional
@@ -126,8 +127,9 @@ def explore(
     Raises
     ------
     ValueError, TypeError
-        If the page cannot compute a layer or the loss (naming it, and what it knows), if x or y do not fit, if there is
-        no such weight, if image has not one pixel for each column of x, or if the recorder belongs to another model.
+        If the page cannot compute a layer or the loss (naming it, and what it knows), if weights, x, y or E are no
+        finite numbers, if x or y do not fit, if there is no such weight, if image has not one pixel for each column of
+        x, or if the recorder belongs to another model.
 
     References
     ----------

@@ -65,6 +65,9 @@ const firstBetween = net.layers.map((layer) => layer.between);
 const firstLoss = net.lossName;
 const recorded = data.recorded ? { steps: data.recorded.steps, params: unpacked(data.recorded.params) } : null;
 
+/** E and its gradient over all rows, for the weights as given, where the page has but some of the rows. */
+const everyRow = data.whole ? { E: data.whole.E, gradients: unpacked(data.whole.gradients) } : null;
+
 /** All rows, and what is looked at: all of them, or one. */
 const all = new Pass(net, X, T, rowsInAll);
 let view = all;
@@ -82,6 +85,9 @@ let whatIf = new Map();
 let alpha = 0.5;
 let allStale = true;
 let dirtyFrom = 0;
+/** Whether the sums of layer `dirtyFrom` are up to date, and the lowest layer whose sums were nudged: they round. */
+let summed = false;
+let nudgedFrom = Infinity;
 let stepAt = -1;
 let answered = true;
 /** @type {Unit[]} */
@@ -111,18 +117,26 @@ let lastRow = 0;
 /** Weights changed, from dense layer `from` (from 0) on. */
 function touched(from = 0) {
   dirtyFrom = Math.min(dirtyFrom, from);
+  summed = false;
   allStale = true;
 }
 
 /** Bring the view up to date. */
 function compute() {
   if (dirtyFrom < net.depth) {
-    view.forward(dirtyFrom);
+    view.forward(dirtyFrom, summed);
     view.backward();
     dirtyFrom = net.depth;
     if (view === all) allStale = false;
   }
   routes = new Routes(view, selection);
+}
+
+/** Bring the view up to date by whole products: what was nudged while it was dragged has rounded. */
+function computeExactly() {
+  if (nudgedFrom < net.depth) touched(nudgedFrom);
+  nudgedFrom = Infinity;
+  compute();
 }
 
 /** Bring all rows up to date. */
@@ -141,6 +155,7 @@ function look(r) {
   if (r !== null) lastRow = r;
   view = row === null ? all : new Pass(net, takeRows(X, rowsInAll, [row]), takeRows(T, rowsInAll, [row]), 1);
   dirtyFrom = 0;
+  summed = false;
 }
 
 /** The value of a weight or bias. @param {Chosen} s */
@@ -149,12 +164,46 @@ function weightOf({ layer, source, target }) {
   return source < 0 ? /** @type {Float64Array} */ (b)[target] : W[source * nOut + target];
 }
 
+/** The arrays of dense layer m (from 0) and of what learns after it in the network as given, whatever it is switched to. @param {number} m */
+function givenArrays(m) {
+  const { W, b } = net.layers[m];
+  const learned = firstBetween[m].filter(({ kind }) => kind === "PReLU").map(({ a }) => /** @type {Float64Array} */ (a));
+  return b ? [W, b, ...learned] : [W, ...learned];
+}
+
+/** All parameters in the order of the network as given. */
+const givenFlat = () => Float64Array.from(net.layers.flatMap((_, m) => givenArrays(m).flatMap((array) => Array.from(array))));
+
+/** @param {Float64Array} values in that order */
+function setGiven(values) {
+  let at = 0;
+  for (const array of net.layers.flatMap((_, m) => givenArrays(m))) {
+    array.set(values.subarray(at, at + array.length));
+    at += array.length;
+  }
+}
+
+/** Where a weight or bias stands in that order. @param {Chosen} s */
+function placeOf({ layer, source, target }) {
+  let before = 0;
+  for (let m = 0; m < layer; m++) before += givenArrays(m).reduce((sum, array) => sum + array.length, 0);
+  const { W, nOut } = net.layers[layer];
+  return before + (source < 0 ? W.length + target : source * nOut + target);
+}
+
 /** @param {Chosen} s @param {number} value */
-function put({ layer, source, target }, value) {
+function put(s, value) {
+  const { layer, source, target } = s;
   const { W, b, nOut } = net.layers[layer];
+  const by = value - weightOf(s);
+  const fresh = dirtyFrom === net.depth;
   if (source < 0) /** @type {Float64Array} */ (b)[target] = value;
   else W[source * nOut + target] = value;
   touched(layer);
+  if (!fresh) return;
+  view.nudge(s, by);
+  summed = true;
+  nudgedFrom = Math.min(nudgedFrom, layer);
 }
 
 /** The network as it is. @returns {Kept} */
@@ -180,6 +229,7 @@ function putSound(at, value, where) {
   const good = sound();
   if (!good) {
     put(at, old);
+    touched(at.layer);
     compute();
   }
   if (where) byId(where).textContent = good ? "" : TOO_LARGE;
@@ -200,23 +250,22 @@ function attempt(change, where) {
   return good;
 }
 
-/** E of the view when the chosen weight has another value, by a forward pass of its own. @param {number[]} values */
-function errorAt(values) {
-  const rows = view.n <= 256 ? null : Array.from({ length: 256 }, (_, i) => Math.floor((i * view.n) / 256));
-  const pass = rows ? new Pass(net, takeRows(view.x, view.n, rows), takeRows(view.t, view.n, rows), 256) : new Pass(net, view.x, view.t, view.n);
-  const old = weightOf(selection);
-  const { layer } = selection;
+/** As many rows of the view are taken for the curve. */
+const MOST_CURVE_ROWS = 256;
+
+/** E of the view as a function of the chosen weight, by a forward pass of its own. @returns {(value: number) => number} */
+function errorOf() {
+  const { n, x, t } = view;
+  const rows = n <= MOST_CURVE_ROWS ? null : Array.from({ length: MOST_CURVE_ROWS }, (_, i) => Math.floor((i * n) / MOST_CURVE_ROWS));
+  const pass = rows ? new Pass(net, takeRows(x, n, rows), takeRows(t, n, rows), rows.length) : new Pass(net, x, t, n);
+  const chosen = selection;
+  let at = weightOf(chosen);
   pass.forward();
-  const found = values.map((value) => {
-    const { W, b, nOut } = net.layers[layer];
-    if (selection.source < 0) /** @type {Float64Array} */ (b)[selection.target] = value;
-    else W[selection.source * nOut + selection.target] = value;
-    return pass.forward(layer);
-  });
-  const { W, b, nOut } = net.layers[layer];
-  if (selection.source < 0) /** @type {Float64Array} */ (b)[selection.target] = old;
-  else W[selection.source * nOut + selection.target] = old;
-  return found;
+  return (value) => {
+    pass.nudge(chosen, value - at);
+    at = value;
+    return pass.forward(chosen.layer, true);
+  };
 }
 
 // -- showing ------------------------------------------------------------------------------------------------------
@@ -225,12 +274,14 @@ function errorAt(values) {
 const MOST_AT_ONCE = 500;
 let drawing = 0;
 let resting = 0;
+let tracing = 0;
 let sliderRange = { low: -2, high: 2 };
 
 /** Show at the next frame; what takes longer follows when nothing has moved for a moment. */
 function show() {
   if (!drawing) drawing = requestAnimationFrame(draw);
   clearTimeout(resting);
+  cancelAnimationFrame(tracing);
   resting = window.setTimeout(rest, 140);
 }
 
@@ -254,15 +305,11 @@ function draw() {
 
 function rest() {
   clearTimeout(resting);
-  compute();
+  computeExactly();
   computeAll();
   if (selection.source >= 0) picture.drawWeights([{ m: selection.layer, i: selection.source, j: selection.target }]);
   drawPaths();
-  const { low, high } = sliderRange;
-  const values = Array.from({ length: 81 }, (_, i) => low + ((high - low) * i) / 80);
-  const found = errorAt(values);
-  curve = values.map((at, i) => ({ at, E: found[i] }));
-  drawCurve();
+  traceCurve();
   drawFigures();
   drawPulls();
   drawScatter();
@@ -271,6 +318,28 @@ function rest() {
   drawSteps();
   drawRegions();
   drawUpdate();
+}
+
+/** E(w) at 81 values, a few of them a frame where the network is large. */
+function traceCurve() {
+  cancelAnimationFrame(tracing);
+  const { low, high } = sliderRange;
+  const E = errorOf();
+  /** @type {{at: number, E: number}[]} */
+  const found = [];
+  const trace = () => {
+    const until = performance.now() + 12;
+    while (found.length < 81 && performance.now() < until) {
+      const at = low + ((high - low) * found.length) / 80;
+      found.push({ at, E: E(at) });
+    }
+    if (found.length < 81) tracing = requestAnimationFrame(trace);
+    else {
+      curve = found;
+      drawCurve();
+    }
+  };
+  trace();
 }
 
 function drawEverything() {
@@ -305,13 +374,18 @@ function drawFigures() {
   const name = weightName(selection);
   const h = 1e-5 * Math.max(1, Math.abs(weightOf(selection)));
   const w = weightOf(selection);
-  const [up, down] = errorAt([w + h, w - h]);
-  const estimated = view.n <= 256 ? (up - down) / (2 * h) : NaN;
+  const E = errorOf();
+  const estimated = view.n <= MOST_CURVE_ROWS ? (E(w + h) - E(w - h)) / (2 * h) : NaN;
   /** @type {[Node | string, Node | string][]} */
   const rows = [
     [formula("E"), html("span", "number", digits(view.E))],
     [formula(`dE/d${name}`), html("span", "number", digits(routes.gradient))],
   ];
+  if (everyRow) {
+    const all_ = `over all ${data.total.toLocaleString("en")} rows, weights as given`;
+    rows.push([html("span", "", formula("E"), ` ${all_}`), html("span", "number", digits(everyRow.E))]);
+    rows.push([html("span", "", formula(`dE/d${name}`), ` ${all_}`), html("span", "number", digits(everyRow.gradients[placeOf(selection)]))]);
+  }
   if (Number.isFinite(estimated)) rows.push(["measured: nudged both ways", html("span", "number", digits(estimated))]);
   byId("figures").replaceChildren(...rows.flatMap(([term, value]) => [html("dt", "", term), html("dd", "", value)]));
 }
@@ -446,7 +520,10 @@ function drawWhatIf(factors, path) {
 // -- charts -------------------------------------------------------------------------------------------------------
 
 function drawCurve() {
-  if (!curve.length) return;
+  if (!curve.length) {
+    chartOf("curve").replaceChildren();
+    return;
+  }
   const w = weightOf(selection);
   const xs = curve.map(({ at }) => at);
   const ys = curve.map(({ E }) => E);
@@ -456,14 +533,24 @@ function drawCurve() {
   const left = Math.max(w - span, xs[0]);
   const right = Math.min(w + span, xs[xs.length - 1]);
   const inside = (/** @type {number} */ y) => Math.max(0, Math.min(CHART.height, y));
-  const at = (/** @type {number} */ x) => `${s.x(x)} ${inside(s.y(view.E + routes.gradient * (x - w)))}`;
+  const some = view.n > MOST_CURVE_ROWS;
+  const E = some ? heightAt(curve, w) : view.E;
+  const at = (/** @type {number} */ x) => `${s.x(x)} ${inside(s.y(E + routes.gradient * (x - w)))}`;
   fill(
     chartOf("curve"),
-    frame(s, ticks(xs[0], xs[xs.length - 1], 4), ticks(low, high), weightLabel(), "E"),
+    frame(s, ticks(xs[0], xs[xs.length - 1], 4), ticks(low, high), weightLabel(), some ? `E of ${MOST_CURVE_ROWS} rows` : "E"),
     svg("path", { class: "line", d: polyline(xs, ys, s) }),
     svg("path", { class: "tangent", d: `M${at(left)}L${at(right)}` }),
-    svg("circle", { class: "point", cx: s.x(w), cy: inside(s.y(view.E)), r: 6 }),
+    svg("circle", { class: "point", cx: s.x(w), cy: inside(s.y(E)), r: 6 }),
   );
+}
+
+/** A curve's height at w, on the line through the points beside it. @param {{at: number, E: number}[]} points @param {number} w */
+function heightAt(points, w) {
+  const right = points.findIndex(({ at }) => at >= w);
+  const after = right < 0 ? points.length - 1 : Math.max(1, right);
+  const [a, b] = [points[after - 1], points[after]];
+  return a.E + ((b.E - a.E) * (w - a.at)) / (b.at - a.at);
 }
 
 const weightLabel = () => (selection.source < 0 ? "the bias" : "the weight");
@@ -695,7 +782,7 @@ function drawErrors() {
 
 /** w_new = w_old - alpha dE/dw of what is looked at. @param {number} rate */
 function update(rate) {
-  compute();
+  computeExactly();
   const before = view.E;
   const epochs = errorsByEpoch;
   let squares = 0;
@@ -861,6 +948,7 @@ function togglePlay() {
 /** @param {Chosen} chosen */
 function choose(chosen) {
   selection = chosen;
+  curve = [];
   pathAt = 0;
   paths = [];
   whatIf = new Map();
@@ -1062,7 +1150,7 @@ function reset() {
 
 /** The page's state as text. */
 function stateText() {
-  const flat = net.flat();
+  const flat = givenFlat();
   const changed = [...flat.keys()].filter((i) => flat[i] !== firstWeights[i]);
   const state = {
     s: [selection.layer, selection.source, selection.target],
@@ -1112,7 +1200,7 @@ function takeState(text) {
   const good = attempt(() => {
     setActivation(state.f);
     net.lossName = state.l;
-    net.setFlat(state.flat);
+    setGiven(state.flat);
     row = state.r;
   }, "link-about");
   if (!good) return false;
@@ -1134,7 +1222,7 @@ function giveLink() {
   const about = byId("link-about");
   const field = inputOf("state");
   const framed = window.origin === "null" && window.parent !== window;
-  if (net.flat().filter((w, i) => w !== firstWeights[i]).length > 2000) {
+  if (givenFlat().filter((w, i) => w !== firstWeights[i]).length > 2000) {
     about.textContent = "Too many weights have changed for a link: it would restore everything but them.";
   } else about.textContent = framed ? "Copy this text; Restore takes it back." : "This address restores what you see.";
   field.value = framed ? text : `${location.href.split("#")[0]}#${text}`;
@@ -1279,9 +1367,16 @@ function connect() {
     if (!recorded) return;
     const at = Number(inputOf("recorded").value);
     const size = firstWeights.length;
-    net.setFlat(recorded.params.subarray(at * size, (at + 1) * size));
-    byId("recorded-step").textContent = String(recorded.steps[at]);
+    const before = givenFlat();
+    setGiven(recorded.params.subarray(at * size, (at + 1) * size));
     touched();
+    compute();
+    const good = sound();
+    if (!good) {
+      setGiven(before);
+      touched();
+    }
+    byId("recorded-step").textContent = good ? String(recorded.steps[at]) : `${recorded.steps[at]}: ${TOO_LARGE}`;
     picture.drawWeights();
     show();
   });
@@ -1417,7 +1512,7 @@ function arraysOf(pass) {
  */
 const explorer = {
   state() {
-    compute();
+    computeExactly();
     computeAll();
     paths = routes.largest(8);
     return {
