@@ -52,7 +52,6 @@ def opened(the_page, tmp_path):
         path = explorer.save(tmp_path / "page.html")
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(**({"media": "screen", "color_scheme": "light"} | media))
-        page.goto("about:blank")
         page.goto(path.as_uri())
         page.wait_for_function("() => window.explorer !== undefined")
         return page

@@ -620,9 +620,9 @@ EXPLAINED |= {
     SIGN: "The sign is wrong: y - y^ in place of y^ - y, or the step's minus.",
     TWO: "A factor of 2 too much or too little: the 2 of a square's derivative, or the 1/2 before it.",
     SUM: "E is a mean, and the gradient of the sum was taken: divide by the number it is a mean of.",
-    AGAIN: "The mean's 1/n was taken twice, in the loss and in the layers: it belongs into the loss, once.",
+    AGAIN: "The mean's 1/n was taken twice, in the loss and in the layers: it belongs in the loss, once.",
     FACTOR: "Every entry is the same number times the right one: look for a factor too much or too little.",
-    STEP: "dE/dw was multiplied by the learning rate: that belongs into the update, w - alpha dE/dw.",
+    STEP: "dE/dw was multiplied by the learning rate: that belongs in the update, w - alpha dE/dw.",
     PENALTY: "E = loss + lambda sum w^2 adds 2 lambda w to dE/dw.",
     BACKWARD: "The first pair belongs to layer 1: a backward pass finds the last layer's first, turn the list round.",
 }

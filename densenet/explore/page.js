@@ -244,9 +244,9 @@ function attempt(change, where) {
   compute();
   const good = sound();
   if (!good) takeBack();
-  byId(where).textContent = good ? "" : TOO_LARGE;
   picture.drawWeights();
   showAll();
+  byId(where).textContent = good ? "" : TOO_LARGE;
   return good;
 }
 
@@ -790,6 +790,7 @@ function update(rate) {
   errorsByEpoch = epochs;
   drop = good ? { promised: rate * squares, found: before - view.E } : null;
   drawUpdate();
+  if (!good) byId("epochs").textContent = TOO_LARGE;
   return drop;
 }
 
@@ -973,7 +974,7 @@ function choose(chosen) {
     picture.drawWeights();
   }
   showAll();
-  const name = `The network: ${net.widths.join("-")} neurons from input to output. ${weightName(chosen)} is chosen; its gradient is ${digits(routes.gradient)}, over ${routes.count} paths.`;
+  const name = `The network: ${net.widths.join("-")} neurons from input to output. ${weightName(chosen)} is chosen; its gradient is ${digits(routes.gradient)}, over ${routes.count === 1 ? "one path" : `${routes.count} paths`}.`;
   byId("base").setAttribute("aria-label", name);
 }
 

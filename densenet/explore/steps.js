@@ -299,7 +299,7 @@ const EXPLAINED = {
   "sign or prediction and target swapped": "The sign is wrong: y - y^ in place of y^ - y.",
   "2/n beside 1/n": "A factor of 2 too much or too little: the 2 of a square's derivative, or the 1/2 before it.",
   "sum in place of mean": "E is a mean over the rows, and the gradient of the sum was taken: divide by their number.",
-  "1/n twice": "The mean's 1/n was taken twice: it belongs into the loss, once.",
+  "1/n twice": "The mean's 1/n was taken twice: it belongs in the loss, once.",
   "a of the wrong layer": "dE/dw(l) takes the activation that enters layer l, a(l-1), times dE/dz(l).",
   "transposed weights in the backward pass": "dE/da of the layer before takes each weight the way it came forward.",
   "softmax's derivative applied twice": "p - y is dE/dz already: softmax's derivative is in it.",
