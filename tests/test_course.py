@@ -95,6 +95,12 @@ def test_points_by_part_and_a_named_mistake():
     [
         ("def backward(W, b, x, y): return 3", "it returned int", 0),
         ("def backward(W, b, x, y): return [(1, 2), 3]", "entry 2 is int, not a pair", 0),
+        (
+            "def backward(W, b, x, y): return W[0], b[0], W[1], b[1]",
+            "list of 2 pairs (dW, db), one a layer; it returned 4",
+            0,
+        ),
+        ("def backward(W, b, x, y): return W, b", "all dW, then all db: list(zip(dW, db)) pairs them", 0),
         ("def backward(W, b, x, y): return [('a', 'b'), (1, 2)]", "dW(1) must be an array of numbers, got str", 0),
         ("def backward(W, b, x, y): return 1 / 0", "stops with ZeroDivisionError", 0),
         ("def backward(W, b, x, y): return [(..., ...), (..., ...)]", "not written yet", 0),

@@ -76,7 +76,9 @@ def shown(error: BaseException) -> str:
 
 def as_pairs(result: Any, count: int) -> list[tuple[Any, Any]]:
     """(dW, db) by layer from what a function returned, in float64; None where nothing was written yet."""
-    expects = f"The function must return a list of {count} pairs (dW, db), one a layer"
+    expects = f"The function must return a list of {count} pair{'s'[: count > 1]} (dW, db), one a layer"
+    if isinstance(result, (list, tuple)) and len(result) == 2 and _all_of_a_kind(result):
+        raise ValueError(f"{expects}; it returned all dW, then all db: list(zip(dW, db)) pairs them.")
     if not isinstance(result, (list, tuple)) or len(result) != count:
         got = f"{len(result)} entries" if isinstance(result, (list, tuple)) else type(result).__name__
         raise ValueError(f"{expects}; it returned {got}.")
@@ -86,6 +88,15 @@ def as_pairs(result: Any, count: int) -> list[tuple[Any, Any]]:
             raise ValueError(f"{expects}; entry {number} is {type(pair).__name__}, not a pair.")
         found.append((as_numbers(pair[0], f"dW({number})"), as_numbers(pair[1], f"db({number})")))
     return found
+
+
+def _all_of_a_kind(result: Any) -> bool:
+    """Whether these are a list of matrices and a list of vectors."""
+    try:
+        dims = [{np.ndim(array) for array in part} if isinstance(part, (list, tuple)) else set() for part in result]
+    except ValueError:  # rows of different lengths
+        return False
+    return dims == [{2}, {1}]
 
 
 def as_numbers(value: Any, name: str = "") -> Any:

@@ -3,7 +3,7 @@
 
 /** @typedef {{x: (v: number) => number, y: (v: number) => number}} Scales */
 
-const CHART = { width: 420, height: 180, left: 54, right: 10, top: 22, bottom: 26 };
+const CHART = { width: 420, height: 180, left: 54, right: 10, top: 22, bottom: 30 };
 
 /** A scale for a chart's frame. @param {number} x0 @param {number} x1 @param {number} y0 @param {number} y1 @returns {Scales} */
 function scales(x0, x1, y0, y1) {
@@ -43,9 +43,9 @@ function frame(s, xs, ys, xName, yName) {
     group.append(svg("text", { class: "small number", x: left - 5, y: s.y(v) + 4, "text-anchor": "end" }, label(v, ys)));
   }
   for (const v of xs) {
-    group.append(svg("text", { class: "small number", x: s.x(v), y: height - bottom + 15, "text-anchor": "middle" }, label(v, xs)));
+    group.append(svg("text", { class: "small number", x: s.x(v), y: height - bottom + 14, "text-anchor": "middle" }, label(v, xs)));
   }
-  group.append(svg("text", { class: "small", x: width - right, y: height - 1, "text-anchor": "end" }, xName));
+  group.append(svg("text", { class: "small", x: width - right, y: height - 4, "text-anchor": "end" }, xName));
   group.append(svg("text", { class: "small", x: 2, y: top - 9 }, yName));
   return group;
 }
