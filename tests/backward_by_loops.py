@@ -611,6 +611,8 @@ def _possible(net: Network, name: str, layer: int) -> bool:
     own = mistake.kinds or ("sigmoid", "tanh", "relu", "leaky")
     if (name in SLOPES or mistake.kinds) and (fused or kind not in own):
         return False
+    if name.startswith("one number") and W.shape[1] == 1:  # one bias is one number
+        return False
     if "square" in mistake.needs and W.shape[0] != W.shape[1]:
         return False
     if "same" in mistake.needs:

@@ -45,17 +45,24 @@ def as_model(net: Network, rng: np.random.Generator) -> tuple[dn.Sequential, dn.
     return model, fused[net.loss][logits] if net.fused else plain[net.loss]()
 
 
-def unequal(a: Any, b: Any, tolerance: float) -> bool:
-    return bool(np.shape(a) != np.shape(b) or np.abs(a - b).max() > tolerance * np.abs(b).max())
+def unequal(a: Any, b: Any, room: float) -> bool:
+    return bool(np.shape(a) != np.shape(b) or np.abs(a - b).max() > room)
 
 
 def differs(given: Any, right: Any, tolerance: float = 0.01) -> bool:
-    """Whether some array is wrong by more than 1 % of its largest entry."""
-    return any(unequal(a, b, tolerance) for g, r in zip(given, right, strict=True) for a, b in zip(g, r, strict=True))
+    """Whether some array is wrong by more than 1 % of its largest entry; an array of rounding errors is 0."""
+    least = 1e-9 * max(float(np.abs(b).max()) for r in right for b in r)
+    return any(
+        unequal(a, b, tolerance * max(float(np.abs(b).max()), least))
+        for g, r in zip(given, right, strict=True)
+        for a, b in zip(g, r, strict=True)
+    )
 
 
 def first_wrong(given: Any, right: Any) -> int:
-    return max(i for i, (g, r) in enumerate(zip(given, right, strict=True), 1) if differs([g], [r], 1e-6))
+    """The highest layer with a wrong array."""
+    pairs = list(zip(given, right, strict=True))
+    return max(i for i in range(1, len(pairs) + 1) if differs([*right[: i - 1], given[i - 1], *right[i:]], right, 1e-6))
 
 
 @dataclass(frozen=True)

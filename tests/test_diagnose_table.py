@@ -45,11 +45,11 @@ def test_pairs_are_named():
     rng = np.random.default_rng(1)
     verdicts = [
         verdict
-        for at, name in enumerate(MISTAKES)
+        for at, name in enumerate([*MISTAKES][::2])
         for verdict in judged(rng, lambda n, name=name, at=at: pair(name, SECONDS[(n + at) % len(SECONDS)], rng), 1)
     ]
-    assert len(verdicts) > 0.8 * len(MISTAKES)
-    assert len(misses(verdicts)) <= 0.02 * len(verdicts), misses(verdicts)
+    assert len(verdicts) > 0.4 * len(MISTAKES)
+    assert not misses(verdicts)
 
 
 def network(rng, count, kind, loss, n):

@@ -348,7 +348,7 @@ class Search:
             return None
         if self.known.names(c, self.near):
             return c, np.inf
-        return (c, _entries(made)) if self.free else None
+        return (c, _entries(made)) if self.free or self.budget > 1 else None
 
     @property
     def near(self) -> float:
@@ -477,20 +477,21 @@ class Search:
             yield 1.0, (), np.inf
             return
         parts = partial(self.factor_parts, place=place)
-        evidence = [option.evidence for option in (w, b) if option.factor is not None]
+        evidence = {"dW": w.evidence, "db": b.evidence if b.factor is not None else w.evidence}
         if abs(cw / cb - 1) <= 10 * self.near:
-            yield cw, parts(cw, "delta"), sum(evidence)
-            if parts(cw, "delta") and sum(evidence) >= LEAST_EVIDENCE:
-                yield 1.0, parts(cw, "both"), np.inf
+            every = sum(option.evidence for option in (w, b) if option.factor is not None)
+            if every == np.inf or self.free:
+                yield cw, parts(cw, "delta"), every
+                if parts(cw, "delta") and every >= LEAST_EVIDENCE:
+                    yield 1.0, parts(cw, "both"), np.inf
             return
-        if min(evidence) < LEAST_EVIDENCE:
-            return
-        yield 1.0, (*parts(cw, "dW"), *parts(cb, "db")), np.inf
-        if self.budget > 1:
-            if parts(cw, "delta"):
-                yield cw, (*parts(cw, "delta"), *parts(cb / cw, "db")), np.inf
-            if parts(cb, "delta"):
-                yield cb, (*parts(cb, "delta"), *parts(cw / cb, "dW")), np.inf
+        good = {array: e == np.inf or (self.free and e >= LEAST_EVIDENCE) for array, e in evidence.items()}
+        if good["dW"] and good["db"]:
+            yield 1.0, (*parts(cw, "dW"), *parts(cb, "db")), np.inf
+        if self.budget > 1:  # a factor of the delta, and one of an array beside it
+            for first, c, second, ratio in (("dW", cw, "db", cb / cw), ("db", cb, "dW", cw / cb)):
+                if good[first] and parts(c, "delta") and (good[second] or self.known.names(ratio, self.near)):
+                    yield c, (*parts(c, "delta"), *parts(ratio, second)), np.inf
 
 
 def _entries(array: Array) -> int:

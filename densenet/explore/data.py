@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from densenet._types import Array
-from densenet._validation import check_finite
 from densenet.explain.subject import Subject
 from densenet.explore.recorder import Recorder
 from densenet.layers.activations import (
@@ -71,10 +70,6 @@ def page_data(model: Any, loss: Any, x: Any, y: Any, recorder: Recorder | None) 
     _refuse(model, loss)
     subject = Subject("explore", model, loss, x, y)
     _refuse(subject.model, subject.loss)
-    for number, layer in enumerate(subject.model.dense_layers, start=1):
-        check_finite(layer.W, "explore", f"W of dense layer {number}")
-        if layer.use_bias:
-            check_finite(layer.b, "explore", f"b of dense layer {number}")
     error, _ = subject.gradients()  # a ValueError where E is no number
     rows = _rows(subject)
     target = _targets(subject)

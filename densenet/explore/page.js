@@ -216,8 +216,15 @@ function remember(before = kept()) {
   /** @type {HTMLButtonElement} */ (byId("undo")).disabled = false;
 }
 
-/** Whether E and everything that leads back from it are numbers. */
-const sound = () => Number.isFinite(view.E) && Number.isFinite(routes.gradient) && [...view.dZ, ...view.dA].every((array) => array.every(Number.isFinite));
+/** Weights beyond are no use, and sums of two of them may be infinite. */
+const LARGEST_WEIGHT = 1e300;
+
+/** Whether the weights, E and everything that leads back from it are numbers. */
+function sound() {
+  if (!Number.isFinite(view.E) || !Number.isFinite(routes.gradient)) return false;
+  if (![...view.dZ, ...view.dA].every((array) => array.every(Number.isFinite))) return false;
+  return net.parameters().every((array) => array.every((w) => Math.abs(w) <= LARGEST_WEIGHT));
+}
 
 const TOO_LARGE = "E would be too large a number there: taken back.";
 
