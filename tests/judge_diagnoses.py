@@ -144,8 +144,8 @@ def pair(first: str, second: str, rng: np.random.Generator, dtype: Any = None) -
     value = MISTAKES[second].values(rng, net)
     if key(second) not in ("everything times", "swapped", "delta times"):
         layers = tuple(layer for layer in layers if layer not in made.layers)
-    if not layers or made.name == key(second):
-        return None
+    if not layers or names_of(first, net, made.value) & names_of(second, net, value):
+        return None  # two of one name are one mistake
     other = Made(key(second), layers, value)
     right = backward(net)
     if not all(differs(backward(net, (one,)), backward(net, (made, other))) for one in (made, other)):

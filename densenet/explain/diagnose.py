@@ -445,7 +445,8 @@ def _named(
     taken = {(mistake.name, mistake.detail) for mistake in found}
     others = {(m.name, m.detail): m for m in also if (m.name, m.detail) not in taken}
     found.sort(key=lambda mistake: mistake.name not in (SIGN, TWO, SUM, AGAIN, FACTOR, STEP))
-    return tuple(found), tuple(others.values()), states[0].rate
+    rate = states[0].rate
+    return tuple(found), tuple(others.values()), None if rate is None else abs(rate)
 
 
 def _names(chain: Chain, known: Known, parts: list[Part], near: float, rate: float | None) -> list[Mistake]:
@@ -465,7 +466,7 @@ def _names(chain: Chain, known: Known, parts: list[Part], near: float, rate: flo
     if part.name.startswith("transposed weights"):
         return [Mistake(part.name, ", ".join(f"w({layer + 1})" for layer in layers), layers)]
     if rate is not None and part.way in ("delta", "error"):
-        return [Mistake(part.name, f"learning rate {rate:.6g}", layers)]
+        return [Mistake(part.name, f"learning rate {abs(rate):.6g}", layers)]
     return [Mistake(part.name, f"{way}, {where}" if way else where, layers)]
 
 

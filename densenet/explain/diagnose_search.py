@@ -275,6 +275,8 @@ class Search:
         dW = self.given[place + 1][0]
         if dW.shape != chain.weights[place + 1].shape:
             return
+        signs = [part.factor < 0 for part in state.parts if part.name == "factor" and part.array in ("delta", "both")]
+        turned = sum(signs) % 2 == 1  # target minus prediction, added: dW is given with the other sign
         for order, entry in enumerate(RATES):
             for way, passed in entry.make(above):
                 if not self.allows(*state.parts, Part(entry.name, way, place, "")):
@@ -288,7 +290,9 @@ class Search:
                 for parts, right, off in ways:
                     rates = self.rates(right, off, state.penalty, place) if state.rate is None else [state.rate]
                     for rate in rates:
-                        known = self.known.rate is not None and abs(rate / self.known.rate - 1) <= self.near
+                        if rate < 0 and not turned:
+                            continue
+                        known = self.known.rate is not None and abs(abs(rate) / self.known.rate - 1) <= self.near
                         proven = known or not _parallel(off, right) or (state.rate is not None and state.proven)
                         yield Candidate(base - rate * lost, right - rate * off, (part, *parts), rate, proven)
 
@@ -304,7 +308,7 @@ class Search:
             both = (np.concatenate([pairs[0][0], of_db[0]]), np.concatenate([pairs[0][1], of_db[1]]))
             pairs = [both, *pairs, of_db] if self.budget > 1 else [both]
         fits = [float(s @ t) / float(t @ t) if t.any() else 0.0 for s, t in pairs]
-        return [rate for rate in dict.fromkeys(fits) if 0 < rate < np.inf]
+        return [rate for rate in dict.fromkeys(fits) if rate and np.isfinite(rate)]
 
     # -- comparing -------------------------------------------------------------------------------------------------
 

@@ -468,9 +468,9 @@ def _wrong_input(here: Here) -> Variants:
             yield f"a(l{by - 1:+d})" if by != 1 else "a(l)", chain.into[place].T @ here.delta
         yield f"z(l{by:+d})" if by else "z(l)", chain.z[place].T @ here.delta
     by = len(chain) - 1 - here.place
-    yield f"a(l{by:+d})" if by else "a(l)", chain.out[-1].T @ here.delta
-    if chain.loss.task != "regression" and chain.loss.expects == "logits":
-        yield "the probabilities", chain.loss.probabilities(chain.out[-1]).T @ here.delta
+    logits = chain.loss.task != "regression" and chain.loss.expects == "logits"
+    last = chain.loss.probabilities(chain.out[-1]) if logits else chain.out[-1]
+    yield f"a(l{by:+d})" if by else "a(l)", last.T @ here.delta
 
 
 def _one_row(here: Here) -> Variants:
