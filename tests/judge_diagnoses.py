@@ -108,7 +108,10 @@ def diagnosed(net: Network, given: Any, made: tuple[Made, ...], rng: np.random.G
 def names_of(name: str, net: Network, value: float) -> frozenset[str]:
     """What a mistake may be called on this network: a factor by any number that it is equal to."""
     if not any(start in name for start in ("dW times", "db times", "delta times", "everything times", "1/n a layer")):
-        return MISTAKES[name].names
+        fused = (
+            {"weights updated before the delta passed on"} if name == "undifferentiated, updated" and net.fused else ()
+        )
+        return MISTAKES[name].names | frozenset(fused)
     n, k = net.y.shape
     called = {
         "2/n beside 1/n": {2.0, 0.5},

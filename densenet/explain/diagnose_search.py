@@ -297,18 +297,32 @@ class Search:
                         yield Candidate(base - rate * lost, right - rate * off, (part, *parts), rate, proven)
 
     def rates(self, right: Array, lost: Array, penalty: float, place: int) -> list[float]:
-        """alpha by least squares from this layer's dW and db; from each alone, too, where the other may be wrong."""
+        """alpha by least squares from this layer's dW and db.
+
+        Where a second mistake may be made here: from each array alone, from one row, and beside a factor of both.
+        """
         A, P, (dW, db) = self.chain.into[place], self.chain.penalties[place], self.given[place]
         if right.size < 2 or dW.shape != (A.shape[1], right.shape[1]):
             return []
         target = dW - penalty * P if P is not None else dW
-        pairs = [((A.T @ right - target).ravel(), (A.T @ lost).ravel())]
-        if db is not None and db.shape == (right.shape[1],):
-            of_db = (right.sum(axis=0) - db, lost.sum(axis=0))
-            both = (np.concatenate([pairs[0][0], of_db[0]]), np.concatenate([pairs[0][1], of_db[1]]))
-            pairs = [both, *pairs, of_db] if self.budget > 1 else [both]
-        fits = [float(s @ t) / float(t @ t) if t.any() else 0.0 for s, t in pairs]
-        return [rate for rate in dict.fromkeys(fits) if rate and np.isfinite(rate)]
+        has_db = db is not None and db.shape == (right.shape[1],)
+
+        def arrays(delta: Array, rows: slice) -> list[Array]:
+            of_db = [delta[rows].sum(axis=0)] if has_db else []
+            return [(A[rows].T @ delta[rows]).ravel(), *of_db]
+
+        given = np.concatenate([target.ravel(), *([db] if db is not None and has_db else [])])
+        every = slice(None)
+        made, off = arrays(right, every), arrays(lost, every)
+        fits = [_slope(np.concatenate(made) - given, np.concatenate(off))]
+        if self.budget > 1:
+            split = np.split(given, [target.size])
+            fits += [_slope(m - g, t) for m, g, t in zip(made, split, off, strict=False)]
+            for row in (slice(-1, None), slice(0, 1)) if len(right) > 1 else ():
+                fits.append(_slope(np.concatenate(arrays(right, row)) - given, np.concatenate(arrays(lost, row))))
+            (c, d), *_ = np.linalg.lstsq(np.stack([np.concatenate(made), -np.concatenate(off)], axis=1), given)
+            fits.append(float(d / c) if c else 0.0)
+        return list({f"{rate:.9g}": rate for rate in fits if rate and np.isfinite(rate)}.values())
 
     # -- comparing -------------------------------------------------------------------------------------------------
 
@@ -502,6 +516,11 @@ def _entries(array: Array) -> int:
     """How many entries are not next to nothing beside the largest."""
     size = np.abs(array)
     return int(np.count_nonzero(size > 1e-3 * size.max(initial=0.0)))
+
+
+def _slope(s: Array, t: Array) -> float:
+    """c of s = c t, by least squares."""
+    return float(s @ t) / float(t @ t) if t.any() else 0.0
 
 
 def _parallel(a: Array, b: Array) -> bool:
