@@ -9,9 +9,10 @@ Two ranks of one machine do not compute as if each were alone: cores share cache
 threads of one core. So the bare products of half the mini-batch are timed in one process, and in two at once; their
 quotient is how much processes slow each other. The model of a step on two ranks is::
 
-    step of one process on half the rows + (slowdown - 1) products of half the rows + latency + floats / bandwidth
+    slowdown * products + rest + latency + floats / bandwidth
 
-with latency and bandwidth fitted to all-reduces of several sizes. Where the all-reduce takes less than 5 % of the
+where the rest is what else a step on half the rows takes while the other process does the same, without communication,
+and latency and bandwidth are fitted to all-reduces of several sizes. Where the all-reduce takes less than 5 % of the
 one-rank step, the aim is an efficiency of 0.85; elsewhere it is a step within 10 % of the model's.
 
 The prediction for up to 64 machines takes the measured step of one rank on its share of the rows, and for the
@@ -121,8 +122,9 @@ def densenet_contender(smoke: bool, epochs: int) -> dict[str, Any]:
     for net in nets(smoke):
         world.Barrier()
         made["step"][name_of(net)] = seconds_a_step(net, steps_for(net, smoke), epochs, net[1], communicator)
-        world.Barrier()  # no communication from here on
-        made["half"][name_of(net)] = seconds_a_step(net, steps_for(net, smoke), epochs, net[1] // 2, None)
+        if world.size > 1:  # no communication, both processes at work
+            world.Barrier()
+            made["half"][name_of(net)] = seconds_a_step(net, steps_for(net, smoke), epochs, net[1] // 2, None)
         world.Barrier()
         made["products"][name_of(net)] = seconds_of_products(net, steps_for(net, smoke), epochs)
         if world.size == 1:
@@ -328,19 +330,19 @@ def compared(
     """A network's row of the table; times in microseconds a step."""
     name, size = name_of(net), parameters(net[0]) + 4
     one, two = middle(rounds[OURS], "step", name), middle(rounds[TWO], "step", name)
-    half, products = middle(rounds[OURS], "half", name), middle(rounds[OURS], "products", name)
+    half, reduce = middle(rounds[TWO], "half", name), middle(rounds[TWO], "all-reduce", str(size))
+    products = middle(rounds[OURS], "products", name)
     slowdown = middle(rounds[TWO], "products", name) / products
-    reduce = middle(rounds[TWO], "all-reduce", str(size))
-    model = half + (slowdown - 1) * products + latency + size / floats
+    rest = half - slowdown * products
+    model = slowdown * products + rest + latency + size / floats
     row = {
         "net, batch": name,
         "1 rank, us": 1e6 * one,
         "2 ranks, us": 1e6 * two,
         "efficiency": one / (2 * two),
-        "half the rows, us": 1e6 * half,
-        "both at work, us": 1e6 * middle(rounds[TWO], "half", name),
-        "its products, us": 1e6 * products,
+        "products, us": 1e6 * products,
         "slowdown": slowdown,
+        "rest, us": 1e6 * rest,
         "all-reduce, us": 1e6 * reduce,
         "all-reduce / step": reduce / one,
         "model, us": 1e6 * model,
