@@ -1,5 +1,7 @@
 """Whole processes from nothing to 0.97 on the digits, imports alone, and peak memory.
 
+Kernels: from nothing to one step, with machine code out of the cache, and on a machine that has none yet.
+
 Every run is a fresh interpreter: start, import, read the 1,797 digits, train a 64-128-10 network with Adam (rate 1e-3,
 mini-batches of 32, each library's own initial weights, another seed in every round) until it is right on 97 % of every
 fifth row, which it never trains on, measured after every epoch. The clock and the memory (the largest resident set) are
@@ -92,6 +94,23 @@ IMPORTS = {
     "torch": "import torch",
     "jax": "import jax",
 }
+STEP = """
+import densenet as dn
+x, y = dn.datasets.load_digits()
+trainer = dn.Trainer(dn.mlp([64, 128, 10], dropout=0.1, seed=0), "softmax_cross_entropy", "adam", compiled={compiled})
+trainer.step(x[:32], y[:32])
+"""
+FIRST_STEP = {
+    "densenet": STEP.format(compiled=False),
+    "densenet, kernels": STEP.format(compiled=True),
+    "densenet, kernels, first use": f"""
+import os, tempfile
+with tempfile.TemporaryDirectory() as folder:
+    os.environ["NUMBA_CACHE_DIR"] = folder
+    {STEP.format(compiled=True).strip().replace(chr(10), chr(10) + "    ")}
+""",
+}
+"""To one step of training: by the NumPy lines, by kernels out of the cache, and by kernels that are compiled first."""
 BESIDE = {
     "train": (("scikit-learn", "seconds", 2.0), ("torch", "seconds", 4.0), ("torch", "MiB", 3.0)),
     "import": (("numpy, scipy.linalg", "seconds", 1 / 1.5),),
@@ -164,9 +183,12 @@ def main() -> None:
         measured = {
             "train": measure(RUNS, rounds, "train", (str(path),), left_out),
             "import": measure(IMPORTS, rounds if args.smoke else 2 * rounds + 1, "import", (), left_out),
+            "first step": measure(
+                dict([*FIRST_STEP.items()][:2] if args.smoke else FIRST_STEP), rounds, "first step", (), left_out
+            ),
         }
     common.progress("")
-    if "densenet" not in measured["train"] or "densenet" not in measured["import"]:
+    if not all("densenet" in runs for runs in measured.values()):
         raise SystemExit(f"densenet failed: {left_out}")
     head = ("what", "who", "seconds", "lower", "upper", "over ours", "MiB", "MiB over ours", "epochs", "accuracy")
     rows = []
@@ -230,9 +252,9 @@ def picture(measured: dict[str, dict[str, list[dict[str, Any]]]]) -> Any:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(
-        2, 2, figsize=(10, 4.5), height_ratios=[len(runs) for runs in measured.values()], layout="constrained"
+        len(measured), 2, figsize=(10, 6), height_ratios=[len(runs) for runs in measured.values()], layout="constrained"
     )
-    titles = (f"to {TARGET} on the digits", "import alone")
+    titles = (f"to {TARGET} on the digits", "import alone", "one step")
     for line, runs, title in zip(axes, measured.values(), titles, strict=True):
         names = list(runs)[::-1]
         colors = ["#4477aa" if name == "densenet" else "#bbbbbb" for name in names]

@@ -159,6 +159,7 @@ def check_cold_start(results: dict[str, Any], printed: str) -> None:
     assert imports["nothing"][0]["seconds"] < imports["densenet"][0]["seconds"]
     if imports["nothing"][0]["MiB"] is not None:
         assert imports["nothing"][0]["MiB"] < imports["densenet"][0]["MiB"] < 200
+    assert "densenet" in results["measured"]["first step"]
 
 
 def check_scaling(results: dict[str, Any], printed: str) -> None:
