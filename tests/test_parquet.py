@@ -108,7 +108,7 @@ def test_types_that_are_numbers(tmp_path):
         {
             "flag": [True, False],
             "money": pa.array([Decimal("1.50"), Decimal("-2.25")]),
-            "half": pa.array([1.5, 2.5], pa.float16()),
+            "half": pa.array(np.array([1.5, 2.5], np.float16)),
             "large": pa.array([2**63, 1], pa.uint64()),
             "y": pa.array([1, 2], pa.int8()),
         }
