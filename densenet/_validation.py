@@ -21,6 +21,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
+def is_finite(value: Any) -> bool:
+    """Whether a number is finite as a float: a whole number may be too large for one."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def positive_int(value: Any, who: str, name: str) -> int:
     """A whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -37,21 +45,21 @@ def nonnegative_int(value: Any, who: str, name: str) -> int:
 
 def positive(value: Any, who: str, name: str) -> float:
     """A finite number above 0."""
-    if not is_number(value) or not math.isfinite(value) or value <= 0:
+    if not is_number(value) or not is_finite(value) or value <= 0:
         raise ValueError(f"{who} expects {name} to be a finite number above 0, got {value!r}.")
     return float(value)
 
 
 def nonnegative(value: Any, who: str, name: str) -> float:
     """A finite number of at least 0."""
-    if not is_number(value) or not math.isfinite(value) or value < 0:
+    if not is_number(value) or not is_finite(value) or value < 0:
         raise ValueError(f"{who} expects {name} to be a finite number of at least 0, got {value!r}.")
     return float(value)
 
 
 def finite(value: Any, who: str, name: str) -> float:
     """A finite number."""
-    if not is_number(value) or not math.isfinite(value):
+    if not is_number(value) or not is_finite(value):
         raise ValueError(f"{who} expects {name} to be a finite number, got {value!r}.")
     return float(value)
 

@@ -79,7 +79,7 @@ def test_a_fitted_estimator_predicts_as_it_was_fitted():
 
 def test_a_target_that_needs_other_outputs_is_refused():
     made = dn.DenseRegressor(hidden_layer_sizes=(5,), max_iter=2, warm_start=True).fit(X, NUMBERS)
-    with pytest.raises(ValueError, match="y needs 2 outputs, and the model that goes on has 1"):
+    with pytest.raises(ValueError, match=r"y \(2 outputs\) needs another output layer than .* \(1 outputs\)"):
         made.fit(X, np.column_stack([NUMBERS, NUMBERS]))
 
 
@@ -103,7 +103,7 @@ def test_partial_fit_applies_a_changed_loss_solver_and_rate():
 # -- weights of classes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf, "3"])
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf, "3", 10**400])
 def test_a_class_weight_is_finite_and_at_least_0(weight):
     with pytest.raises((ValueError, TypeError), match=r"class_weight\['yes'\]"):
         dn.DenseClassifier(class_weight={"yes": weight}).fit(X, PAIR)
@@ -333,8 +333,21 @@ def test_held_out_rows_without_weight_mask_or_score_are_refused():
     with pytest.raises(ValueError, match="masked array"):
         dense.fit(X, NUMBERS, X_val=X, y_val=np.ma.masked_array(NUMBERS, mask=NUMBERS > 1))
     dense.scoring = lambda made, rows, y: np.nan
-    with pytest.raises(ValueError, match="gives nan for the 9 held-out rows"):
+    with pytest.raises(ValueError, match="score of the 9 held-out rows is nan"):
         dense.fit(X, NUMBERS)
+
+
+def test_what_is_too_large_is_said():
+    with pytest.raises(ValueError, match="weights whose sum is too large for float32"):
+        dn.DenseClassifier(class_weight={"yes": 1e300}, max_iter=1).fit(X.astype(np.float32), PAIR)
+    for size in (1e200, 1e60):
+        with pytest.raises(ValueError, match="cannot standardise y: numbers up to"):
+            dn.DenseRegressor(preset="tabular", max_iter=1).fit(X, NUMBERS * size)
+
+
+def test_a_preset_schedules_the_rate_of_sgd_too():
+    made = dn.DenseRegressor(preset="tabular-small", solver="sgd", max_iter=2, hidden_layer_sizes=(3,)).fit(X, NUMBERS)
+    assert repr(made.trainer_.optimizer.learning_rate) == "CosineLog4(initial=0.07, steps=2)"
 
 
 def test_members_do_not_write_one_file_after_another(tmp_path):

@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 
 from densenet._memory import Buffers
 from densenet._types import Array
-from densenet._validation import cast, is_number
+from densenet._validation import cast, check_weights, is_number
 from densenet.ensemble import Ensemble
 from densenet.estimators import rules
 from densenet.estimators.data import HeldOut, Rows, SklearnBatches, check_rows, columns_of, refuse_masks, split
@@ -345,7 +345,10 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         """Rows of checked data in the model's dtype."""
         X, dtype = self._ready(X), self.model_.dtype
         target, truth = self._encode(y, loss, self.n_outputs_, dtype)
-        return Rows(X, target, truth, None if weight is None else weight.astype(dtype, copy=False))
+        if weight is not None:
+            given, weight = weight, cast(weight, dtype)
+            check_weights(weight, given, "fit", "weights")
+        return Rows(X, target, truth, weight)
 
     def _given(self, validation_data: Any, loss: Loss) -> Rows:
         """What `fit` was given as `validation_data`."""
@@ -363,10 +366,10 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         loss, n_outputs, self.out_activation_ = self._problem(y, settings)
         if outputs_of(loss, n_outputs) != self._outputs:
             same = self.__dict__.get("_training", {}).get("loss") == repr(settings.loss)
-            who = f"y needs {n_outputs} outputs, and" if same else f"loss={settings.loss!r} needs another output layer:"
+            what = f"y ({n_outputs} outputs) needs" if same else f"loss={settings.loss!r} needs"
             raise ValueError(
-                f"{who} the model that goes on has {self.n_outputs_} and is kept: with warm_start=False, fit begins a "
-                "new one."
+                f"{what} another output layer than the model that goes on has ({self.n_outputs_} outputs): with "
+                "warm_start=False, fit begins a new one."
             )
         return loss
 
@@ -520,17 +523,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         view.__dict__["_rows_are_ready"] = True
         scorer, y = check_scoring(self, scoring=self.scoring), self._decode(rows.truth)
         weighted = {} if rows.weight is None else {"sample_weight": rows.weight}
-
-        def score(raw: Array) -> float:
-            found = float(scorer(view, rows.x, y, **weighted))
-            if math.isnan(found) and np.isfinite(raw).all():
-                raise ValueError(
-                    f"scoring={self.scoring!r} gives nan for the {len(rows)} held-out rows, so that no epoch is best: "
-                    "hold out more rows, of every class, or choose another score."
-                )
-            return found
-
-        return score
+        return lambda raw: float(scorer(view, rows.x, y, **weighted))
 
     def _calibrate(self, members: list[Any], held_out: list[Rows]) -> None:
         """With a preset: divide the outputs of all members by one T, that of the rows they held out."""

@@ -128,6 +128,11 @@ class Follow(Callback):
             print(f"Iteration {record.epochs}, loss = {record.loss:.8f}")
         if self.held_out is not None:
             score, loss = self.held_out.judge(run.figures["val_loss"])
+            if math.isnan(score) and math.isfinite(loss) and not settings.by_loss:
+                raise ValueError(
+                    f"the score of the {len(self.held_out.rows)} held-out rows is nan, so that no epoch is best: hold "
+                    "out more rows, of every class, or choose another scoring."
+                )
             self._judge_score(score, -loss if settings.by_loss else score, run.model)
         else:
             self._judge_loss()

@@ -27,6 +27,8 @@ def structure_of(settings: Settings) -> dict[str, str]:
 
 def check_structure(model: Sequential, before: dict[str, str], settings: Settings) -> None:
     """Complain where a model that goes on would have to be another one."""
+    if (preset := repr(settings.preset)) != before["preset"]:
+        raise ValueError(f"preset of a model that goes on must stay {before['preset']}, got {preset}.")
     if (hidden := [layer.n_out for layer in model.dense_layers[:-1]]) != settings.widths:
         raise ValueError(f"hidden_layer_sizes of a model that goes on must stay {hidden}, got {settings.widths}.")
     for name, now in structure_of(settings).items():

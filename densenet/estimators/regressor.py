@@ -217,7 +217,15 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
             k = y.shape[1]
             self._mean, self._scale = np.zeros(k), np.ones(k)
             if self._standardises():
-                deviation = y.std(axis=0)
+                largest = np.abs(y).max(axis=0)
+                with np.errstate(over="ignore"):
+                    deviation = y.std(axis=0)
+                    fits = np.isfinite([deviation, largest.astype(X.dtype)]).all()
+                if not fits:
+                    raise ValueError(
+                        f"DenseRegressor cannot standardise y: numbers up to {largest.max():.3g} are too large for "
+                        f"{X.dtype}."
+                    )
                 self._mean, self._scale = y.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
         return X, y
 

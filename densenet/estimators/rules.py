@@ -18,6 +18,7 @@ from densenet.optimizers.base import Optimizer
 from densenet.optimizers.schedules import Schedule
 from densenet.persistence.codec import register
 from densenet.sequential import Sequential
+from densenet.tabular.recipe import CosineLog4
 from densenet.tabular.training import rule
 
 
@@ -85,6 +86,8 @@ class SklearnAdam(Optimizer):
 def optimizer_of(settings: Settings, steps: int) -> Optimizer:
     """The rule that `solver` names, for a run of so many steps."""
     rate = settings.learning_rate if isinstance(settings.learning_rate, Schedule) else settings.learning_rate_init
+    if settings.recipe is not None and not isinstance(rate, Schedule):
+        rate = CosineLog4(rate, max(1, steps))
     betas = settings.beta_1, settings.beta_2
     if settings.solver == "sgd":
         return SklearnSGD(rate, settings.momentum, settings.nesterovs_momentum)
