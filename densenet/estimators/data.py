@@ -57,6 +57,9 @@ def check_rows(rows: Rows, held_out: Rows | None) -> None:
 class SklearnBatches:
     """Mini-batches in scikit-learn's order, in which each epoch permutes the one before; x may be sparse.
 
+    They are ready for the trainer, without the checks and fingerprints of arrays, which would take up much of a
+    `partial_fit` of a few rows.
+
     Parameters
     ----------
     rows : Rows

@@ -99,7 +99,8 @@ def optimizer_of(settings: Settings, steps: int) -> Optimizer:
 def minimise(model: Sequential, loss: Loss, settings: Settings, rows: Rows, error_scale: float) -> tuple[float, int]:
     """Fit by L-BFGS on the flat parameter vector, all rows at once; the error with penalty, and the iterations.
 
-    Rows may be sparse.
+    Unlike `second_order.LBFGS` it takes sparse rows, computes in the model's dtype, and has scikit-learn's penalty and
+    tolerances, so that it ends where scikit-learn ends.
 
     Warns
     -----
