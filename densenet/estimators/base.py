@@ -526,7 +526,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         return lambda raw: float(scorer(view, rows.x, y, **weighted))
 
     def _calibrate(self, members: list[Any], held_out: list[Rows]) -> None:
-        """With a preset: divide the outputs of all members by one T, that of the rows they held out."""
+        """With a preset: divide the outputs of all members by one T, which suits the rows that they held out."""
         if self.preset is None:
             return
         models = [member.model_ for member in members]

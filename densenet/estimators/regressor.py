@@ -387,7 +387,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         return answers[:, 0] if answers.shape[1] == 1 else answers
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R^2 of the predictions; of several quantiles that of the one nearest to the median.
+        """R^2 of the predictions; of several quantiles, the one nearest to the median is scored.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The linear model that every network for a table is to be measured against, and figures with intervals."""
+"""The linear model as a baseline for every network on a table, and figures with intervals."""
 
 from __future__ import annotations
 
