@@ -36,6 +36,7 @@ _KEPT = 16  # places on the way that are kept, before it is known which are need
 _WORK = 3e7  # rows times parameters that the noise is measured with
 _PROBES = 16
 _TIMED, _ROUNDS = 10, 2  # steps of a fit that is timed, and how often
+_LONG = 0.2  # seconds after which fewer steps will do
 _CHECKED = 2048  # rows that the error is taken on
 _CLEAR = 4.0  # how far from B_crit the first and the last regime are
 
@@ -435,7 +436,7 @@ def _step_seconds(
 
 
 class _StepTimer(Callback):
-    """Stop after 10 steps; meanwhile the shortest times between two calls, of 1 step or of 4 that kernels make at once.
+    """Stop after 10 steps, or fewer long ones; the shortest times of 1 step, or of 4 that kernels make at once.
 
     Kernels are called for many steps at a time in a long fit, so that the call itself is taken off.
     """
@@ -446,7 +447,7 @@ class _StepTimer(Callback):
         self.shortest: dict[int, float] = {}
 
     def rest(self, run: Run) -> float:
-        return 1 if run.step < 2 else min(4, max(_TIMED - run.step, 1))
+        return 1 if run.step < 2 or self.shortest.get(1, 0.0) > _LONG / 10 else min(4, max(_TIMED - run.step, 1))
 
     def on_fit_begin(self, run: Run) -> None:
         self.at, self.before = 0, 0.0
@@ -455,7 +456,9 @@ class _StepTimer(Callback):
         now, made = time.perf_counter(), run.step - self.at
         if self.at:
             self.shortest[made] = min(now - self.before, self.shortest.get(made, math.inf))
-        if run.step >= _TIMED:
+        else:
+            self.began = now
+        if run.step >= _TIMED or now - self.began > _LONG:
             run.stop("timed")
         self.at, self.before = run.step, time.perf_counter()
 
