@@ -12,9 +12,9 @@ two threads, each on vectors of its own.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import _common as common
@@ -84,7 +84,7 @@ def million(size: int, steps: int) -> dict[str, Callable[[], None]]:
     calls: dict[str, Callable[[], None]] = {"Adam, NumPy": lines}
     if missing() is None:
         calls["Adam, kernel"] = kernel(p.copy(), g, steps)
-    if find_spec("torch"):
+    with contextlib.suppress(ImportError):
         import torch
 
         torch.set_num_threads(2)

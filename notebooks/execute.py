@@ -123,8 +123,8 @@ def texts(cell: Any) -> list[str]:
 
 
 def same(one: str, other: str) -> bool:
-    """Equal texts, numbers to three digits."""
-    if NUMBER.sub("#", one) != NUMBER.sub("#", other):
+    """Equal texts, numbers to three digits; columns may stand further apart, as 66.000 and 65.9999 are not as long."""
+    if re.sub(" +", " ", NUMBER.sub("#", one)) != re.sub(" +", " ", NUMBER.sub("#", other)):
         return False
     for a, b in zip(NUMBER.findall(one), NUMBER.findall(other), strict=True):
         x, y = float(re.sub("[,_]", "", a)), float(re.sub("[,_]", "", b))

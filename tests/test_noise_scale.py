@@ -266,12 +266,12 @@ def coverage(n, repeats, *, seed=0, **problem):
 
 @pytest.mark.parametrize(("n", "columns", "shift"), [(60, 6, 0.3), (40, 4, 0.1)])
 def test_intervals_cover_in_simulation(n, columns, shift):
-    """120 repetitions: the share is within 2 percent of 0.95 and 2 standard deviations of the simulation.
+    """60 repetitions: the share is within 2 percent of 0.95 and 2 standard deviations of the simulation.
 
     In the second problem hardly any gradient can be told from 0: most intervals have no upper end.
     """
-    for share in coverage(n, 120, columns=columns, shift=shift):
-        assert abs(share - 0.95) <= 0.02 + 2 * math.sqrt(0.95 * 0.05 / 120)
+    for share in coverage(n, 60, columns=columns, shift=shift):
+        assert abs(share - 0.95) <= 0.02 + 2 * math.sqrt(0.95 * 0.05 / 60)
 
 
 def test_a_gradient_lost_in_noise_is_said_to_be_above():
