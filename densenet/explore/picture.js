@@ -114,7 +114,8 @@ class Picture {
     const heads = svg("g");
     this.net.widths.forEach((count, c) => {
       const last = c === this.net.widths.length - 1;
-      const text = c === 0 ? "input" : last ? "output" : `layer ${c}`;
+      const [first, end, inner] = gap < 44 ? ["in", "out", ""] : ["input", "output", "layer "];
+      const text = c === 0 ? first : last ? end : inner + c;
       const head = svg("text", { x: margin + c * gap, y: 12, "text-anchor": "middle", class: "small" }, text);
       heads.append(head);
       if (this.shown[c].length < count) {
