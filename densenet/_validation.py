@@ -252,7 +252,7 @@ def check_finite(array: NDArray[Any], who: str, name: str, first_row: int = 0, s
     for start in range(0, len(array), rows):
         part = array[start : start + rows]
         with np.errstate(over="ignore", invalid="ignore"):
-            if math.isfinite(np.add.reduce(part, axis=None)):  # NaN and infinity stay in a sum
+            if math.isfinite(np.add.reduce(part, axis=None)):  # NaN and infinity stay in a sum, and a sum may overflow
                 continue
         bad = np.argwhere(~np.isfinite(part))
         if len(bad):

@@ -64,53 +64,28 @@ def _tile(rows: int, columns: int) -> Any:
     return intrinsic(tile)
 
 
-def _strip(columns: int) -> Any:
-    """All rows of this many columns."""
-    height = _HEIGHTS[columns]
-    tile, row = _tile(height, columns), _tile(1, columns)
+def _strips(width: int) -> Any:
+    """All rows, so many columns at a time; the last strip overlaps the one before if `width` leaves a rest."""
+    height = _HEIGHTS[width]
+    tile, row = _tile(height, width), _tile(1, width)
 
     @register_jitable(**OPTIONS)
-    def strip(
-        like: Any, x: Any, down: Any, along: Any, y: Any, b: Any, out: Any, step: Any, rows: Any, terms: Any
+    def strips(
+        like: Any, x: Any, down: Any, along: Any, y: Any, b: Any, out: Any, rows: Any, terms: Any, columns: Any
     ) -> None:
-        whole = rows - rows % height
-        for p in range(0, whole, height):
-            tile(like, x + p * down, down, along, y, b, out + p * step, step, terms)
-        for p in range(whole, rows):
-            row(like, x + p * down, down, along, y, b, out + p * step, step, terms)
+        whole, step = rows - rows % height, columns * like.itemsize
+        for j in range(0, columns, width):
+            far = min(j, columns - width) * like.itemsize
+            start = b + far if b != 0 else b
+            for p in range(0, whole, height):
+                tile(like, x + p * down, down, along, y + far, start, out + far + p * step, step, terms)
+            for p in range(whole, rows):
+                row(like, x + p * down, down, along, y + far, start, out + far + p * step, step, terms)
 
-    return strip
+    return strips
 
 
-_strip_16, _strip_8, _strip_4, _strip_2, _strip_1 = (_strip(columns) for columns in _HEIGHTS)
-
-
-@register_jitable(**OPTIONS)
-def _columns(
-    like: Any, x: Any, down: Any, along: Any, y: Any, b: Any, out: Any, step: Any, rows: Any, terms: Any, count: Any
-) -> None:
-    """The last columns, less than 16; two strips overlap where one is too narrow."""
-    if count >= 8:
-        _strip_8(like, x, down, along, y, b, out, step, rows, terms)
-        width = 8
-    elif count >= 4:
-        _strip_4(like, x, down, along, y, b, out, step, rows, terms)
-        width = 4
-    elif count >= 2:
-        _strip_2(like, x, down, along, y, b, out, step, rows, terms)
-        width = 2
-    else:
-        _strip_1(like, x, down, along, y, b, out, step, rows, terms)
-        width = 1
-    if count > width:
-        far = (count - width) * like.itemsize
-        b = b + far if b != 0 else b
-        if width == 8:
-            _strip_8(like, x, down, along, y + far, b, out + far, step, rows, terms)
-        elif width == 4:
-            _strip_4(like, x, down, along, y + far, b, out + far, step, rows, terms)
-        else:
-            _strip_2(like, x, down, along, y + far, b, out + far, step, rows, terms)
+_strips_16, _strips_8, _strips_4, _strips_2, _strips_1 = (_strips(width) for width in _HEIGHTS)
 
 
 @register_jitable(**OPTIONS)
@@ -118,36 +93,17 @@ def product(
     like: Any, x: Any, down: Any, along: Any, y: Any, b: Any, out: Any, rows: Any, terms: Any, columns: Any
 ) -> None:
     """out[p, j] = b[j] + sum_q x(p, q) y[q, j]; x(p, q) stands `down` p + `along` q numbers after x. No b: 0."""
-    size = like.itemsize
-    whole = columns - columns % 16
-    for j in range(0, whole, 16):
-        _strip_16(
-            like,
-            x,
-            down * size,
-            along * size,
-            y + j * size,
-            b + j * size if b != 0 else b,
-            out + j * size,
-            columns * size,
-            rows,
-            terms,
-        )
-    if columns > whole:
-        far = whole * size
-        _columns(
-            like,
-            x,
-            down * size,
-            along * size,
-            y + far,
-            b + far if b != 0 else b,
-            out + far,
-            columns * size,
-            rows,
-            terms,
-            columns - whole,
-        )
+    down, along = down * like.itemsize, along * like.itemsize
+    if columns >= 16:
+        _strips_16(like, x, down, along, y, b, out, rows, terms, columns)
+    elif columns >= 8:
+        _strips_8(like, x, down, along, y, b, out, rows, terms, columns)
+    elif columns >= 4:
+        _strips_4(like, x, down, along, y, b, out, rows, terms, columns)
+    elif columns >= 2:
+        _strips_2(like, x, down, along, y, b, out, rows, terms, columns)
+    else:
+        _strips_1(like, x, down, along, y, b, out, rows, terms, columns)
 
 
 @register_jitable(**OPTIONS)

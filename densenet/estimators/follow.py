@@ -10,7 +10,7 @@ from densenet.estimators.data import HeldOut
 from densenet.estimators.parameters import Settings
 from densenet.optimizers.base import Optimizer
 from densenet.sequential import Sequential
-from densenet.tabular.training import Best
+from densenet.tabular.training import BestWeights
 from densenet.training.hooks import Callback
 from densenet.training.run import Run
 
@@ -104,7 +104,7 @@ class Follow(Callback):
     def on_fit_begin(self, run: Run) -> None:
         self.penalty = Penalty(run.model, self.settings.alpha)
         last = self.settings.recipe is not None
-        self.best = None if self.held_out is None else Best(run.model, self.record.best_figure, last)
+        self.best = None if self.held_out is None else BestWeights(run.model, self.record.best_figure, last)
 
     def on_fit_end(self, run: Run) -> None:
         if self.best is not None:

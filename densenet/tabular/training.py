@@ -124,7 +124,7 @@ def schedules(recipe: Recipe, steps: int) -> list[Callback]:
     return [FlatCosine(max(1, steps))] if recipe.whole else []
 
 
-class Best:
+class BestWeights:
     """The weights and statistics of the best epoch so far.
 
     Parameters
@@ -184,7 +184,7 @@ class KeepBest(Callback):
         return self._best.epoch
 
     def on_fit_begin(self, run: Run) -> None:
-        self._best, self._calibration = Best(run.model), calibration_of(run.trainer.loss)
+        self._best, self._calibration = BestWeights(run.model), calibration_of(run.trainer.loss)
 
     def on_epoch_end(self, run: Run) -> None:
         error = run.figures["val_loss"]
