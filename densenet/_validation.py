@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from densenet._types import Array
 
 _CHUNK = 1 << 20
+_FEW = 1 << 12  # entries that are looked at one by one: a sum that may overflow has to be guarded, which takes longer
 
 
 # -- numbers -------------------------------------------------------------------------------------------------------
@@ -247,6 +248,8 @@ def check_finite(array: NDArray[Any], who: str, name: str, first_row: int = 0, s
     `source` is what the array was made from: a number that is finite there was too large for the array's dtype.
     """
     if array.dtype.kind != "f" or not array.size:
+        return
+    if array.size <= _FEW and np.isfinite(array).all():
         return
     rows = max(1, _CHUNK // max(1, array[:1].size))
     for start in range(0, len(array), rows):
