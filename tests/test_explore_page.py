@@ -285,7 +285,7 @@ def test_dragging_and_typing_move_the_weight_and_undo_takes_it_back(notes):
 def test_what_if_a_factor_were_another(notes):
     notes.click('[data-factor="0"][data-value="0"]')
     state = notes.evaluate("explorer.state()")
-    said = notes.locator("#what-if").inner_text()
+    said = notes.locator("#what-if").inner_text().replace("\u2212", "-")
     assert "If factor 1 were 0, this path would add 0 in place of" in said
     rest = state["gradient"] - state["paths"][0]["contribution"]
     assert float(re.search(r"dE/dw would be (\S+) in place", said)[1]) == pytest.approx(rest, rel=1e-4)

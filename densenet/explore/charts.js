@@ -3,7 +3,7 @@
 
 /** @typedef {{x: (v: number) => number, y: (v: number) => number}} Scales */
 
-const CHART = { width: 420, height: 180, left: 54, right: 10, top: 22, bottom: 30 };
+const CHART = { width: 420, height: 180, left: 62, right: 10, top: 22, bottom: 30 };
 
 /** A scale for a chart's frame. @param {number} x0 @param {number} x1 @param {number} y0 @param {number} y1 @returns {Scales} */
 function scales(x0, x1, y0, y1) {
@@ -16,11 +16,11 @@ function scales(x0, x1, y0, y1) {
   };
 }
 
-/** Round values between two ends. @param {number} low @param {number} high @param {number} count */
+/** Round values between two ends, at least `count` - 1 of them. @param {number} low @param {number} high @param {number} count */
 function ticks(low, high, count = 3) {
-  const raw = (high - low) / count || 1;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((k) => k * power).find((s) => s >= raw) ?? raw;
+  const power = 10 ** Math.floor(Math.log10((high - low) / count || 1));
+  const steps = [10, 5, 2, 1, 0.5].map((k) => k * power);
+  const step = steps.find((s) => Math.floor(high / s) - Math.ceil(low / s) >= count - 2) ?? steps[4];
   /** @type {number[]} */
   const found = [];
   for (let v = Math.ceil(low / step) * step; v <= high + step * 1e-9; v += step) found.push(Math.abs(v) < step * 1e-9 ? 0 : v);
@@ -31,7 +31,7 @@ function ticks(low, high, count = 3) {
 function label(v, all) {
   const step = all.length > 1 ? Math.abs(all[1] - all[0]) : Math.abs(v);
   const places = Math.ceil(Math.log10(Math.max(...all.map(Math.abs), step) / step || 1)) + 1;
-  return digits(Number(v.toPrecision(Math.min(6, Math.max(3, places)))));
+  return plain(Number(v.toPrecision(Math.min(6, Math.max(3, places)))));
 }
 
 /** A frame with numbers along both axes. @param {Scales} s @param {number[]} xs @param {number[]} ys @param {string} xName @param {string} yName */

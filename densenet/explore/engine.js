@@ -509,12 +509,26 @@ class Pass {
     return this.error();
   }
 
-  /** One weight w_ij grows: z_j += by a_i, in place of the whole product. @param {Chosen} weight @param {number} by */
+  /**
+   * One weight w_ij grows: z_j += by a_i, and Z of the next layer by its part, da_j w_j^T, in place of whole products.
+   * Returns the layer whose Z is up to date by that: the forward pass goes on from there.
+   * @param {Chosen} weight @param {number} by
+   */
   nudge({ layer, source, target }, by) {
-    const { nIn, nOut } = this.net.layers[layer];
-    const z = this.z[layer];
-    const a = this.entering(layer);
-    for (let r = 0; r < this.n; r++) z[r * nOut + target] += by * (source < 0 ? 1 : a[r * nIn + source]);
+    const { nIn, nOut, between } = this.net.layers[layer];
+    const [z, enters, out, steps] = [this.z[layer], this.entering(layer), this.out(layer), this.steps[layer]];
+    const next = this.net.layers[layer + 1];
+    for (let r = 0; r < this.n; r++) {
+      const at = r * nOut + target;
+      const before = out[at];
+      let a = z[at] + by * (source < 0 ? 1 : enters[r * nIn + source]);
+      z[at] = a;
+      if (!next) continue;
+      for (let k = 0; k < between.length; k++) a = steps[k][at] = ACTIVATIONS[between[k].kind].value(a, between[k]);
+      const da = a - before;
+      for (let k = 0; k < next.nOut; k++) this.z[layer + 1][r * next.nOut + k] += da * next.W[target * next.nOut + k];
+    }
+    return next ? layer + 1 : layer;
   }
 
   /** A(l) = f(Z(l)). @param {number} l */
@@ -532,6 +546,14 @@ class Pass {
     });
   }
 
+  /** Whether f' of neuron j of dense layer l is 0 in every row: a ReLU that is off lets no error through. @param {number} l @param {number} j */
+  closed(l, j) {
+    const slope = this.slope[l];
+    const { nOut } = this.net.layers[l];
+    for (let at = j; at < slope.length; at += nOut) if (slope[at] !== 0) return false;
+    return true;
+  }
+
   /** l of row r. @param {number} r */
   rowError(r) {
     const k = this.net.widths[this.net.depth];
@@ -546,18 +568,42 @@ class Pass {
     return this.E;
   }
 
-  /** The backward pass, without dE/dW: `gradients` makes those. */
-  backward() {
+  /**
+   * The backward pass, without dE/dW, which `gradients` makes: from the error, or from dense layer `done` (from 0) on
+   * where that one is up to date, down to layer `to`.
+   */
+  backward(to = 0, done = this.net.depth) {
     const { net, n } = this;
     const last = net.depth - 1;
-    const k = net.widths[net.depth];
-    const a = this.out(last);
-    const start = this.dA[last];
-    for (let r = 0; r < n; r++) net.loss.slope(a, this.t, r * k, k, start);
-    for (let i = 0; i < start.length; i++) start[i] *= 1 / n; // dE/da = 1/n dl/da
-    for (let l = last; l >= 0; l--) {
+    if (done > last) {
+      const k = net.widths[net.depth];
+      const a = this.out(last);
+      const start = this.dA[last];
+      for (let r = 0; r < n; r++) net.loss.slope(a, this.t, r * k, k, start);
+      for (let i = 0; i < start.length; i++) start[i] *= 1 / n; // dE/da = 1/n dl/da
+    }
+    for (let l = done - 1; l >= to; l--) {
       if (l < last) affineBack(this.dZ[l + 1], n, net.layers[l + 1], this.dA[l]); // dE/dA = dE/dZ W^T
       this.throughActivations(l);
+    }
+    this.grown = false;
+  }
+
+  /** dE/da(l)_j and dE/dz(l)_j of one neuron below the output, from dE/dz of the layer after. @param {number} l @param {number} j */
+  backwardOne(l, j) {
+    const { between, nOut } = this.net.layers[l];
+    const next = this.net.layers[l + 1];
+    for (let r = 0; r < this.n; r++) {
+      const at = r * nOut + j;
+      let sum = 0;
+      for (let k = 0; k < next.nOut; k++) sum += next.W[j * next.nOut + k] * this.dZ[l + 1][r * next.nOut + k];
+      let slope = 1;
+      for (let k = between.length - 1; k >= 0; k--) {
+        slope *= ACTIVATIONS[between[k].kind].slope(k ? this.steps[l][k - 1][at] : this.z[l][at], this.steps[l][k][at], between[k]);
+      }
+      this.dA[l][at] = sum; // dE/da_j = sum_k w_jk dE/dz_k
+      this.slope[l][at] = slope;
+      this.dZ[l][at] = sum * slope;
     }
     this.grown = false;
   }
@@ -668,6 +714,25 @@ class Pass {
     if (link === "softmax") softmaxRows(a, this.n, p);
     else for (let i = 0; i < a.length; i++) p[i] = logistic(a[i]);
     return p;
+  }
+}
+
+/** One weight of a pass on the move: always from where it was, so that no rounding adds up. */
+class Nudge {
+  /** @param {Pass} pass after a forward pass @param {Chosen} weight @param {number} value that it has there */
+  constructor(pass, weight, value) {
+    const { layer } = weight;
+    this.pass = pass;
+    this.weight = weight;
+    this.value = value;
+    const arrays = [pass.z[layer], ...pass.steps[layer], ...pass.z.slice(layer + 1, layer + 2)];
+    this.kept = arrays.map((array) => ({ array, values: array.slice() }));
+  }
+
+  /** Returns the layer from which the forward pass goes on. @param {number} value */
+  to(value) {
+    for (const { array, values } of this.kept) array.set(values);
+    return this.pass.nudge(this.weight, value - this.value);
   }
 }
 

@@ -23,6 +23,14 @@ function digits(value) {
   return String(Number(value.toPrecision(6)));
 }
 
+/** The same as plain text beside formulas: with a minus sign, and 4.26 \u00d7 10\u207b\u2076 for 4.26e-06. @param {number} value */
+function plain(value) {
+  const [mantissa, power] = digits(value).replace("-", "\u2212").split("e");
+  if (power === undefined) return mantissa;
+  const raised = String(Number(power)).replace(/./g, (c) => (c === "-" ? "\u207b" : "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[Number(c)]));
+  return `${mantissa} \u00d7 10${raised}`;
+}
+
 /** A number inside a product or sum: in brackets where it is negative. @param {number} value */
 function signed(value) {
   return value < 0 ? `(${digits(value)})` : digits(value);
@@ -108,9 +116,12 @@ function mathNodes(text) {
     else if (token === "alpha") node = math("mi", "\u03b1");
     else if (token === "Phi") node = math("mi", "\u03a6");
     else if (token === "phi") node = math("mi", "\u03c6");
-    else if (token === "-") node = math("mo", "\u2212");
+    else if (token === "-") {
+      node = math("mo", "\u2212");
+      if (!nodes.length || /^[(=\u00b7/+\u2212|]$/.test(nodes[nodes.length - 1].textContent ?? "")) node.setAttribute("form", "prefix");
+    }
     else if (/^[A-Za-z]$/.test(token)) node = math("mi", token);
-    else if (/^[A-Za-z]+$/.test(token)) node = math("mtext", ` ${token} `);
+    else if (/^[A-Za-z]+$/.test(token)) node = math("mtext", `\u00a0${token}\u00a0`);
     else if (/^[A-Za-z]/.test(token)) node = mathName(token);
     else node = math("mo", token);
     if (power && nodes.length) {

@@ -85,9 +85,14 @@ let whatIf = new Map();
 let alpha = 0.5;
 let allStale = true;
 let dirtyFrom = 0;
+/** The lowest layer whose dE/dZ is up to date; beyond the last one, none is. */
+let backTo = net.depth;
 /** Whether the sums of layer `dirtyFrom` are up to date, and the lowest layer whose sums were nudged: they round. */
 let summed = false;
 let nudgedFrom = Infinity;
+/** The weight that is being dragged. @type {Nudge | null} */
+let nudge = null;
+let started = false;
 let stepAt = -1;
 let answered = true;
 /** @type {Unit[]} */
@@ -108,7 +113,7 @@ const undone = [];
 let activation = "as given";
 const picture = new Picture(chartOf("base"), chartOf("lit"), net);
 
-/** The row of the view that derivations are of. */
+/** The row of the view that derivations are of: of all rows the one looked at last, at first the one that pulls most. */
 const viewRow = () => (row !== null ? 0 : Math.min(lastRow, view.n - 1));
 let lastRow = 0;
 
@@ -117,19 +122,35 @@ let lastRow = 0;
 /** Weights changed, from dense layer `from` (from 0) on. */
 function touched(from = 0) {
   dirtyFrom = Math.min(dirtyFrom, from);
+  backTo = net.depth;
   summed = false;
+  nudge = null;
   allStale = true;
 }
 
-/** Bring the view up to date. */
-function compute() {
+/** Bring the view up to date, with derivatives from the error back to dense layer `to` (from 0). */
+function compute(to = 0) {
   if (dirtyFrom < net.depth) {
     view.forward(dirtyFrom, summed);
-    view.backward();
     dirtyFrom = net.depth;
-    if (view === all) allStale = false;
   }
+  if (to < backTo) {
+    view.backward(to, backTo);
+    backTo = to;
+  }
+  if (view === all && backTo === 0) allStale = false;
   routes = new Routes(view, selection);
+}
+
+/** Bring up to date what the routes of the chosen weight need, which is all that follows a drag at once. */
+function computeRoutes() {
+  const { layer, target } = selection;
+  const above = layer < net.depth - 1 && backTo > layer;
+  if (above) {
+    compute(layer + 1);
+    view.backwardOne(layer, target);
+    routes = new Routes(view, selection);
+  } else compute(layer);
 }
 
 /** Bring the view up to date by whole products: what was nudged while it was dragged has rounded. */
@@ -154,8 +175,7 @@ function look(r) {
   row = rowsInAll === 1 && r !== null ? 0 : r;
   if (r !== null) lastRow = r;
   view = row === null ? all : new Pass(net, takeRows(X, rowsInAll, [row]), takeRows(T, rowsInAll, [row]), 1);
-  dirtyFrom = 0;
-  summed = false;
+  touched();
 }
 
 /** The value of a weight or bias. @param {Chosen} s */
@@ -195,13 +215,13 @@ function placeOf({ layer, source, target }) {
 function put(s, value) {
   const { layer, source, target } = s;
   const { W, b, nOut } = net.layers[layer];
-  const by = value - weightOf(s);
-  const fresh = dirtyFrom === net.depth;
+  const moving = nudge?.weight === s ? nudge : dirtyFrom === net.depth ? new Nudge(view, s, weightOf(s)) : null;
   if (source < 0) /** @type {Float64Array} */ (b)[target] = value;
   else W[source * nOut + target] = value;
   touched(layer);
-  if (!fresh) return;
-  view.nudge(s, by);
+  if (!moving) return;
+  nudge = moving;
+  dirtyFrom = moving.to(value);
   summed = true;
   nudgedFrom = Math.min(nudgedFrom, layer);
 }
@@ -219,21 +239,37 @@ function remember(before = kept()) {
 /** Weights beyond are no use, and sums of two of them may be infinite. */
 const LARGEST_WEIGHT = 1e300;
 
-/** Whether the weights, E and everything that leads back from it are numbers. */
+/** Whether all numbers of an array are finite. @param {Float64Array} array */
+function finite(array) {
+  let sum = 0;
+  for (let i = 0; i < array.length; i++) sum += array[i] * 0; // 0, or NaN from inf and NaN on
+  return sum === 0;
+}
+
+/** Whether E and what leads back from it to the chosen weight are numbers. */
+function soundRoutes() {
+  const above = selection.layer + 1;
+  return Number.isFinite(view.E) && Number.isFinite(routes.gradient) && [...view.dZ.slice(above), ...view.dA.slice(above)].every(finite);
+}
+
+/** Whether E, everything that leads back from it, and the weights are numbers of a size that is of use. */
 function sound() {
-  if (!Number.isFinite(view.E) || !Number.isFinite(routes.gradient)) return false;
-  if (![...view.dZ, ...view.dA].every((array) => array.every(Number.isFinite))) return false;
+  if (!soundRoutes() || ![...view.dZ, ...view.dA].every(finite)) return false;
   return net.parameters().every((array) => array.every((w) => Math.abs(w) <= LARGEST_WEIGHT));
 }
 
 const TOO_LARGE = "E would be too large a number there: taken back.";
 
-/** Set a weight, where E stays a number. @param {Chosen} at @param {number} value @param {string | null} where the trouble is told */
-function putSound(at, value, where) {
+/**
+ * Set a weight, where E stays a number; in a drag only what the routes need is computed, and looked at.
+ * @param {Chosen} at @param {number} value @param {string | null} where the trouble is told
+ */
+function putSound(at, value, where, inDrag = false) {
   const old = weightOf(at);
   put(at, value);
-  compute();
-  const good = sound();
+  if (inDrag) computeRoutes();
+  else compute();
+  const good = inDrag ? Math.abs(value) <= LARGEST_WEIGHT && soundRoutes() : sound();
   if (!good) {
     put(at, old);
     touched(at.layer);
@@ -265,14 +301,9 @@ function errorOf() {
   const { n, x, t } = view;
   const rows = n <= MOST_CURVE_ROWS ? null : Array.from({ length: MOST_CURVE_ROWS }, (_, i) => Math.floor((i * n) / MOST_CURVE_ROWS));
   const pass = rows ? new Pass(net, takeRows(x, n, rows), takeRows(t, n, rows), rows.length) : new Pass(net, x, t, n);
-  const chosen = selection;
-  let at = weightOf(chosen);
   pass.forward();
-  return (value) => {
-    pass.nudge(chosen, value - at);
-    at = value;
-    return pass.forward(chosen.layer, true);
-  };
+  const moving = new Nudge(pass, selection, weightOf(selection));
+  return (value) => pass.forward(moving.to(value), true);
 }
 
 // -- showing ------------------------------------------------------------------------------------------------------
@@ -284,50 +315,65 @@ let resting = 0;
 let tracing = 0;
 let sliderRange = { low: -2, high: 2 };
 
+/** What waits until nothing has moved for a moment, each in a task of its own, so that a hand that goes on need not wait. */
+const AT_REST = [computeAtRest, drawPaths, traceCurve, drawFigures, drawPulls, drawScatter, drawPixels, drawFading, drawSteps, drawRegions, drawUpdate];
+
 /** Show at the next frame; what takes longer follows when nothing has moved for a moment. */
 function show() {
   if (!drawing) drawing = requestAnimationFrame(draw);
   clearTimeout(resting);
   cancelAnimationFrame(tracing);
-  resting = window.setTimeout(rest, 140);
+  resting = window.setTimeout(() => restFrom(0), 140);
+}
+
+/** @param {number} at */
+function restFrom(at) {
+  AT_REST[at]();
+  if (at + 1 < AT_REST.length) resting = window.setTimeout(() => restFrom(at + 1));
 }
 
 /** Show at once, all of it. */
 function showAll() {
+  clearTimeout(resting);
+  computeExactly();
   draw();
-  rest();
+  for (const part of AT_REST) part();
+}
+
+/** Whose values the neurons show, and whose gradient the routes. */
+function readingHelp() {
+  const [r, n] = [viewRow(), view.n];
+  if (rowsInAll === 1) return "Neurons show their values.";
+  return n === 1 ? `Values and routes are of row ${row}.` : `Neurons show their values for row ${r}; the routes are of E over all ${n.toLocaleString("en")} rows.`;
 }
 
 function draw() {
   if (drawing) cancelAnimationFrame(drawing);
   drawing = 0;
-  compute();
+  computeRoutes();
   picture.drawValues(view, viewRow());
   const labels = !document.body.classList.contains("quiet");
   picture.drawRoutes(routes, labels);
   if (routes.count * view.n * net.depth <= MOST_AT_ONCE) drawPaths();
   drawWeight();
-  drawCurve();
+  drawPoint();
+  write("reads", readingHelp());
 }
 
-function rest() {
-  clearTimeout(resting);
+/** All of it by whole products; a drag that ended where something is no number is taken back. */
+function computeAtRest() {
   computeExactly();
+  if (!sound()) {
+    takeBack();
+    compute();
+    draw();
+    byId("trouble").textContent = TOO_LARGE;
+  }
   computeAll();
   if (selection.source >= 0) picture.drawWeights([{ m: selection.layer, i: selection.source, j: selection.target }]);
-  drawPaths();
-  traceCurve();
-  drawFigures();
-  drawPulls();
-  drawScatter();
-  drawPixels();
-  drawFading();
-  drawSteps();
-  drawRegions();
-  drawUpdate();
 }
 
-/** E(w) at 81 values, a few of them a frame where the network is large. */
+/** E(w) at 81 values, some of them a frame where the network is large. */
 function traceCurve() {
   cancelAnimationFrame(tracing);
   const { low, high } = sliderRange;
@@ -335,11 +381,11 @@ function traceCurve() {
   /** @type {{at: number, E: number}[]} */
   const found = [];
   const trace = () => {
-    const until = performance.now() + 12;
-    while (found.length < 81 && performance.now() < until) {
+    const until = performance.now() + 8;
+    do {
       const at = low + ((high - low) * found.length) / 80;
       found.push({ at, E: E(at) });
-    }
+    } while (found.length < 81 && performance.now() < until);
     if (found.length < 81) tracing = requestAnimationFrame(trace);
     else {
       curve = found;
@@ -356,25 +402,25 @@ function drawEverything() {
 }
 
 /** What a derivative is of. */
-const ofWhat = () => (row !== null || rowsInAll === 1 ? "this row's error" : `the mean over ${rowsInAll} rows`);
+const ofWhat = () => (rowsInAll === 1 ? "E" : row !== null ? `the error of row ${row}` : `E, the mean over ${rowsInAll.toLocaleString("en")} rows`);
 
 function drawWeight() {
   const value = weightOf(selection);
   const field = inputOf("value");
   if (document.activeElement !== field) field.value = digits(value);
   const { low, high } = sliderRange;
-  inputOf("slider").value = String(Math.round(((value - low) / (high - low)) * 1000));
-  inputOf("slider").setAttribute("aria-valuetext", digits(value));
-  const change = 0.01 * routes.gradient;
-  const word = routes.gradient > 0 ? "rises" : "falls";
-  const name = formula(weightName(selection));
-  const sentence = byId("sentence");
-  if (routes.gradient === 0) {
-    sentence.replaceChildren("Moving ", name, " a little leaves E where it is: its gradient is 0.");
-  } else {
-    const amount = html("span", "number", digits(Math.abs(change)));
-    sentence.replaceChildren("If ", name, " grows by 0.01, E ", word, " by about ", html("strong", "", amount), ".");
-  }
+  const slider = inputOf("slider");
+  slider.value = String(Math.round(((value - low) / (high - low)) * 1000));
+  slider.setAttribute("aria-valuetext", digits(value));
+  const { gradient } = routes;
+  write("moves", gradient === 0 ? " grows a little, E stays where it is: the gradient is 0." : ` grows by 0.01, E ${gradient > 0 ? "rises" : "falls"} by about `);
+  write("moves-by", gradient === 0 ? "" : `${plain(Number((0.01 * Math.abs(gradient)).toPrecision(3)))}.`);
+}
+
+/** Text, written only where it changes. @param {string} id @param {string} text */
+function write(id, text) {
+  const element = byId(id);
+  if (element.textContent !== text) element.textContent = text;
 }
 
 function drawFigures() {
@@ -385,15 +431,15 @@ function drawFigures() {
   const estimated = view.n <= MOST_CURVE_ROWS ? (E(w + h) - E(w - h)) / (2 * h) : NaN;
   /** @type {[Node | string, Node | string][]} */
   const rows = [
-    [formula("E"), html("span", "number", digits(view.E))],
-    [formula(`dE/d${name}`), html("span", "number", digits(routes.gradient))],
+    [formula("E"), html("span", "number", plain(view.E))],
+    [formula(`dE/d${name}`), html("span", "number", plain(routes.gradient))],
   ];
   if (everyRow) {
     const all_ = `over all ${data.total.toLocaleString("en")} rows, weights as given`;
-    rows.push([html("span", "", formula("E"), ` ${all_}`), html("span", "number", digits(everyRow.E))]);
-    rows.push([html("span", "", formula(`dE/d${name}`), ` ${all_}`), html("span", "number", digits(everyRow.gradients[placeOf(selection)]))]);
+    rows.push([html("span", "", formula("E"), ` ${all_}`), html("span", "number", plain(everyRow.E))]);
+    rows.push([html("span", "", formula(`dE/d${name}`), ` ${all_}`), html("span", "number", plain(everyRow.gradients[placeOf(selection)]))]);
   }
-  if (Number.isFinite(estimated)) rows.push(["measured: nudged both ways", html("span", "number", digits(estimated))]);
+  if (Number.isFinite(estimated)) rows.push(["measured by a small step up and down", html("span", "number", plain(estimated))]);
   byId("figures").replaceChildren(...rows.flatMap(([term, value]) => [html("dt", "", term), html("dd", "", value)]));
 }
 
@@ -406,9 +452,10 @@ function drawPaths() {
   const before = paths[pathAt] && pathName(paths[pathAt]);
   paths = routes.largest(8);
   pathAt = Math.max(0, paths.findIndex((path) => pathName(path) === before));
-  const most = Math.max(...paths.map((path) => Math.abs(path.contribution)), 1e-300);
   const rest = routes.gradient - paths.reduce((sum, path) => sum + path.contribution, 0);
   const count = routes.count;
+  const others = count > paths.length ? [rest] : [];
+  const most = Math.max(...[routes.gradient, ...others, ...paths.map((path) => path.contribution)].map(Math.abs), 1e-300);
   const entries = paths.map((path, at) => {
     const button = pathRow(pathName(path), path.contribution, path.share, most);
     button.setAttribute("aria-pressed", String(at === pathAt));
@@ -416,12 +463,12 @@ function drawPaths() {
     return button;
   });
   if (count > paths.length) entries.push(pathRow(`${(count - paths.length).toLocaleString("en")} more`, rest, null, most));
-  const total = pathRow("sum", routes.gradient, null, Math.max(most, Math.abs(routes.gradient)));
+  const total = pathRow("sum", routes.gradient, null, most);
   total.classList.add("total");
   byId("paths").replaceChildren(...entries, total);
   const many = count === 1 ? "One path leads" : `${count.toLocaleString("en")} paths lead`;
   const choice = routes.exact ? "" : " Those shown are the largest of some rows.";
-  byId("routes-about").textContent = `${many} from this weight to E. The numbers are of ${ofWhat()}.${choice}`;
+  write("routes-about", `${many} from this weight to E, named by the neurons on it. Each adds its part to the gradient of ${ofWhat()}; the percentage is its share of all parts without their signs.${choice}`);
   drawFactors();
 }
 
@@ -433,7 +480,7 @@ function pathRow(name, value, share, most) {
   const part = share === null ? "" : `${share > 0 ? "+" : ""}${(100 * share).toFixed(1)}%`.replace("-", "\u2212");
   const row_ = html(share === null ? "div" : "button", share === null ? "path rest" : "path");
   if (share !== null) row_.setAttribute("type", "button");
-  row_.append(html("span", "", name), bar, html("span", "number", digits(value).replace("-", "\u2212")), html("span", "number share", part));
+  row_.append(html("span", "", name), bar, html("span", "number", plain(value)), html("span", "number share", part));
   return row_;
 }
 
@@ -481,7 +528,6 @@ function drawFactors() {
   /** @type {Node[]} */
   const shown = [];
   factors.forEach((factor, at) => {
-    if (at) shown.push(html("span", "times", "\u00b7"));
     const card = html("div", "factor", html("span", "what", factor.what));
     card.append(equation([factor.name, factor.formula]));
     if (factor.numbers && factor.numbers !== digits(factor.value)) card.append(equation([`= ${factor.numbers}`]));
@@ -497,10 +543,11 @@ function drawFactors() {
     });
     card.append(html("span", "if", "if it were", ...buttons));
     card.dataset.key = factor.key;
-    shown.push(card);
+    shown.push(html("div", "with", ...(at ? [html("span", "times", "\u00b7")] : []), card));
   });
   const product = factors.reduce((result, factor) => result * factor.value, 1);
-  shown.push(html("span", "times", "="), html("div", "factor", html("span", "what", `path ${pathName(path)}`), equation([digits(product)])));
+  const result = html("div", "factor", html("span", "what", `path ${pathName(path)}`), equation([digits(product)]));
+  shown.push(html("div", "with", html("span", "times", "="), result));
   box.replaceChildren(...shown);
   drawWhatIf(factors, path);
 }
@@ -510,7 +557,7 @@ function drawWhatIf(factors, path) {
   const text = byId("what-if");
   const entries = [...whatIf].filter(([at]) => at < factors.length);
   if (view.n > 1) {
-    const one = `The factors are of row ${viewRow()}; over all ${view.n} rows this path adds ${digits(path.contribution)}. Choose a row to see its routes alone.`;
+    const one = `The factors are of row ${viewRow()}; over all ${view.n.toLocaleString("en")} rows this path adds ${plain(path.contribution)}. Choose a row to see its routes alone.`;
     text.textContent = one;
     return;
   }
@@ -521,35 +568,48 @@ function drawWhatIf(factors, path) {
   const changed = factors.reduce((product, factor, at) => product * (whatIf.get(at) ?? factor.value), 1);
   const words = entries.map(([at, value]) => `factor ${at + 1} were ${value}`).join(" and ");
   const total = routes.gradient - path.contribution + changed;
-  text.textContent = `If ${words}, this path would add ${digits(changed)} in place of ${digits(path.contribution)}, and dE/dw would be ${digits(total)} in place of ${digits(routes.gradient)}.`;
+  text.textContent = `If ${words}, this path would add ${plain(changed)} in place of ${plain(path.contribution)}, and dE/dw would be ${plain(total)} in place of ${plain(routes.gradient)}.`;
 }
 
 // -- charts -------------------------------------------------------------------------------------------------------
 
+/** The curve E(w) with the frame around it; the point on it and its tangent move alone. */
 function drawCurve() {
+  const chart = chartOf("curve");
   if (!curve.length) {
-    chartOf("curve").replaceChildren();
+    chart.replaceChildren();
     return;
   }
-  const w = weightOf(selection);
   const xs = curve.map(({ at }) => at);
   const ys = curve.map(({ E }) => E);
   const [low, high] = ends(ys);
   const s = scales(xs[0], xs[xs.length - 1], low, high);
-  const span = (xs[xs.length - 1] - xs[0]) * 0.2;
-  const left = Math.max(w - span, xs[0]);
-  const right = Math.min(w + span, xs[xs.length - 1]);
-  const inside = (/** @type {number} */ y) => Math.max(0, Math.min(CHART.height, y));
-  const some = view.n > MOST_CURVE_ROWS;
-  const E = some ? heightAt(curve, w) : view.E;
-  const at = (/** @type {number} */ x) => `${s.x(x)} ${inside(s.y(E + routes.gradient * (x - w)))}`;
+  const some = view.n > MOST_CURVE_ROWS ? `E of ${MOST_CURVE_ROWS} rows` : "E";
   fill(
-    chartOf("curve"),
-    frame(s, ticks(xs[0], xs[xs.length - 1], 4), ticks(low, high), weightLabel(), some ? `E of ${MOST_CURVE_ROWS} rows` : "E"),
+    chart,
+    frame(s, ticks(xs[0], xs[xs.length - 1], 4), ticks(low, high), weightLabel(), some),
     svg("path", { class: "line", d: polyline(xs, ys, s) }),
-    svg("path", { class: "tangent", d: `M${at(left)}L${at(right)}` }),
-    svg("circle", { class: "point", cx: s.x(w), cy: inside(s.y(E)), r: 6 }),
+    svg("path", { class: "tangent" }),
+    svg("circle", { class: "point", r: 6 }),
   );
+  drawPoint();
+}
+
+/** The point on the curve, and the tangent there. */
+function drawPoint() {
+  const [tangent, point] = [".tangent", ".point"].map((kind) => byId("curve").querySelector(kind));
+  if (!curve.length || !tangent || !point) return;
+  const w = weightOf(selection);
+  const [first, last] = [curve[0].at, curve[curve.length - 1].at];
+  const [low, high] = ends(curve.map(({ E }) => E));
+  const s = scales(first, last, low, high);
+  const span = (last - first) * 0.2;
+  const inside = (/** @type {number} */ y) => Math.max(0, Math.min(CHART.height, y));
+  const E = view.n > MOST_CURVE_ROWS ? heightAt(curve, w) : view.E;
+  const at = (/** @type {number} */ x) => `${s.x(x).toFixed(1)} ${inside(s.y(E + routes.gradient * (x - w))).toFixed(1)}`;
+  tangent.setAttribute("d", `M${at(Math.max(w - span, first))}L${at(Math.min(w + span, last))}`);
+  point.setAttribute("cx", s.x(w).toFixed(1));
+  point.setAttribute("cy", inside(s.y(E)).toFixed(1));
 }
 
 /** A curve's height at w, on the line through the points beside it. @param {{at: number, E: number}[]} points @param {number} w */
@@ -574,7 +634,8 @@ function drawPulls() {
   byId("batch").setAttribute("aria-pressed", String(row === null));
   inputOf("row").value = row === null ? "" : String(row);
   const drawn = data.rows ? ` The page holds ${rowsInAll.toLocaleString("en")} of ${data.total.toLocaleString("en")} rows, drawn at random.` : "";
-  byId("rows-about").textContent = (single ? "There is one row." : "Each sample pulls at this weight; the gradient is the mean of the pulls. Click a bar to look at its row alone.") + drawn;
+  const two = net.widths[0] === 2 ? " A point of the data does the same: filled where the target is larger." : "";
+  write("rows-about", (single ? "There is one row." : `Each row, a sample, pulls at this weight; the gradient is the mean of the pulls, the line across. Click a bar to look at its row alone.${two}`) + drawn);
   chart.toggleAttribute("hidden", single);
   if (single) return;
   const values = pulls();
@@ -590,7 +651,7 @@ function drawPulls() {
     if (v < 0) down += bar;
     else up += bar;
   });
-  const group = svg("g", { class: "bars" }, svg("path", { class: "positive", d: up }), svg("path", { class: "negative", d: down }));
+  const group = svg("g", { class: step < 6 ? "bars narrow" : "bars" }, svg("path", { class: "positive", d: up }), svg("path", { class: "negative", d: down }));
   const xs = ticks(0, values.length - 1, Math.min(6, values.length - 1)).filter(Number.isInteger);
   /** @type {Node[]} */
   const parts = [frame(s, xs, ticks(low, high), "row", "dE/dw of each row"), group];
@@ -638,13 +699,13 @@ function drawFading() {
   const children = stages.map(({ name, rms, factor }, at) => {
     const y = 4 + at * row_;
     const width = rms > 0 ? Math.max(2, 210 * Math.max(0, 1 + Math.log10(rms / most) / decades)) : 0;
-    const change = at ? `\u00d7 ${digits(Number(factor.toPrecision(3)))}` : "";
+    const change = at ? `(\u00d7 ${plain(Number(factor.toPrecision(3)))})` : "";
     return svg(
       "g",
       {},
       svg("text", { x: 78, y: y + 13, "text-anchor": "end" }, name.replace(/^dE\/dy\^$/, "dE/d\u0177")),
       svg("rect", { class: "dot", x: 84, y: y + 2, width, height: 13, rx: 3 }),
-      svg("text", { x: 90 + width, y: y + 13, class: "small number" }, `${digits(Number(rms.toPrecision(3)))}  ${change}`),
+      svg("text", { x: 90 + width, y: y + 13, class: "small number" }, `${plain(Number(rms.toPrecision(3)))}  ${change}`),
     );
   });
   chart.setAttribute("viewBox", `0 0 ${CHART.width} ${stages.length * row_ + 8}`);
@@ -770,8 +831,8 @@ function drawUpdate() {
   byId("alpha-name").replaceChildren("rate ", formula("alpha"));
   byId("alpha-value").textContent = digits(alpha);
   /** @type {[Node | string, Node | string][]} */
-  const rows = [["the slope promises", html("span", "number", `E ${drop ? "fell" : "falls"} by ${digits(drop ? drop.promised : alpha * squares)}`)]];
-  if (drop) rows.push(["found", html("span", "number", `E ${drop.found >= 0 ? "fell" : "rose"} by ${digits(Math.abs(drop.found))}`)]);
+  const rows = [["the slope promises", html("span", "number", `E ${drop ? "fell" : "falls"} by ${plain(drop ? drop.promised : alpha * squares)}`)]];
+  if (drop) rows.push(["found", html("span", "number", `E ${drop.found >= 0 ? "fell" : "rose"} by ${plain(Math.abs(drop.found))}`)]);
   byId("drops").replaceChildren(...rows.flatMap(([term, value]) => [html("dt", "", term), html("dd", "", value)]));
   drawErrors();
 }
@@ -779,7 +840,7 @@ function drawUpdate() {
 function drawErrors() {
   const chart = chartOf("errors");
   chart.toggleAttribute("hidden", errorsByEpoch.length < 2);
-  byId("epochs").textContent = errorsByEpoch.length > 1 ? `${errorsByEpoch.length - 1} epochs, E = ${digits(errorsByEpoch[errorsByEpoch.length - 1])}` : "";
+  byId("epochs").textContent = errorsByEpoch.length > 1 ? `${errorsByEpoch.length - 1} epochs, E = ${plain(errorsByEpoch[errorsByEpoch.length - 1])}` : "";
   if (errorsByEpoch.length < 2) return;
   const [low, high] = ends([...errorsByEpoch, 0]);
   const s = scales(0, errorsByEpoch.length - 1, low, high);
@@ -853,6 +914,7 @@ function toggleTraining() {
       } while (performance.now() < until);
       if (errorsByEpoch.length > 4000) errorsByEpoch = errorsByEpoch.filter((_, i) => i % 2 === 0);
       touched();
+      compute();
       picture.drawWeights();
       drawErrors();
       draw();
@@ -957,6 +1019,7 @@ function togglePlay() {
 function choose(chosen) {
   selection = chosen;
   curve = [];
+  drawCurve();
   pathAt = 0;
   paths = [];
   whatIf = new Map();
@@ -970,7 +1033,7 @@ function choose(chosen) {
   options(parts[2], Array.from({ length: net.layers[chosen.layer].nOut }, (_, j) => [String(j), String(j + 1)]));
   parts[1].value = String(chosen.source);
   parts[2].value = String(chosen.target);
-  byId("weight-name").replaceChildren(formula(weightName(chosen)));
+  for (const id of ["weight-name", "sentence-name"]) byId(id).replaceChildren(formula(weightName(chosen)));
   byId("trouble").textContent = "";
   const place = chosen.source < 0 ? "" : `${chosen.layer},${chosen.source}`;
   if (picture.partial && !(picture.places.has(`${chosen.layer + 1},${chosen.target}`) && (!place || picture.places.has(place)))) {
@@ -1018,7 +1081,7 @@ function light(key) {
   document.querySelectorAll("[data-key]").forEach((element) => {
     const own = element.getAttribute("data-key") ?? "";
     const neuron = own.replace(/^(?:fz|z|a|dE\/d[az])(?=\d)/, "a");
-    if (names.includes(own) || names.includes(neuron)) if (!(element instanceof SVGElement)) element.classList.add("hot");
+    if (names.includes(own) || names.includes(neuron)) element.classList.add("hot");
   });
   const weight = key.match(/^(?:dE\/d)?w(\d+)_(\d+)_(\d+)$/);
   if (weight) picture.hover({ m: Number(weight[1]) - 1, i: Number(weight[2]) - 1, j: Number(weight[3]) - 1 });
@@ -1244,9 +1307,9 @@ function giveLink() {
 let dragging = false;
 
 /** @param {number} value */
-function setValue(value) {
+function setValue(value, inDrag = false) {
   drop = null;
-  const good = putSound(selection, value, "trouble");
+  const good = putSound(selection, value, "trouble", inDrag);
   show();
   return good;
 }
@@ -1259,7 +1322,7 @@ function connect() {
     if (!dragging) remember();
     dragging = true;
     const { low, high } = sliderRange;
-    setValue(low + ((high - low) * Number(inputOf("slider").value)) / 1000);
+    setValue(low + ((high - low) * Number(inputOf("slider").value)) / 1000, true);
   });
   on("slider", "change", () => (dragging = false));
   on("value", "change", () => {
@@ -1355,7 +1418,7 @@ function connect() {
   on("pulls", "click", (event) => chooseRow(rowAtBar(event)));
   on("pulls", "pointermove", (event) => {
     const r = rowAtBar(event);
-    byId("row-readout").textContent = `Row ${data.rows ? data.rows[r] : r} pulls with ${digits(pulls()[r])}.`;
+    byId("row-readout").textContent = `Row ${data.rows ? data.rows[r] : r} pulls with ${plain(pulls()[r])}.`;
   });
   on("scatter", "click", (event) => chooseRow(rowAtDot(event)));
   on("pixels", "click", (event) => {
@@ -1439,7 +1502,6 @@ function connect() {
 
 /** Fill what does not change. */
 function prepare() {
-  byId("title").textContent = data.title;
   options(selectOf("pick-layer"), net.layers.map((_, m) => [String(m), String(m + 1)]));
   const given = option("as given", "as given");
   options(selectOf("activation"), Object.keys(ACTIVATIONS).map((kind) => [kind, kind]));
@@ -1520,6 +1582,7 @@ function arraysOf(pass) {
  */
 const explorer = {
   state() {
+    start();
     computeExactly();
     computeAll();
     paths = routes.largest(8);
@@ -1537,10 +1600,12 @@ const explorer = {
   },
   /** @param {number} layer @param {number | "bias"} source @param {number} target */
   select(layer, source, target) {
+    start();
     choose(weightAt(layer, source, target));
   },
   /** @param {number} layer @param {number | "bias"} source @param {number} target @param {number} value */
   setWeight(layer, source, target, value) {
+    start();
     if (typeof value !== "number" || !Number.isFinite(value)) throw new RangeError(`explorer: a weight is a finite number, got ${String(value)}.`);
     const at = weightAt(layer, source, target);
     const before = kept();
@@ -1552,30 +1617,42 @@ const explorer = {
   },
   /** @param {number | null} r */
   sample(r) {
+    start();
     chooseRow(r === null ? null : whole(r, 0, rowsInAll - 1, "row, or null,"));
   },
   /** @param {number} rate */
   update(rate) {
+    start();
     if (typeof rate !== "number" || !Number.isFinite(rate) || rate <= 0) throw new RangeError(`explorer: alpha is a number above 0, got ${String(rate)}.`);
     setAlpha(rate);
     return update(rate);
   },
 };
-Object.assign(window, { explorer });
+/** Fill the page: after its first frame, which shows what needs no computing, or when a script asks for something. */
+function start() {
+  if (started) return;
+  started = true;
+  prepare();
+  look(null);
+  compute();
+  all.gradients();
+  picture.choose((c, index) => {
+    if (c === 0) return all.dW[0].subarray(index * net.widths[1], (index + 1) * net.widths[1]).reduce((sum, g) => sum + Math.abs(g), 0);
+    let sum = 0;
+    for (let r = 0; r < all.n; r++) sum += Math.abs(all.out(c - 1)[r * net.widths[c] + index] * all.dA[c - 1][r * net.widths[c] + index]);
+    return sum;
+  });
+  picture.layout(byId("picture").clientWidth || 800, true);
+  picture.drawWeights();
+  sayWhatIsDrawn();
+  connect();
+  const first = data.select ? { layer: data.select[0], source: data.select[1], target: data.select[2] } : strongest();
+  const { parts } = new Routes(all, first);
+  lastRow = parts.reduce((most, part, r) => (Math.abs(part) > Math.abs(parts[most]) ? r : most), 0);
+  choose(first);
+  if (location.hash.length > 1) takeState(location.hash);
+}
 
-prepare();
-look(null);
-compute();
-all.gradients();
-picture.choose((c, index) => {
-  if (c === 0) return all.dW[0].subarray(index * net.widths[1], (index + 1) * net.widths[1]).reduce((sum, g) => sum + Math.abs(g), 0);
-  let sum = 0;
-  for (let r = 0; r < all.n; r++) sum += Math.abs(all.out(c - 1)[r * net.widths[c] + index] * all.dA[c - 1][r * net.widths[c] + index]);
-  return sum;
-});
-picture.layout(byId("picture").clientWidth || 800, true);
-picture.drawWeights();
-sayWhatIsDrawn();
-connect();
-choose(data.select ? { layer: data.select[0], source: data.select[1], target: data.select[2] } : strongest());
-if (location.hash.length > 1) takeState(location.hash);
+Object.assign(window, { explorer });
+requestAnimationFrame(() => setTimeout(start));
+window.addEventListener("beforeprint", start);

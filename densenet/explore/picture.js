@@ -9,6 +9,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const MOST_NEURONS = 40;
 /** As many weights are drawn; beyond, the largest of their layer. Lit routes are drawn in any case. */
 const MOST_LINES = 1600;
+/** As many lines are lit at once: the strongest. */
+const MOST_LIT = 120;
 
 /**
  * @param {string} tag @param {Record<string, string | number>} [attributes] @param {...(Node | string)} children
@@ -19,6 +21,40 @@ function svg(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
   element.append(...children);
   return /** @type {SVGElement} */ (element);
+}
+
+/** Elements of one kind that are drawn again and again: an attribute is written only where it changes. */
+class Pool {
+  /** @param {SVGElement} parent @param {string} tag */
+  constructor(parent, tag) {
+    this.parent = parent;
+    this.tag = tag;
+    /** @type {{element: SVGElement, has: Record<string, string | number>, text: string}[]} */
+    this.kept = [];
+    this.used = 0;
+  }
+
+  /** The next element. @param {Record<string, string | number>} attributes the same names each time @param {string} [text] */
+  add(attributes, text = "") {
+    if (this.used === this.kept.length) {
+      const element = svg(this.tag);
+      this.parent.append(element);
+      this.kept.push({ element, has: {}, text: "" });
+    }
+    const one = this.kept[this.used++];
+    for (const name in attributes) {
+      if (one.has[name] === attributes[name]) continue;
+      one.element.setAttribute(name, String(attributes[name]));
+      one.has[name] = attributes[name];
+    }
+    if (one.text !== text) one.element.textContent = one.text = text;
+  }
+
+  /** Take away what was not asked for since the last end. */
+  end() {
+    for (const { element } of this.kept.splice(this.used)) element.remove();
+    this.used = 0;
+  }
 }
 
 /**
@@ -42,11 +78,17 @@ class Picture {
     this.nodes = new Map();
     /** @type {Map<string, SVGElement>} */
     this.edges = new Map();
-    this.flows = svg("g", { class: "flows" });
+    this.chosen = svg("g");
+    const flows = svg("g");
+    const labels = svg("g");
+    this.flows = new Pool(flows, "path");
+    this.labels = new Pool(labels, "text");
+    this.one = svg("g");
     this.marks = svg("g");
-    this.labels = svg("g");
+    this.lit.append(this.chosen, flows, this.one, this.marks, labels);
     this.images = svg("g");
     this.radius = 10;
+    this.chosenAs = "";
     /** Where E stands. */
     this.error = { x: 0, y: 0 };
     /** Lines that are drawn. @type {Connection[]} */
@@ -76,38 +118,41 @@ class Picture {
   /** Place and draw everything for a width in pixels. @param {number} width @param {boolean} names */
   layout(width, names) {
     const columns = this.net.widths.length;
-    const most = Math.max(...this.shown.map((neurons) => neurons.length));
-    this.width = width;
-    this.height = Math.round(Math.min(640, Math.max(width < 600 ? 280 : 400, most * 30 + 60)));
-    const margin = width < 600 ? 26 : 60;
-    const end = width < 600 ? 34 : 70; // room for E
+    const most = Math.max(2, ...this.shown.map((neurons) => neurons.length));
+    const narrow = width < 600;
+    const margin = narrow ? 26 : 60;
+    const end = narrow ? 34 : 70; // room for E
     const gap = (width - 2 * margin - end) / (columns - 1);
-    this.radius = Math.max(3, Math.min(width < 600 ? 15 : 25, gap * 0.26, ((this.height - 50) / most) * 0.4));
+    const [head, foot] = [24, 24];
+    const furthest = narrow ? 84 : 110;
+    const step = Math.max(13.5, Math.min(furthest, (narrow ? 280 : 380) / (most - 1)));
+    this.width = width;
+    this.radius = Math.max(3, Math.min(narrow ? 15 : 25, gap * 0.26, step * 0.4));
+    this.height = Math.round(head + foot + 2 * this.radius + step * (most - 1));
+    const middle = head + (this.height - head - foot) / 2;
     this.places.clear();
     this.shown.forEach((neurons, c) => {
-      const step = Math.min((this.height - 56) / neurons.length, 110);
-      const top = 28 + (this.height - 40 - step * (neurons.length - 1)) / 2 - 8;
+      const apart = Math.min(furthest, (step * (most - 1)) / Math.max(1, neurons.length - 1));
       neurons.forEach((index, at) => {
-        this.places.set(`${c},${index}`, { c, index, x: margin + c * gap, y: top + at * step });
+        this.places.set(`${c},${index}`, { c, index, x: margin + c * gap, y: middle + (at - (neurons.length - 1) / 2) * apart });
       });
     });
-    this.error = { x: width - end / 2 - 4, y: this.height / 2 + 8 };
-    for (const element of [this.base, this.lit]) {
-      element.setAttribute("viewBox", `0 0 ${width} ${this.height}`);
-      element.replaceChildren();
-    }
+    this.error = { x: width - end / 2 - 4, y: middle };
+    for (const element of [this.base, this.lit]) element.setAttribute("viewBox", `0 0 ${width} ${this.height}`);
+    this.base.style.setProperty("--value", this.radius < 20 ? "10px" : "12px");
     this.drawBase(names, margin, gap);
-    this.lit.append(this.flows, this.marks, this.labels);
+    this.chosen.replaceChildren();
+    this.chosenAs = "";
   }
 
   /** @param {boolean} names @param {number} margin @param {number} gap */
   drawBase(names, margin, gap) {
-    const edges = svg("g");
     this.edges.clear();
     this.nodes.clear();
     this.drawn = this.largest();
+    const edges = svg("g", { class: this.drawn.length > 400 ? "dense" : "" });
     for (const { m, i, j } of this.drawn) {
-      const line = svg("path", { d: this.line(m, i, j), "data-key": `w${m + 1}_${i + 1}_${j + 1}` });
+      const line = svg("path", { d: this.line(m, i, j) });
       edges.append(line);
       this.edges.set(`${m},${i},${j}`, line);
     }
@@ -130,7 +175,6 @@ class Picture {
       const shape = c ? svg("circle", { cx: x, cy: y, r }) : svg("rect", { x: x - r, y: y - r, width: 2 * r, height: 2 * r, rx: 3 });
       const value = svg("text", { x, y, class: "value" });
       const group = svg("g", { class: "node" }, shape, value);
-      group.setAttribute("data-key", c ? `a${c}_${index + 1}` : `a0_${index + 1}`);
       let bias = null;
       if (c && this.net.layers[c - 1].b && r >= 9) {
         bias = svg("circle", { class: "bias", cx: x - r * 0.82, cy: y + r * 0.82, r: Math.max(3.5, r * 0.22) });
@@ -142,8 +186,8 @@ class Picture {
     if (names) for (const { c, index, x, y } of this.places.values()) this.drawName(nodes, c, index, x, y);
     const { x, y } = this.error;
     const box = svg("rect", { x: x - 15, y: y - 15, width: 30, height: 30, rx: 8 });
-    nodes.append(svg("g", { class: "node", "data-key": "E" }, box, svg("text", { x, y }, "E")));
-    this.base.append(edges, heads, this.images, nodes);
+    nodes.append(svg("g", { class: "node" }, box, svg("text", { x, y }, "E")));
+    this.base.replaceChildren(edges, heads, this.images, nodes);
   }
 
   /** The name of an input or output beside it. @type {((c: number, index: number) => string | null)} */
@@ -187,7 +231,7 @@ class Picture {
     const from = /** @type {Place} */ (this.places.get(`${m},${i}`));
     const to = /** @type {Place} */ (this.places.get(`${m + 1},${j}`));
     if (!from || !to) return "";
-    return `M${from.x + this.radius} ${from.y}L${to.x - this.radius} ${to.y}`;
+    return `M${(from.x + this.radius + 1).toFixed(1)} ${from.y.toFixed(1)}L${(to.x - this.radius - 1).toFixed(1)} ${to.y.toFixed(1)}`;
   }
 
   /** Weights as faint lines: thick where large, dashed where negative. @param {Connection[]} [which] */
@@ -198,135 +242,132 @@ class Picture {
       if (!line) continue;
       const { W, nOut } = this.net.layers[m];
       const w = W[i * nOut + j];
-      line.setAttribute("class", w < 0 ? "edge less" : "edge");
-      line.setAttribute("stroke-width", (0.6 + 2.4 * Math.min(1, Math.abs(w) / scales[m])).toFixed(2));
+      const kind = w < 0 ? "edge less" : "edge";
+      const width = (0.6 + 2.4 * Math.min(1, Math.abs(w) / scales[m])).toFixed(1);
+      if (line.getAttribute("class") !== kind) line.setAttribute("class", kind);
+      if (line.getAttribute("stroke-width") !== width) line.setAttribute("stroke-width", width);
     }
   }
 
-  /** Values in the neurons. @param {Pass} pass @param {number} row */
+  /** Values in the neurons; grey is a neuron through which no error goes back. @param {Pass} pass @param {number} row */
   drawValues(pass, row) {
     const readable = this.radius >= 14;
     for (const [key, { group, value }] of this.nodes) {
       const [c, index] = key.split(",").map(Number);
       const array = c ? pass.out(c - 1) : pass.x;
       const v = array[(row * array.length) / pass.n + index];
-      const kind = `node ${v > 0 ? "up" : v < 0 ? "down" : ""}`;
+      const kind = c && pass.closed(c - 1, index) ? "node dead" : v > 0 ? "node up" : v < 0 ? "node down" : "node";
       if (group.getAttribute("class") !== kind) group.setAttribute("class", kind);
-      if (readable) value.textContent = short(v, this.radius);
+      const text = readable ? short(v, this.radius) : "";
+      if (value.textContent !== text) value.textContent = text;
     }
   }
 
-  /** Light the routes of a selection. @param {Routes} routes @param {boolean} labels */
-  drawRoutes(routes, labels) {
+  /** What runs through the lines below the chosen weight, and through itself. @param {Routes} routes */
+  flowsOf(routes) {
     const { selection, net } = routes;
-    const last = net.depth - 1;
     /** @type {{m: number, i: number, j: number, flow: number}[]} */
     const flows = [];
     for (let m = selection.layer + 1; m < net.depth; m++) {
-      const [sources, targets] = [this.shown[m], this.shown[m + 1]];
+      const sources = m === selection.layer + 1 ? [selection.target] : this.shown[m];
+      const targets = this.shown[m + 1];
       const found = routes.flows(m, sources, targets);
       sources.forEach((i, at) => targets.forEach((j, to) => flows.push({ m, i, j, flow: found[at * targets.length + to] })));
     }
     if (selection.source >= 0) {
       flows.push({ m: selection.layer, i: selection.source, j: selection.target, flow: routes.gradient });
     }
+    return flows;
+  }
+
+  /** Light the routes of a selection. @param {Routes} routes @param {boolean} labels */
+  drawRoutes(routes, labels) {
+    const { selection, net } = routes;
+    const flows = this.flowsOf(routes);
     const most = flows.reduce((size, { flow }) => Math.max(size, Math.abs(flow)), Math.abs(routes.gradient)) || 1;
     const lit = flows.filter(({ flow }) => Math.abs(flow) > 0.004 * most);
     lit.sort((a, b) => Math.abs(b.flow) - Math.abs(a.flow));
-    lit.length = Math.min(lit.length, 120);
-    /** @type {SVGElement[]} */
-    const lines = [];
-    /** @type {SVGElement[]} */
-    const texts = [];
+    lit.length = Math.min(lit.length, MOST_LIT);
+    const closed = flows.filter(({ flow }) => flow === 0);
+    if (closed.length + lit.length <= 60) {
+      for (const { m, i, j } of closed) this.flows.add({ d: this.line(m, i, j), class: "nothing", "stroke-width": 2 });
+    }
     const few = labels && lit.length <= 14 && this.width >= 600;
     for (const { m, i, j, flow } of lit.reverse()) {
-      const width = 1.5 + 8.5 * (Math.abs(flow) / most);
-      const kind = flow > 0 ? "positive" : "negative";
-      const line = svg("path", { d: this.line(m, i, j), class: `flow ${kind}`, "stroke-width": width.toFixed(2) });
-      line.setAttribute("data-key", `w${m + 1}_${i + 1}_${j + 1}`);
-      lines.push(line);
-      if (few) texts.push(this.label(m, i, j, net.layers[m].W[i * net.layers[m].nOut + j]));
+      this.flows.add({ d: this.line(m, i, j), ...this.look(flow, most) });
+      if (few) this.label(m, i, j, net.layers[m].W[i * net.layers[m].nOut + j]);
     }
-    if (few || (labels && lit.length === 0)) {
-      // paths that contribute nothing are grey
-      for (const { m, i, j, flow } of flows) {
-        if (flow === 0) lines.unshift(svg("path", { d: this.line(m, i, j), class: "nothing", "stroke-width": 2 }));
-      }
-    }
-    this.toError(routes, last, most, lines);
-    this.flows.replaceChildren(...lines);
-    this.labels.replaceChildren(...texts);
+    this.toError(routes, most);
+    this.flows.end();
+    this.labels.end();
     this.markChosen(selection);
   }
 
-  /** From the outputs to E. @param {Routes} routes @param {number} last @param {number} most @param {SVGElement[]} lines */
-  toError(routes, last, most, lines) {
-    const { selection, pass, net } = routes;
+  /** How a line looks that carries so much of the gradient. @param {number} flow @param {number} most */
+  look(flow, most) {
+    const size = Math.abs(flow) / most;
+    const kind = size <= 0.004 ? "nothing" : flow > 0 ? "flow positive" : "flow negative";
+    return { class: kind, "stroke-width": (1.5 + 8.5 * Math.min(1, size)).toFixed(1) };
+  }
+
+  /** From the outputs to E. @param {Routes} routes @param {number} most */
+  toError(routes, most) {
+    const { selection, net } = routes;
+    const last = net.depth - 1;
+    const ends = routes.ends();
     for (const o of this.shown[last + 1]) {
-      const place = this.places.get(`${last + 1},${o}`);
-      if (!place) continue;
-      let flow = 0;
-      if (selection.layer === last) flow = o === selection.target ? routes.gradient : 0;
-      else {
-        const da = routes.moved()[last - 1];
-        const { nIn, nOut, W } = net.layers[last];
-        for (let r = 0; r < pass.n; r++) {
-          let dz = 0;
-          for (let i = 0; i < nIn; i++) dz += da[r * nIn + i] * W[i * nOut + o];
-          flow += dz * pass.dZ[last][r * nOut + o];
-        }
-      }
-      const size = Math.abs(flow) / most;
-      const kind = size <= 0.004 ? "nothing" : flow > 0 ? "flow positive" : "flow negative";
-      const d = `M${place.x + this.radius} ${place.y}L${this.error.x - 15} ${this.error.y}`;
-      lines.push(svg("path", { d, class: kind, "stroke-width": (1.5 + 8.5 * Math.min(1, size)).toFixed(2), "data-key": `y^_${o + 1}` }));
+      if (selection.layer === last && o !== selection.target) continue;
+      this.flows.add({ d: this.lineToError(o), ...this.look(ends[o], most) });
     }
+  }
+
+  /** The line from output o to E. @param {number} o */
+  lineToError(o) {
+    const place = this.places.get(`${this.net.depth},${o}`);
+    if (!place) return "";
+    return `M${(place.x + this.radius + 1).toFixed(1)} ${place.y.toFixed(1)}L${this.error.x - 16} ${this.error.y}`;
   }
 
   /** The number of a weight on its line. @param {number} m @param {number} i @param {number} j @param {number} w */
   label(m, i, j, w) {
-    const from = /** @type {Place} */ (this.places.get(`${m},${i}`));
-    const to = /** @type {Place} */ (this.places.get(`${m + 1},${j}`));
-    if (!from || !to) return svg("g");
+    const from = this.places.get(`${m},${i}`);
+    const to = this.places.get(`${m + 1},${j}`);
+    if (!from || !to) return;
     const t = 0.36;
     const x = from.x + (to.x - from.x) * t;
     const y = from.y + (to.y - from.y) * t - 4;
-    return svg("text", { x, y, class: "halo amount", "text-anchor": "middle" }, short(w, 20));
+    this.labels.add({ x, y, class: "halo amount", "text-anchor": "middle" }, short(w, 20));
   }
 
   /** Mark the chosen weight or bias. @param {Chosen} selection */
   markChosen({ layer, source, target }) {
+    const chosen = `${layer},${source},${target}`;
+    if (chosen === this.chosenAs) return;
+    this.chosenAs = chosen;
     for (const [key, { bias }] of this.nodes) {
       bias?.classList.toggle("picked", source < 0 && key === `${layer + 1},${target}`);
     }
     const place = this.places.get(`${layer + 1},${target}`);
     if (source >= 0) {
-      const d = this.line(layer, source, target);
-      this.flows.prepend(svg("path", { d, class: "chosen", "stroke-width": 17 }));
+      this.chosen.replaceChildren(svg("path", { d: this.line(layer, source, target), class: "chosen", "stroke-width": 17 }));
     } else if (place) {
       const ring = { cx: place.x, cy: place.y, r: this.radius + 5, class: "chosen", "stroke-width": 5 };
-      this.flows.prepend(svg("circle", ring));
+      this.chosen.replaceChildren(svg("circle", ring));
     }
   }
 
   /** Light one path alone, or all again. @param {RoutePath | null} path @param {Chosen} selection */
   drawOne(path, selection) {
     this.lit.classList.toggle("single", path !== null);
-    this.lit.querySelectorAll(".one").forEach((line) => line.remove());
+    this.one.replaceChildren();
     if (!path) return;
     const kind = path.contribution === 0 ? "nothing" : path.contribution > 0 ? "positive" : "negative";
     path.neurons.forEach((neuron, at) => {
       const c = selection.layer + at;
       const next = path.neurons[at + 1];
       if (neuron < 0) return;
-      if (next !== undefined) {
-        this.flows.append(svg("path", { d: this.line(c, neuron, next), class: `one ${kind}`, "stroke-width": 6 }));
-      } else {
-        const place = this.places.get(`${c},${neuron}`);
-        if (!place) return;
-        const d = `M${place.x + this.radius} ${place.y}L${this.error.x - 15} ${this.error.y}`;
-        this.flows.append(svg("path", { d, class: `one ${kind}`, "stroke-width": 6 }));
-      }
+      const d = next === undefined ? this.lineToError(neuron) : this.line(c, neuron, next);
+      this.one.append(svg("path", { d, class: `one ${kind}`, "stroke-width": 6 }));
     });
   }
 
@@ -404,7 +445,7 @@ class Picture {
 function short(v, radius) {
   if (v === 0) return "0";
   const size = Math.abs(v);
-  const places = radius < 16 ? 2 : 3;
+  const places = radius < 20 ? 2 : 3;
   let text = size >= 1000 || size < 0.001 ? v.toExponential(0).replace("+", "") : v.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : places);
   if (text.includes(".") && !text.includes("e")) text = text.replace(/0+$/, "").replace(/\.$/, "");
   return text.replace("-", "\u2212");

@@ -98,6 +98,26 @@ class Routes {
     return sums;
   }
 
+  /** What all paths that end in each output contribute: the sum over rows of dz_o/dw dE/dz_o. */
+  ends() {
+    const { selection, pass, last } = this;
+    const { nIn, nOut, W } = this.net.layers[last];
+    const sums = new Float64Array(nOut);
+    if (selection.layer === last) {
+      sums[selection.target] = this.gradient;
+      return sums;
+    }
+    const da = this.moved()[last - 1];
+    for (let r = 0; r < pass.n; r++) {
+      for (let i = 0; i < nIn; i++) {
+        const v = da[r * nIn + i];
+        if (v === 0) continue;
+        for (let o = 0; o < nOut; o++) sums[o] += v * W[i * nOut + o] * pass.dZ[last][r * nOut + o];
+      }
+    }
+    return sums;
+  }
+
   /** Number of paths from the weight to the outputs. */
   get count() {
     let count = 1;
