@@ -25,7 +25,8 @@ function digits(value) {
 
 /** The same as plain text beside formulas: with a minus sign, and 4.26 \u00d7 10\u207b\u2076 for 4.26e-06. @param {number} value */
 function plain(value) {
-  const [mantissa, power] = digits(value).replace("-", "\u2212").split("e");
+  const [number, power] = digits(value).split("e");
+  const mantissa = number.replace("-", "\u2212");
   if (power === undefined) return mantissa;
   const raised = String(Number(power)).replace(/./g, (c) => (c === "-" ? "\u207b" : "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[Number(c)]));
   return `${mantissa} \u00d7 10${raised}`;

@@ -393,11 +393,13 @@ class Picture {
   /** A small picture inside each neuron: where in the plane of two inputs it answers. @param {(c: number, j: number) => string | null} url */
   drawRegions(url) {
     this.images.replaceChildren();
+    let drawn = false;
     for (const { c, index, x, y } of this.places.values()) {
       const address = c ? url(c, index) : null;
       const node = this.nodes.get(`${c},${index}`);
       node?.shape.setAttribute("fill-opacity", address ? "0" : "1");
       if (!address || !node) continue;
+      drawn = true;
       const id = `clip${c}_${index}`;
       const r = this.radius;
       this.images.append(
@@ -405,6 +407,7 @@ class Picture {
         svg("image", { href: address, x: x - r, y: y - r, width: 2 * r, height: 2 * r, "clip-path": `url(#${id})`, preserveAspectRatio: "none" }),
       );
     }
+    this.base.classList.toggle("regions", drawn);
   }
 
   /** What lies under a point of the picture. @param {number} x @param {number} y @returns {{connection?: Connection, neuron?: {c: number, index: number}} | null} */
