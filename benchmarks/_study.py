@@ -7,6 +7,8 @@ The rules, the same for all contenders:
 * The rate is searched, for every contender and seed, with the same number of trials evenly spread on a logarithmic
   axis. The trial counts best whose validation error, averaged over all its checks, is lowest: it asks for both a quick
   descent and a low end. How often the best rate was the smallest or largest that was tried is reported.
+* Searches look at no clock: they run in threads, with one BLAS thread each, by kernels where these save time. The final
+  runs are by the NumPy lines, one after another.
 * All runs see the same number of samples. Errors are checked after every epoch, when all have seen the same rows, and
   the clock stands still meanwhile.
 * The test error is taken once, at the end of the final run.
@@ -29,9 +31,11 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import _common as common
 import numpy as np
@@ -158,13 +162,14 @@ def parser(description: str | None, epochs: int, trials: int) -> argparse.Argume
     add("--trials", type=int, default=trials, help="rates tried, for each contender and seed (default: %(default)s)")
     add("--speed", action="store_true", help="measure speed alone: the runs are those in the results' file")
     add("--seeds", type=int, default=6, help="seeds, each a split with its searches and runs (default: %(default)s)")
+    add("--jobs", type=int, default=2, help="seeds that are searched at once, in threads (default: %(default)s)")
     return made
 
 
 def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse, and check what argparse does not."""
     args = made.parse_args()
-    for name, least in (("epochs", 1), ("trials", 2), ("seeds", 1)):
+    for name, least in (("epochs", 1), ("trials", 2), ("seeds", 1), ("jobs", 1)):
         if getattr(args, name) < least:
             made.error(f"--{name} expects a number of at least {least}, got {getattr(args, name)}")
     if args.goal is not None and not args.goal > 0:
@@ -230,7 +235,13 @@ def error_of(trainer: dn.Trainer, task: str, x: Any, y: Any) -> float:
 
 
 def train(
-    problem: Problem, parts: tuple[Part, Part, Part], contender: Contender, rate: float, stream: list[int], epochs: int
+    problem: Problem,
+    parts: tuple[Part, Part, Part],
+    contender: Contender,
+    rate: float,
+    stream: list[int],
+    epochs: int,
+    compiled: bool | Literal["auto"] = False,
 ) -> tuple[Watch, bool, dn.Trainer]:
     """One run: what was seen on the way, whether it diverged, and the trainer as it ended.
 
@@ -240,7 +251,7 @@ def train(
     widths = (x.shape[1], *problem.widths[1:])  # a table's categories may differ between splits
     model = dn.mlp(widths, seed=np.random.default_rng([*stream, 0]))
     steps = epochs * math.ceil(len(x) / contender.batch_size)
-    trainer = dn.Trainer(model, problem.loss, contender.optimizer(rate, steps), compiled=False)
+    trainer = dn.Trainer(model, problem.loss, contender.optimizer(rate, steps), compiled=compiled)
     watch = Watch(lambda: error_of(trainer, problem.task, *validation))
     diverged = False
     try:
@@ -273,7 +284,9 @@ class Search:
                 f"{self.problem.name}, seed {self.seed + 1}/{self.args.seeds}, {contender.name}: "
                 f"rate {i + 1}/{self.args.trials}"
             )
-            watch, diverged, _ = train(self.problem, self.parts, contender, rate, [self.seed, 1], self.args.epochs)
+            watch, diverged, _ = train(
+                self.problem, self.parts, contender, rate, [self.seed, 1], self.args.epochs, compiled="auto"
+            )
             mean = math.inf if diverged else statistics.fmean(watch.errors)
             last = math.inf if diverged else watch.errors[-1]
             scores.append((mean, i))
@@ -298,10 +311,10 @@ def study(
     problem: Problem, contenders: Sequence[Contender], args: argparse.Namespace, choose: Choose
 ) -> dict[str, Any]:
     """All searches, then all final runs of one problem, as they go into the JSON file."""
-    chosen, parts = [], []
-    for seed in range(args.seeds):
-        parts.append(problem.parts(seed))
-        chosen.append(choose(contenders, Search(problem, parts[seed], seed, args)))
+    parts = [problem.parts(seed) for seed in range(args.seeds)]
+    searches = [Search(problem, parts[seed], seed, args) for seed in range(args.seeds)]
+    with dn.threads(1), ThreadPoolExecutor(args.jobs) as pool:
+        chosen = list(pool.map(partial(choose, contenders), searches))
     goal = problem.goal if problem.goal is not None else 1.2 * best_end(chosen)
     runs: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
     shuffler = random.Random(0)

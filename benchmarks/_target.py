@@ -176,13 +176,15 @@ def one_seed(problem: Problem, seed: int, args: argparse.Namespace) -> dict[str,
             "missed": not watch.reached,
         }
         if size == largest:
-            noise = noise_on_the_way(problem, parts[0], trainer, watch)
+            noise = noise_on_the_way(problem, parts[0], trainer, watch, LOOKS // 2 if args.quick else LOOKS)
     return {"seed": seed, "goal": goal, "rows": n, "largest": largest, "runs": runs, "noise": noise}
 
 
-def noise_on_the_way(problem: Problem, rows: Part, trainer: dn.Trainer, watch: ToGoal) -> list[dict[str, float]]:
-    """Both noise scales at some places, evenly over the steps of a run."""
-    wanted = (np.arange(LOOKS) + 0.5) / LOOKS * watch.steps
+def noise_on_the_way(
+    problem: Problem, rows: Part, trainer: dn.Trainer, watch: ToGoal, looks: int
+) -> list[dict[str, float]]:
+    """Both noise scales at so many places, evenly over the steps of a run."""
+    wanted = (np.arange(looks) + 0.5) / looks * watch.steps
     at = sorted({int(np.abs([step - want for step, _ in watch.kept]).argmin()) for want in wanted})
     found = []
     for i in at:
@@ -314,7 +316,7 @@ def choices(problem: Problem, found: Mapping[str, Any], args: argparse.Namespace
 def callback_cost(args: argparse.Namespace) -> dict[str, Any]:
     """What `NoiseScale` adds to a fit of 64-128-10 with batch 64, as a share of the time without it."""
     x, y = dn.datasets.load_digits()
-    epochs = 2 if args.smoke else 200
+    epochs = 2 if args.smoke else 60 if args.quick else 200
 
     def fit(compiled: bool, *callbacks: dn.Callback) -> None:
         trainer = dn.Trainer(dn.mlp([64, 128, 10], seed=0), "softmax_cross_entropy", dn.SGD(0.01), compiled=compiled)

@@ -50,7 +50,6 @@ def options() -> argparse.Namespace:
     add("--quick", action="store_true", help="the second study alone, smaller: about a minute")
     add("--tables", type=Path, metavar="FOLDER", help="second study: also tables of a folder with a tables.toml")
     add("--names", nargs="+", default=list(target.TABLES), metavar="TABLE", help="(default: %(default)s)")
-    add("--jobs", type=int, default=2, help="second study: threads that count steps (default: %(default)s)")
     args = study.parse(made)
     args.sizes, args.rates_tried = list(target.SIZES), args.trials
     if args.quick:
