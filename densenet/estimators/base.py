@@ -113,7 +113,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     @abstractmethod
     def _held_out_classes(self, truth: Array) -> Array | None:
-        """What a split keeps the proportions of."""
+        """The labels whose proportions a split keeps."""
 
     @abstractmethod
     def _labels(self, y: Array) -> Array | None:
@@ -121,14 +121,14 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     @abstractmethod
     def _answers(self, raw: Array) -> Array:
-        """What the model's outputs say, in the form that members are averaged in."""
+        """The model's answers, in the form in which members are averaged."""
 
     def _class_weights(self, y: Array) -> Array | None:
-        """What the class of every row weighs."""
+        """The class weight of every row."""
         return None
 
     def _output_range(self, y: Array, n_outputs: int) -> tuple[list[float], list[float]] | None:
-        """The range that a recipe keeps the outputs in."""
+        """The range to which a recipe clips the outputs."""
         return None
 
     def _errors(self, said: Array, y: Array) -> Array:
@@ -374,7 +374,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         return loss
 
     def _new_trainer(self, loss: Loss, settings: Settings, n: int) -> Trainer[Any]:
-        """What trains the model on n rows."""
+        """The trainer of the model on n rows."""
         solver = settings.solver
         patience = settings.n_iter_no_change
         optimizer: Any
@@ -466,7 +466,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     # -- all rows at once --------------------------------------------------------------------------------------
 
     def _check_whole(self, settings: Settings, X: Any, validation_data: Any) -> None:
-        """Solvers that take all rows at once: what does not go with them."""
+        """Complain about parameters that a solver on all rows does not take."""
         names = ["dropout", "batch_norm"] if settings.solver != "lbfgs" else ["dropout", "callbacks", "batch_norm"]
         given = [name for name in names if getattr(settings, name)]
         given += ["validation_data"] if validation_data is not None else []

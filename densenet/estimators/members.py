@@ -50,12 +50,12 @@ def trained(member: Any, *arguments: Any) -> Any:
 
 
 def answers(members: Sequence[Any], X: Any) -> Array:
-    """What every member says of rows that are prepared, (members, n, k)."""
+    """Every member's answers to prepared rows, (members, n, k)."""
     return np.array([member._said(X) for member in members])
 
 
 def out_of_fold(parts: Sequence[Fold], said: Sequence[Array], n: int) -> Array:
-    """What members say of the n rows that they held out, the mean where there are several; else NaN."""
+    """The members' answers to the n rows: of a row, the mean over members that held it out, or NaN."""
     total, count = np.zeros((n, said[0].shape[1])), np.zeros(n)
     for (_, rows), answer in zip(parts, said, strict=True):
         total[rows] += answer

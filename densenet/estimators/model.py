@@ -47,7 +47,7 @@ def output_layers(loss: Loss) -> Sequence[Layer]:
 
 
 def outputs_of(loss: Loss, n_outputs: int) -> tuple[Any, ...]:
-    """What a loss wants at the model's end."""
+    """The output activation that a loss expects."""
     return n_outputs, [type(layer).__name__ for layer in output_layers(loss)]
 
 

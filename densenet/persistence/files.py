@@ -88,7 +88,7 @@ def read_file(path: str | os.PathLike[str]) -> Content:
         If it cannot be opened or read.
     """
     path = os.fspath(path)
-    if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):  # a folder's error is that of open
+    if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):  # a folder gets the error of `open`
         raise CheckpointError(f"{path} is no ordinary file.")
     while True:
         with open(path, "rb") as file:
