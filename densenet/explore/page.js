@@ -417,11 +417,13 @@ function drawWeight() {
   write("moves-by", gradient === 0 ? "" : `${plain(Number((0.01 * Math.abs(gradient)).toPrecision(3)))}.`);
 }
 
-/** Text, written only where it changes. @param {string} id @param {string} text */
-function write(id, text) {
-  const element = byId(id);
+/** Text, written only where it changes. @param {Element} element @param {string} text */
+function rewrite(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/** @param {string} id @param {string} text */
+const write = (id, text) => rewrite(byId(id), text);
 
 function drawFigures() {
   const name = weightName(selection);
@@ -448,40 +450,54 @@ function drawFigures() {
 /** @param {RoutePath} path */
 const pathName = ({ neurons }) => neurons.map((neuron) => (neuron < 0 ? "bias" : String(neuron + 1))).join("-");
 
+/** @typedef {{name: string, value: number, share: number | null}} PathRow a path, what the others add, or the sum */
+
 function drawPaths() {
   const before = paths[pathAt] && pathName(paths[pathAt]);
   paths = routes.largest(8);
   pathAt = Math.max(0, paths.findIndex((path) => pathName(path) === before));
   const rest = routes.gradient - paths.reduce((sum, path) => sum + path.contribution, 0);
   const count = routes.count;
-  const others = count > paths.length ? [rest] : [];
-  const most = Math.max(...[routes.gradient, ...others, ...paths.map((path) => path.contribution)].map(Math.abs), 1e-300);
-  const entries = paths.map((path, at) => {
-    const button = pathRow(pathName(path), path.contribution, path.share, most);
-    button.setAttribute("aria-pressed", String(at === pathAt));
-    button.dataset.path = String(at);
-    return button;
-  });
-  if (count > paths.length) entries.push(pathRow(`${(count - paths.length).toLocaleString("en")} more`, rest, null, most));
-  const total = pathRow("sum", routes.gradient, null, most);
-  total.classList.add("total");
-  byId("paths").replaceChildren(...entries, total);
+  /** @type {PathRow[]} */
+  const rows = paths.map((path) => ({ name: pathName(path), value: path.contribution, share: path.share }));
+  if (count > paths.length) rows.push({ name: `${(count - paths.length).toLocaleString("en")} more`, value: rest, share: null });
+  rows.push({ name: "sum", value: routes.gradient, share: null });
+  const box = byId("paths");
+  if (box.childElementCount !== rows.length || box.querySelectorAll("[data-path]").length !== paths.length) box.replaceChildren(...rows.map(pathElement));
+  const most = Math.max(...rows.map(({ value }) => Math.abs(value)), 1e-300);
+  rows.forEach((row_, at) => fillPath(box.children[at], row_, most));
+  markPath();
   const many = count === 1 ? "One path leads" : `${count.toLocaleString("en")} paths lead`;
   const choice = routes.exact ? "" : " Those shown are the largest of some rows.";
   write("routes-about", `${many} from this weight to E, named by the neurons on it. Each adds its part to the gradient of ${ofWhat()}; the percentage is its share of all parts without their signs.${choice}`);
   drawFactors();
 }
 
-/** @param {string} name @param {number} value @param {number | null} share @param {number} most */
-function pathRow(name, value, share, most) {
-  const width = Math.min(98, (Math.abs(value) / most) * 98) || 0;
+/** @param {PathRow} row_ @param {number} at */
+function pathElement({ name, share }, at) {
   const bar = svg("svg", { viewBox: "0 0 100 14", preserveAspectRatio: "none", "aria-hidden": "true" });
-  bar.append(svg("rect", { class: value < 0 ? "negative" : "positive", x: 1, y: 2, width, height: 10, "vector-effect": "non-scaling-stroke" }));
-  const part = share === null ? "" : `${share > 0 ? "+" : ""}${(100 * share).toFixed(1)}%`.replace("-", "\u2212");
-  const row_ = html(share === null ? "div" : "button", share === null ? "path rest" : "path");
-  if (share !== null) row_.setAttribute("type", "button");
-  row_.append(html("span", "", name), bar, html("span", "number", plain(value)), html("span", "number share", part));
-  return row_;
+  bar.append(svg("rect", { x: 1, y: 2, height: 10, "vector-effect": "non-scaling-stroke" }));
+  const element = html(share === null ? "div" : "button", share === null ? "path rest" : "path", html("span", ""), bar, html("span", "number"), html("span", "number share"));
+  if (name === "sum") element.classList.add("total");
+  if (share === null) return element;
+  element.setAttribute("type", "button");
+  element.dataset.path = String(at);
+  return element;
+}
+
+/** @param {Element} element @param {PathRow} row_ @param {number} most the longest bar */
+function fillPath({ children: [label_, bar, number, part] }, { name, value, share }, most) {
+  const rect = /** @type {Element} */ (bar.firstChild);
+  rect.setAttribute("class", value < 0 ? "negative" : "positive");
+  rect.setAttribute("width", (Math.min(98, (Math.abs(value) / most) * 98) || 0).toFixed(2));
+  rewrite(label_, name);
+  rewrite(number, plain(value));
+  rewrite(part, share === null ? "" : `${share > 0 ? "+" : ""}${(100 * share).toFixed(1)}%`.replace("-", "\u2212"));
+}
+
+/** Show which path's factors are written out. */
+function markPath() {
+  byId("paths").querySelectorAll("[data-path]").forEach((button, at) => button.setAttribute("aria-pressed", String(at === pathAt)));
 }
 
 /** The factors of a path in the row that derivations are of. @param {RoutePath} path @returns {Factor[]} */
@@ -517,39 +533,43 @@ function factorsOf(path) {
   return factors;
 }
 
+/** The factors as they stand in the page: their names and formulas. */
+let factorsDrawn = "";
+
 function drawFactors() {
   const box = byId("factors");
   const path = paths[pathAt];
-  if (!path) {
-    box.replaceChildren();
-    return;
+  const factors = path ? factorsOf(path) : [];
+  const drawn = JSON.stringify([path && pathName(path), ...factors.map(({ key, name, formula: form, what }) => [key, name, form, what])]);
+  if (drawn !== factorsDrawn) {
+    factorsDrawn = drawn;
+    const result = html("div", "factor", html("span", "what", `path ${path ? pathName(path) : ""}`), html("span", "numbers number"));
+    box.replaceChildren(...factors.map(factorCard), html("div", "with", html("span", "times", "="), result));
   }
-  const factors = factorsOf(path);
-  /** @type {Node[]} */
-  const shown = [];
-  factors.forEach((factor, at) => {
-    const card = html("div", "factor", html("span", "what", factor.what));
-    card.append(equation([factor.name, factor.formula]));
-    if (factor.numbers && factor.numbers !== digits(factor.value)) card.append(equation([`= ${factor.numbers}`]));
-    card.append(equation([`= ${signed(factor.value)}`]));
-    const buttons = [1, 0].map((value) => {
-      const button = html("button", "", String(value));
-      button.setAttribute("type", "button");
-      button.setAttribute("aria-pressed", String(whatIf.get(at) === value));
-      button.setAttribute("aria-label", `What if factor ${at + 1} were ${value}?`);
-      button.dataset.factor = String(at);
-      button.dataset.value = String(value);
-      return button;
-    });
-    card.append(html("span", "if", "if it were", ...buttons));
-    card.dataset.key = factor.key;
-    shown.push(html("div", "with", ...(at ? [html("span", "times", "\u00b7")] : []), card));
+  const numbers = factors.flatMap((factor) => [factor.numbers === digits(factor.value) ? "" : factor.numbers, signed(factor.value)]);
+  const product = digits(factors.reduce((result, factor) => result * factor.value, 1));
+  const lines = [...numbers.map((text) => (text ? `= ${text}` : "")), product];
+  box.querySelectorAll(".numbers").forEach((line, at) => rewrite(line, numbersText(lines[at])));
+  box.querySelectorAll("button").forEach((button) => {
+    button.setAttribute("aria-pressed", String(whatIf.get(Number(button.dataset.factor)) === Number(button.dataset.value)));
   });
-  const product = factors.reduce((result, factor) => result * factor.value, 1);
-  const result = html("div", "factor", html("span", "what", `path ${pathName(path)}`), equation([digits(product)]));
-  shown.push(html("div", "with", html("span", "times", "="), result));
-  box.replaceChildren(...shown);
-  drawWhatIf(factors, path);
+  if (path) drawWhatIf(factors, path);
+}
+
+/** @param {Factor} factor @param {number} at */
+function factorCard(factor, at) {
+  const buttons = [1, 0].map((value) => {
+    const button = html("button", "", String(value));
+    button.setAttribute("type", "button");
+    button.setAttribute("aria-label", `What if factor ${at + 1} were ${value}?`);
+    button.dataset.factor = String(at);
+    button.dataset.value = String(value);
+    return button;
+  });
+  const lines = [equation([factor.name, factor.formula]), html("span", "numbers number"), html("span", "numbers number")];
+  const card = html("div", "factor", html("span", "what", factor.what), ...lines, html("span", "if", "if it were", ...buttons));
+  card.dataset.key = factor.key;
+  return html("div", "with", ...(at ? [html("span", "times", "\u00b7")] : []), card);
 }
 
 /** @param {Factor[]} factors @param {RoutePath} path */
@@ -558,17 +578,17 @@ function drawWhatIf(factors, path) {
   const entries = [...whatIf].filter(([at]) => at < factors.length);
   if (view.n > 1) {
     const one = `The factors are of row ${viewRow()}; over all ${view.n.toLocaleString("en")} rows this path adds ${plain(path.contribution)}. Choose a row to see its routes alone.`;
-    text.textContent = one;
+    rewrite(text, one);
     return;
   }
   if (!entries.length) {
-    text.textContent = "";
+    rewrite(text, "");
     return;
   }
   const changed = factors.reduce((product, factor, at) => product * (whatIf.get(at) ?? factor.value), 1);
   const words = entries.map(([at, value]) => `factor ${at + 1} were ${value}`).join(" and ");
   const total = routes.gradient - path.contribution + changed;
-  text.textContent = `If ${words}, this path would add ${plain(changed)} in place of ${plain(path.contribution)}, and dE/dw would be ${plain(total)} in place of ${plain(routes.gradient)}.`;
+  rewrite(text, `If ${words}, this path would add ${plain(changed)} in place of ${plain(path.contribution)}, and dE/dw would be ${plain(total)} in place of ${plain(routes.gradient)}.`);
 }
 
 // -- charts -------------------------------------------------------------------------------------------------------
@@ -688,7 +708,7 @@ function drawScatter() {
 }
 
 /** @param {number} i */
-const inputName = (i) => (data.inputs ? data.inputs[i] : `input ${i + 1}`);
+const inputName = (i) => (data.inputs ? shortened(String(data.inputs[i]), 40) : `input ${i + 1}`);
 
 function drawFading() {
   const stages = routes.attenuation();
@@ -1233,12 +1253,26 @@ function stateText() {
     i: changed.length > 2000 ? null : changed,
     w: changed.length > 2000 ? "" : packedText(changed.map((i) => flat[i])),
   };
-  return btoa(JSON.stringify(state));
+  return sealed(JSON.stringify(state));
+}
+
+/** A state's text for a link, with a mark behind it by which another model's, or a damaged one, is known. @param {string} json */
+const sealed = (json) => `${btoa(json)}.${markOf(json)}`;
+
+/** 32 bits of a text and of the model as given, by the hash FNV-1a. @param {string} text */
+function markOf(text) {
+  let hash = 0x811c9dc5;
+  const given = [new Uint8Array(firstWeights.buffer), Uint8Array.from(net.widths.join() + text, (c) => c.charCodeAt(0))];
+  for (const bytes of given) for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  return (hash >>> 0).toString(36);
 }
 
 /** A state from its text, with what it names checked; null where it is none of this page. @param {string} text */
 function stateFrom(text) {
-  const state = JSON.parse(atob(text.trim().replace(/^.*#/, "")));
+  const [json, mark] = text.trim().replace(/^.*#/, "").split(".");
+  const plainText = atob(json);
+  if (mark !== markOf(plainText)) return null;
+  const state = JSON.parse(plainText);
   const [layer, source, target] = state.s;
   const known = net.layers[layer];
   const within = (/** @type {unknown} */ v, /** @type {number} */ low, /** @type {number} */ end) => Number.isInteger(v) && Number(v) >= low && Number(v) < end;
@@ -1280,6 +1314,11 @@ function takeState(text) {
   const [layer, source, target] = state.s;
   choose({ layer, source, target });
   return true;
+}
+
+/** Take a state back, and say whether it was one. @param {string} text */
+function restore(text) {
+  write("link-about", takeState(text) ? "Restored." : "This text is no state of this page.");
 }
 
 /** @param {number} value */
@@ -1367,7 +1406,7 @@ function connect() {
     if (!button) return;
     pathAt = Number(button.dataset.path);
     whatIf = new Map();
-    byId("paths").querySelectorAll("[data-path]").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+    markPath();
     drawFactors();
     picture.drawOne(paths[pathAt], selection);
   });
@@ -1386,7 +1425,6 @@ function connect() {
     if (whatIf.get(at) === value) whatIf.delete(at);
     else whatIf.set(at, value);
     drawFactors();
-    /** @type {HTMLElement | null} */ (byId("factors").querySelector(`[data-factor="${at}"][data-value="${value}"]`))?.focus();
   });
   for (const id of ["factors", "lines", "figures", "sentence"]) {
     on(id, "pointerover", (event) => light(event.target.closest("[data-key]")?.getAttribute("data-key") ?? null));
@@ -1471,11 +1509,8 @@ function connect() {
     draw();
   });
   on("link", "click", giveLink);
-  on("restore", "click", () => {
-    const good = takeState(inputOf("state").value);
-    byId("link-about").textContent = good ? "Restored." : "This text is no state of this page.";
-  });
-  window.addEventListener("hashchange", () => takeState(location.hash));
+  on("restore", "click", () => restore(inputOf("state").value));
+  window.addEventListener("hashchange", () => restore(location.hash));
   window.addEventListener("keydown", (event) => {
     const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
     if ((event.ctrlKey || event.metaKey) && event.key === "z" && !typing) undo();
@@ -1650,7 +1685,7 @@ function start() {
   const { parts } = new Routes(all, first);
   lastRow = parts.reduce((most, part, r) => (Math.abs(part) > Math.abs(parts[most]) ? r : most), 0);
   choose(first);
-  if (location.hash.length > 1) takeState(location.hash);
+  if (location.hash.length > 1) restore(location.hash);
 }
 
 Object.assign(window, { explorer });

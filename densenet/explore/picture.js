@@ -89,6 +89,8 @@ class Picture {
     this.images = svg("g");
     this.radius = 10;
     this.chosenAs = "";
+    /** How far apart the neurons of each column stand. @type {number[]} */
+    this.apart = [];
     /** Where E stands. */
     this.error = { x: 0, y: 0 };
     /** Lines that are drawn. @type {Connection[]} */
@@ -131,8 +133,9 @@ class Picture {
     this.height = Math.round(head + foot + 2 * this.radius + step * (most - 1));
     const middle = head + (this.height - head - foot) / 2;
     this.places.clear();
+    this.apart = this.shown.map((neurons) => Math.min(furthest, (step * (most - 1)) / Math.max(1, neurons.length - 1)));
     this.shown.forEach((neurons, c) => {
-      const apart = Math.min(furthest, (step * (most - 1)) / Math.max(1, neurons.length - 1));
+      const apart = this.apart[c];
       neurons.forEach((index, at) => {
         this.places.set(`${c},${index}`, { c, index, x: margin + c * gap, y: middle + (at - (neurons.length - 1) / 2) * apart });
       });
@@ -160,7 +163,8 @@ class Picture {
     this.net.widths.forEach((count, c) => {
       const last = c === this.net.widths.length - 1;
       const [first, end, inner] = gap < 44 ? ["in", "out", ""] : ["input", "output", "layer "];
-      const text = c === 0 ? first : last ? end : inner + c;
+      const room = gap > 15 || c % 2 === 0 || last; // numbers of layers that stand close would run together
+      const text = c === 0 ? first : last ? end : room && !(gap < 15 && c + 2 === this.net.widths.length) ? inner + c : "";
       const head = svg("text", { x: margin + c * gap, y: 12, "text-anchor": "middle", class: "small" }, text);
       heads.append(head);
       if (this.shown[c].length < count) {
@@ -197,8 +201,16 @@ class Picture {
   drawName(parent, c, index, x, y) {
     const name = this.nameOf(c, index);
     if (name === null) return;
-    const short = name.length > 14 ? `${name.slice(0, 13)}\u2026` : name;
-    parent.append(svg("text", { x, y: y + this.radius + 12, "text-anchor": "middle", class: "small halo" }, short));
+    const letter = 6.3; // about the width of a letter
+    if (this.apart[c] < 2 * this.radius + 16) {
+      const side = c ? 1 : -1; // of neurons that stand close, a name stands at the side
+      const room = Math.floor((c ? 54 : x - this.radius - 4) / letter);
+      const place = { x: x + side * (this.radius + 4), y: y + 4, "text-anchor": c ? "start" : "end" };
+      if (room > 2) parent.append(svg("text", { ...place, class: "small halo" }, shortened(name, room)));
+      return;
+    }
+    const room = Math.floor((2 * (c ? this.width - x : x)) / letter);
+    parent.append(svg("text", { x, y: y + this.radius + 12, "text-anchor": "middle", class: "small halo" }, shortened(name, Math.min(14, room))));
   }
 
   /** @returns {Connection[]} the connections between drawn neurons */
@@ -443,6 +455,9 @@ class Picture {
     this.marks.append(svg("path", { d, class: "hover", "stroke-width": 3 }));
   }
 }
+
+/** A name of at most so many letters. @param {string} name @param {number} most */
+const shortened = (name, most) => (name.length > most ? `${name.slice(0, most - 1)}\u2026` : name);
 
 /** A number that fits into a neuron. @param {number} v @param {number} radius */
 function short(v, radius) {

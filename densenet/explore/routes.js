@@ -257,7 +257,10 @@ class Routes {
   attenuation() {
     const { pass, net } = this;
     /** @param {Float64Array} array */
-    const rms = (array) => Math.sqrt(array.reduce((sum, v) => sum + v * v, 0) / array.length);
+    const rms = (array) => {
+      const most = array.reduce((size, v) => Math.max(size, Math.abs(v)), 0) || 1; // squares beyond 1e154 overflow
+      return most * Math.sqrt(array.reduce((sum, v) => sum + (v / most) ** 2, 0) / array.length);
+    };
     const stages = [{ name: "dE/dy^", rms: rms(pass.dA[this.last]), factor: 1 }];
     /** @param {string} name @param {Float64Array} array */
     const add = (name, array) => {
