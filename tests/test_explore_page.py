@@ -400,7 +400,9 @@ def test_a_link_restores_the_state(opened):
 def test_a_link_that_was_altered_changes_nothing(opened, change):
     page = opened(explore(*xor(activation="relu")))
     before = page.evaluate("explorer.state()")
-    text = page.evaluate("change => sealed(JSON.stringify({...JSON.parse(atob(stateText().split('.')[0])), ...change}))", change)
+    text = page.evaluate(
+        "change => sealed(JSON.stringify({...JSON.parse(atob(stateText().split('.')[0])), ...change}))", change
+    )
     page.fill("#state", text)
     page.click("#restore")
     assert page.locator("#link-about").inner_text() == "This text is no state of this page."
