@@ -134,11 +134,18 @@ def test_what_the_page_cannot_compute_is_named(layers, loss, message):
         ((1, 3, 1), 'source 3 of dense layer 1; it has 1 to 2, or "bias"'),
         ((1, 1, 4), "neuron 4 of dense layer 1, which has 1 to 3"),
         ((1, 1), r"\(layer, source, target\), got \(1, 1\)"),
+        ((1.0, 1, 1), "names dense layer 1.0"),
+        ((1, None, 1), "source None of dense layer 1"),
+        ((1, 1, True), "neuron True of dense layer 1"),
     ],
 )
 def test_a_weight_that_does_not_exist(notes, select, message):
     with pytest.raises(ValueError, match=message):
         dn.explore(*notes, select=select)
+
+
+def test_a_weight_may_be_named_by_numbers_of_numpy(notes):
+    assert data_of(dn.explore(*notes, select=np.array([2, 1, 1])))["select"] == [1, 0, 0]
 
 
 def test_nothing_of_the_model_changes(notes):

@@ -373,9 +373,15 @@ def test_a_link_restores_the_state(opened):
     page.fill("#state", page.evaluate("location.hash"))
     page.click("#restore")
     assert page.evaluate("explorer.state()") == before
-    page.fill("#state", "nonsense")
-    page.click("#restore")
-    assert page.locator("#link-about").inner_text() == "This text is no state of this page."
+    text = page.evaluate("stateText()")
+    other = page.evaluate(
+        "(() => { firstWeights[0] += 1; const text = stateText(); firstWeights[0] -= 1; return text })()"
+    )
+    for wrong in ("nonsense", text[:-1], text.replace("M", "N", 1), other):  # the last of a model with another weight
+        page.fill("#state", wrong)
+        page.click("#restore")
+        assert page.locator("#link-about").inner_text() == "This text is no state of this page."
+        assert page.evaluate("explorer.state()") == before
 
 
 @pytest.mark.parametrize(
@@ -420,8 +426,14 @@ def test_what_would_make_e_infinite_is_taken_back(opened):
     said = page.evaluate("(() => { try { explorer.setWeight(1, 1, 1, 1e308) } catch (e) { return e.message } })()")
     assert "E is too large a number" in said
     assert page.locator("#undo").is_disabled()
+    page.evaluate("explorer.setWeight(1, 1, 1, 1e200); explorer.setWeight(2, 1, 1, 1e108); explorer.select(2, 1, 1)")
+    page.locator("#slider").focus()
+    page.keyboard.press("End")
+    assert "too large" in page.locator("#trouble").inner_text()
+    assert page.evaluate("explorer.state().W[1][0][0]") == 1e108
+    page.click("#reset")
     page.evaluate("explorer.select(2, 1, 1); explorer.sample(0)")
-    page.evaluate("for (let i = 0; i < 400; i++) explorer.update(1e6)")
+    page.evaluate("for (let i = 0; i < 120; i++) explorer.update(1e6)")
     assert page.evaluate("Number.isFinite(explorer.state().E_shown)")
 
 
@@ -587,15 +599,62 @@ def test_of_a_large_network_the_strongest_are_drawn_and_sums_are_exact(opened):
 def test_dragging_rounds_no_more_than_a_whole_pass(opened):
     model, loss, x, y = xor()
     page = opened(explore(model, loss, x, y))
-    page.evaluate(
-        "(() => { const s = byId('slider'); for (let i = 0; i < 300; i++) { s.value = 3 * i;"
-        " s.dispatchEvent(new Event('input', { bubbles: true })); draw() } s.dispatchEvent(new Event('change')) })()"
+    away = page.evaluate(
+        """(() => {
+            const slider = byId('slider');
+            let most = 0;
+            for (let i = 0; i < 300; i++) {
+                slider.value = 3 * i;
+                slider.dispatchEvent(new Event('input', { bubbles: true }));
+                draw();
+                const whole = new Pass(net, X, T, rowsInAll);
+                whole.forward();
+                whole.backward();
+                const gradient = new Routes(whole, selection).gradient;
+                most = Math.max(most, Math.abs(view.E / whole.E - 1), Math.abs(routes.gradient - gradient));
+            }
+            slider.dispatchEvent(new Event('change'));
+            return most;
+        })()"""
     )
+    assert away < 1e-14  # what a drag computes in part, beside whole passes
     state = page.evaluate("explorer.state()")
     for layer, W, b in zip(model.dense_layers, state["W"], state["b"], strict=True):
         layer.W, layer.b = W, b
     step = same_as_python(state, model, loss, x, y)
     close(state["E"], step.error)
+    page.wait_for_function("() => curve.length === 81")
+    at = state["selection"]
+    for point in page.evaluate("curve")[::20]:
+        model.dense_layers[0].W[at["source"] - 1, at["target"] - 1] = point["at"]
+        close(point["E"], loss.forward(model.predict(x), y), 1e-13)
+
+
+def test_the_mouse_drags_the_slider(opened):
+    page = opened(explore(*xor()))
+    before = page.evaluate("explorer.state()")
+    box = page.locator("#slider").bounding_box()
+    middle, height = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(middle, height)
+    page.mouse.down()
+    page.mouse.move(middle + 0.2 * box["width"], height, steps=8)
+    page.mouse.up()
+    page.wait_for_function("() => !drawing")
+    weight = page.evaluate("weightOf(selection)")
+    assert weight > page.evaluate("firstWeights[placeOf(selection)]") + 0.5
+    assert float(page.input_value("#value")) == pytest.approx(weight, rel=1e-5)
+    page.click("#undo")  # one drag is one thing to take back
+    assert page.evaluate("explorer.state()") == before
+
+
+def test_neurons_that_are_off_and_what_runs_through_them_are_grey(opened):
+    model = dn.mlp([2, 3, 2], activation="relu", seed=1, dtype="float64")
+    model.dense_layers[0].b = [-9, 0.5, 0.5]
+    page = opened(explore(model, "mse", [[0.5, 0.25]], [[0.0, 1.0]], select=(1, 1, 1)))
+    assert page.locator("#base .node.dead").count() == 1
+    assert page.locator("#lit .flow").count() == 0
+    assert page.locator("#lit .nothing").count() == 5  # the weight itself, two lines below it, two to E
+    assert "the gradient is 0" in page.locator("#sentence").inner_text()
 
 
 def test_a_page_with_some_of_the_rows_shows_the_sums_over_all(opened):

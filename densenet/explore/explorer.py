@@ -164,21 +164,33 @@ def _selection(data: dict[str, Any], select: Sequence[Any] | None) -> list[int] 
     except (TypeError, ValueError):
         raise ValueError(f"explore expects select to be (layer, source, target), got {select!r}.") from None
     count = len(data["layers"])
-    if isinstance(layer, bool) or layer not in range(1, count + 1):
+    at = _number(layer, count)
+    if at is None:
         raise ValueError(f"explore: select names dense layer {layer!r}; there are dense layers 1 to {count}.")
-    entry = data["layers"][layer - 1]
+    entry = data["layers"][at]
     n_in, n_out = entry["W"]["shape"]
-    if isinstance(target, bool) or target not in range(1, n_out + 1):
-        raise ValueError(f"explore: select names neuron {target!r} of dense layer {layer}, which has 1 to {n_out}.")
-    if source == "bias":
+    to = _number(target, n_out)
+    if to is None:
+        raise ValueError(f"explore: select names neuron {target!r} of dense layer {at + 1}, which has 1 to {n_out}.")
+    if isinstance(source, str) and source == "bias":
         if entry["b"] is None:
-            raise ValueError(f"explore: select names a bias, and dense layer {layer} has none.")
-        return [layer - 1, -1, target - 1]
-    if isinstance(source, bool) or source not in range(1, n_in + 1):
+            raise ValueError(f"explore: select names a bias, and dense layer {at + 1} has none.")
+        return [at, -1, to]
+    start = _number(source, n_in)
+    if start is None:
         raise ValueError(
-            f'explore: select names source {source!r} of dense layer {layer}; it has 1 to {n_in}, or "bias".'
+            f'explore: select names source {source!r} of dense layer {at + 1}; it has 1 to {n_in}, or "bias".'
         )
-    return [layer - 1, int(source) - 1, target - 1]
+    return [at, start, to]
+
+
+def _number(value: Any, count: int) -> int | None:
+    """A whole number from 1 to count as an index from 0, else None."""
+    try:
+        at = None if isinstance(value, bool) else index(value) - 1
+    except TypeError:
+        return None
+    return at if at is not None and 0 <= at < count else None
 
 
 def _image(data: dict[str, Any], image: Sequence[int] | None) -> list[int] | None:

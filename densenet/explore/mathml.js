@@ -156,7 +156,7 @@ function mathNodes(text) {
  */
 function mathSide(text) {
   const row = math("mrow", ...mathNodes(text));
-  if (!/[A-Za-z]/.test(text.replace(/e[+-]?\d/g, ""))) row.setAttribute("class", "number");
+  if (!/[A-Za-z]/.test(text.replace(/e[+-]?\d| x /g, ""))) row.setAttribute("class", "number");
   row.querySelectorAll("mn").forEach((number) => number.textContent?.includes(".") && number.setAttribute("class", "number"));
   return row;
 }
@@ -166,17 +166,29 @@ function formula(text) {
   return math("math", mathSide(text));
 }
 
-/**
- * left = side = side ... as one math element; sides that are empty or already there are left out.
- * @param {(string | number | null)[]} sides
- */
-function equation(sides) {
+/** The sides of an equation without those that are empty or already there. @param {(string | number | null)[]} sides */
+function sidesOf(sides) {
   const shown = sides.map((side) => (typeof side === "number" ? digits(side) : side ?? ""));
-  const kept = shown.filter((side, at) => side && !shown.slice(0, at).includes(side));
+  return shown.filter((side, at) => side && !shown.slice(0, at).includes(side));
+}
+
+/** left = side = side ... as one math element. @param {(string | number | null)[]} sides */
+function equation(sides) {
   const row = math("mrow");
-  kept.forEach((side, at) => {
+  sidesOf(sides).forEach((side, at) => {
     if (at) row.append(math("mo", "="));
     row.append(mathSide(side));
   });
   return math("math", row);
+}
+
+/** The same as a line that may go on below before each = but the first. @param {(string | number | null)[]} sides */
+function equationLine(sides) {
+  const [left, right, ...more] = sidesOf(sides);
+  const rest = more.map((side) => {
+    const row = mathSide(side);
+    row.prepend(math("mo", "="));
+    return math("math", row);
+  });
+  return html("div", "line", ...[equation([left, right]), ...rest].flatMap((part) => [part, " "]));
 }

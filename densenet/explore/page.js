@@ -983,10 +983,10 @@ function drawSteps() {
   const asked = lines.find((line) => line.asked);
   if (!answered && asked) {
     byId("asked").replaceChildren(formula(asked.left));
-    box.replaceChildren(html("div", "lines", html("div", "line", equation([asked.left, asked.formula, "?"]))));
+    box.replaceChildren(html("div", "lines", equationLine([asked.left, asked.formula, "?"])));
     return;
   }
-  box.replaceChildren(html("div", "lines", ...lines.map((line) => html("div", "line", equation([line.left, line.formula, line.numbers, line.value])))));
+  box.replaceChildren(html("div", "lines", ...lines.map((line) => equationLine([line.left, line.formula, line.numbers, line.value]))));
 }
 
 /** @param {number} to */
