@@ -9,8 +9,10 @@ import gzip
 import io
 import lzma
 import shlex
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import numpy as np
@@ -272,8 +274,100 @@ def test_latin_1_is_recognised_and_said(write):
     assert datasets.read_csv(write("x,t\n1,ж\n".encode("cp1251")), encoding="cp1251")["t"].tolist() == ["ж"]
     garbled = datasets.read_csv(write("x,t\n1,Köln\n"), encoding="latin-1")
     assert garbled.said == ["read as latin-1, though it is valid UTF-8, too"]
-    with pytest.raises(TableError, match=r"name its encoding.*encoding=.latin-1"):
+    with pytest.raises(TableError, match=r"name its encoding.*encoding=.cp1251"):
         datasets.read_csv(write("x,t\n1,Привет мир\n".encode("cp1251")))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1252", ["élève", "Straße", "l\u2019été", "don\u2019t"]),
+        ("cp1252", ["Müller", "García", "Sørensen", "João"]),
+        ("cp1252", ["20 °C", "£5", "“so”", "3 m²", "1\u20132"]),
+        ("cp1252", ["Reykjavík", "Ísafjörður", "Þór"]),
+        ("mac_roman", ["Köln", "Málaga", "Besançon"]),
+        ("cp850", ["Köln", "Málaga", "Besançon"]),
+        ("cp1250", ["Łódź", "Kraków", "Gdańsk"]),
+        ("cp1250", ["Dvořák", "Plzeň"]),
+        ("cp1251", ["Москва", "да", "\u041d\u0415\u0422"]),
+        ("koi8-r", ["Москва", "да", "\u041d\u0415\u0422"]),
+        ("cp866", ["Москва", "да", "\u041d\u0415\u0422"]),
+        ("cp1253", ["Αθήνα", "Πάτρα"]),
+        ("cp1254", ["İstanbul", "Muğla", "Beşiktaş"]),
+        ("cp1255", ["ירושלים", "חיפה"]),
+        ("cp1256", ["القاهرة", "نعم"]),
+        ("cp874", ["กรุงเทพ", "ชาย"]),
+        ("cp932", ["東京", "はい", "カナダ"]),
+        ("euc_jp", ["東京", "はい", "カナダ"]),
+        ("gb18030", ["男", "女"]),
+        ("gb18030", ["北京", "上海", "广州"]),
+        ("big5", ["臺北", "高雄", "是"]),
+        ("cp949", ["서울", "부산"]),
+    ],
+)
+def test_no_encoding_is_taken_for_another_in_silence(write, capsys, encoding, words):
+    text = "v,t\n" + "".join(f"{k},{word}\n" for k, word in enumerate(words * 3))
+    path = write(text.encode(encoding))
+    if encoding == "cp1252":
+        assert set(datasets.read_csv(path, text="t")["t"]) == set(words)
+        return
+    assert main(["check", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{words[0]!r} if it is {encoding}" in said
+    assert said.endswith(f": densenet check {path} --encoding {encoding}\n")
+    assert main(shlex.split(said.rsplit(": densenet ", 1)[1])) == 0
+
+
+def test_a_few_lines_that_are_no_utf_8_are_named(write, capsys):
+    path = write("x,t\n1,Köln\n".encode() + "2,Málaga\n".encode("latin-1") + "3,Åre\n4,Ayr\n".encode())
+    assert main(["check", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith(f"is UTF-8 but for line 3; without: densenet check {path} --skip 3\n")
+    assert main(shlex.split(said.rsplit(": densenet ", 1)[1])) == 0
+    assert datasets.read_csv(path, skip=3)["t"].tolist() == ["Köln", "Åre", "Ayr"]
+
+
+@pytest.mark.parametrize(
+    ("text", "v"),
+    [
+        ("v;w\n1.234;a\n12.500;b\n", None),  # nothing decides
+        ("v;w\n1.234;a\n950;b\n", None),
+        ("v;w\n1.234;1,5\n12.500;2\n", [1234, 12500]),
+        ("v;w\n1.234;1.5\n12.500;2\n", [1.234, 12.5]),
+        ("v;w\n1.234;a\n0.500;b\n", [1.234, 0.5]),
+        ("v;w\n1.234;a\n12.5;b\n", [1.234, 12.5]),
+        ("v;w\n12.345;0.1\n1.250;0.2\n", [12.345, 1.25]),
+        ("v;w\n1.234.567;a\n1.000;b\n", [1234567, 1000]),
+        ("v,w\n1.234,a\n12.500,b\n", [1.234, 12.5]),
+        ("v\tw\n1.234\ta\n12.500\tb\n", [1.234, 12.5]),
+    ],
+)
+def test_three_digits_behind_a_point_are_thousands_where_commas_are_decimal(write, capsys, text, v):
+    path = write(text)
+    if v is not None:
+        assert datasets.read_csv(path)["v"].tolist() == v
+        return
+    assert main(["check", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "'1.234' is 1.234 with decimal '.', 1234 with ','" in said
+    assert said.endswith(f": densenet check {path} --decimal ,\n")
+    assert main(shlex.split(said.rsplit(": densenet ", 1)[1])) == 0
+    assert datasets.read_csv(path, decimal=".")["v"][0] == 1.234
+
+
+def test_decimal_settles_what_is_open_and_leaves_what_is_not(write):
+    path = write("a;b;c\n0,5;0.5;1,234\n1,5;0.25;5,678\n")
+    with pytest.raises(TableError, match=r"decimal=','"):
+        datasets.read_csv(path)
+    table = datasets.read_csv(path, decimal=",")
+    assert contents(table) == {"a": [0.5, 1.5], "b": [0.5, 0.25], "c": [1.234, 5.678]}
+    assert "'b': written with another decimal sign than ','" in table.said
+
+
+def test_lines_to_skip_are_bounded(write, capsys):
+    with pytest.raises(SystemExit):
+        main(["check", str(write(PLAIN)), "--skip", "2-9999999"])
+    assert "at most 100,000 lines, got '2-9999999'; to leave them out: sed '2,9999999d' DATA" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -283,7 +377,7 @@ def test_latin_1_is_recognised_and_said(write):
         ("ascii", PLAIN.replace("Bonn", "Köln").encode("utf-8-sig"), "utf-8"),
         ("utf-8", PLAIN.replace("Bonn", "Köln").encode("cp1252"), "cp1252"),
         ("utf-8", PLAIN.encode("utf-16"), "utf-16"),
-        ("utf-8", "x,t\n1,Привет мир\n".encode("cp1251"), "latin-1"),
+        ("utf-8", "x,t\n1,Привет мир\n".encode("cp1251"), "cp1251"),
     ],
 )
 def test_a_wrong_encoding_is_refused_with_the_recognised_one(write, capsys, named, content, recognised):
@@ -370,6 +464,32 @@ def test_standard_input_in_a_pipe(tmp_path):
     command = [sys.executable, "-m", "densenet", "check", "-"]
     result = subprocess.run(command, input=gzip.compress(PLAIN.encode()), capture_output=True, check=True)
     assert "2 rows, 3 columns" in result.stdout.decode()
+
+
+def tar(name, content):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip of two"])
+def test_what_a_pipe_cannot_read_is_kept_by_the_command_to_copy(monkeypatch, tmp_path, capsys, kind):
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("flats in Bonn.csv", PLAIN)
+        archive.writestr("notes.md", "none")
+    content = tar("a.csv", PLAIN.encode()) if kind == "tar" else zipped.getvalue()
+    if kind == "zip of two" and shutil.which("unzip") is None:
+        pytest.skip("unzip is not installed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert main(["check", "-"]) == 2
+    command, _, again = capsys.readouterr().err.strip().rsplit(": ", 1)[1].rpartition(" && densenet ")
+    subprocess.run(command, shell=True, input=content, check=True, capture_output=True)
+    assert main(shlex.split(again)) == 0
 
 
 def test_parquet(tmp_path):

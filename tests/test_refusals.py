@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+import sys
 import zipfile
 
 import numpy as np
@@ -107,13 +108,13 @@ def zipped(**files):
 @pytest.mark.parametrize(
     ("content", "name", "before"),
     [
-        (zipped(read_me="", b_csv=PLAIN), "two.zip", "unzip -d unpacked two.zip b.csv"),
+        (zipped(read_me="", b_csv=PLAIN), "two.zip", "unzip -o -d unpacked two.zip b.csv"),
         (zipped(xl="") + b"", "one.zip", None),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(64), "a.xls", "libreoffice --headless --convert-to csv"),
         (zipped(**{"content_xml": ""}), "a.ods", "libreoffice --headless --convert-to csv --outdir converted a.ods"),
         ('[{"a": 1}, {"a": 2}]', "a.json", "python -c"),
         ('{"a": 1}\n{"a": 2}\n', "a.jsonl", "python -c"),
-        (b"\x28\xb5\x2f\xfd" + bytes(64), "a.csv.zst", "zstd -qd a.csv.zst -o converted/a.csv"),
+        (b"\x28\xb5\x2f\xfd" + bytes(64), "a.csv.zst", "zstd -qdf a.csv.zst -o converted/a.csv"),
         (b"7z\xbc\xaf" + bytes(64), "a b.7z", "7z e -so 'a b.7z' > 'converted/a b.csv'"),
     ],
 )
@@ -131,13 +132,15 @@ def test_what_is_no_table_is_made_one_by_the_command(write, capsys, content, nam
     assert words[2:] == ["--target", "rent"]
 
 
-def test_json_becomes_a_table_as_the_command_says(write, tmp_path, capsys):
+def test_json_becomes_a_table_as_the_command_says(write, tmp_path, capsys, monkeypatch):
     pytest.importorskip("pandas", reason="the command that makes a table of JSON uses pandas")
     path = write('[{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]', "a.json")
     assert main(["check", path]) == 2
     code = shlex.split(capsys.readouterr().err)
     (tmp_path / "converted").mkdir()
-    exec(code[code.index("-c") + 1])
+    at = code.index("-c")
+    monkeypatch.setattr(sys, "argv", ["-c", *code[at + 2 : at + 4]])
+    exec(code[at + 1])
     assert main(["check", "converted/a.csv"]) == 0
 
 

@@ -32,6 +32,7 @@ from densenet.tables import (
 
 READING_OPTIONS = ("text", "numeric", "delimiter", "decimal", "encoding", "dayfirst", "no_header", "skip")
 """What `add_reading_options` adds, by the names in the parsed arguments."""
+_MOST_SKIPPED = 100_000
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -97,10 +98,14 @@ def line_numbers(text: str) -> list[int | str]:
         first, sign, last = part.strip().partition("-")
         if part.strip() == "ragged":
             found.append("ragged")
-        elif first.isdecimal() and (last.isdecimal() or not sign) and int(last or first) < 10**7:
-            found += range(int(first), int(last or first) + 1)
-        else:
+            continue
+        if not (first.isdecimal() and (last.isdecimal() or not sign)):
             raise argparse.ArgumentTypeError(f"expected lines such as 1,4-6, or ragged, got {text!r}")
+        lines = range(int(first), int(last or first) + 1)
+        if len(lines) + len(found) > _MOST_SKIPPED:
+            reason = f"expected at most {_MOST_SKIPPED:,} lines, got {text!r}"
+            raise argparse.ArgumentTypeError(f"{reason}; to leave them out: sed '{first},{last or first}d' DATA")
+        found += lines
     return found
 
 

@@ -5,7 +5,7 @@ A `Table` is columns by name. A `TablePreparation` learns from the training rows
 together answer in the user's own units. It is kept as plain data beside the model.
 
 A file goes through four steps, each with one question: `files` (which rows and cells does it hold? with `packed`,
-`encodings`, `records` and `header`), `cells` and `columns` (what do they mean? with `numbers` and `dates`),
+`encodings`, `scripts`, `records` and `header`), `cells` and `columns` (what do they mean? with `numbers` and `dates`),
 `suspicions` (which columns name rows, or give the target away?), `preparation` (what does the network see? with
 `summary`, `learning`, `inputs`, `target` and `states`).
 """

@@ -56,6 +56,7 @@ def read_columns(
         raise dropped_target(goal, dropped)
     like = like or Reading()
     read: dict[str, Column] = {}
+    otherwise: dict[str, Problem] = {}
     for name, column in zip(cells.names, cells.columns, strict=True):
         if name in dropped:
             continue
@@ -71,12 +72,16 @@ def read_columns(
         read[name] = read_column(column, kind=kind, decimal=sign, **known)
         if (problem := read[name].problem) is not None and sign is not None:
             again = read_column(column, kind=kind, **known)
-            if again.problem is None and sign != decimal:  # this file's decimal sign is not the model's
+            if again.problem is None:  # it has one reading, whatever the others have
                 read[name] = again
-            elif again.problem is None:
-                read[name].problem = replace(problem, remedy={"decimal": None})
+                if sign == decimal:
+                    again.said.append(f"written with another decimal sign than {decimal!r}")
+                    otherwise[name] = replace(problem, remedy={"decimal": None})
     if not read:
         raise TableError(f"read_csv finds no column left in {cells.path}", {"drop": None})
+    if otherwise and not any(column.how.get("decimal") == decimal for column in read.values()):
+        for name, problem in otherwise.items():
+            read[name].problem = problem
     found = decimal or _settle_by_others(read, cells, like.decimal, numbers)
     _check_wanted_kinds(read, cells, like, texts)
     problems = {name: column.problem for name, column in read.items() if column.problem is not None}
@@ -143,20 +148,35 @@ def _settle_by_others(
     shown: set[Decimal] = {column.how["decimal"] for column in read.values() if "decimal" in column.how}
     unclear = [name for name, column in read.items() if column.problem and "decimal" in column.problem.remedy]
     plain = [name for name, column in read.items() if column.kind == "number" and not column.how]
-    if (unclear or "," in shown) and "." not in shown and any(_has_points(cells.column(name)) for name in plain):
+    doubtful = {name: cell for name in plain if (cell := _pointed_thousand(cells.column(name))) is not None}
+    if any(_has_points(cells.column(name)) for name in plain if name not in doubtful):
         shown.add(".")
     if not shown and usual:
         shown.add(usual)
+    if not shown and cells.delimiter == ";":  # where commas are decimal, as often as not
+        for name, (row, cell) in doubtful.items():
+            read[name].problem = Problem(row, cell, "has two readings", {"decimal": True})
     if len(shown) != 1:
         return None
     (sign,) = shown
     for name in unclear:
         read[name] = read_column(cells.column(name), kind="number" if name in forced else None, decimal=sign)
     if sign == ",":  # "1.234" of such a file is a thousand
-        for name in plain:
-            if any("." in cell for cell in cells.column(name)):
-                read[name] = read_column(cells.column(name), decimal=",")
+        for name in doubtful:
+            read[name] = read_column(cells.column(name), decimal=",")
     return sign
+
+
+def _pointed_thousand(column: Sequence[str]) -> tuple[int, str] | None:
+    """The first cell such as "1.234" of a plain column whose points may all be those of thousands, and its row."""
+    first = None
+    for row, cell in enumerate(column):
+        if "." in cell and cell != ".":
+            number = written(cell)
+            if number is None or number.values[","] is None:
+                return None
+            first = first or (row, cell)
+    return first
 
 
 def _has_points(column: Sequence[str]) -> bool:

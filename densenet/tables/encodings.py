@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import codecs
-from itertools import pairwise
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from densenet.tables.messages import TableError, counted
+from densenet.tables.messages import TableError, counted, shown_cell
+from densenet.tables.scripts import Likely, likely_encodings
 
 _SAMPLE = 1 << 16
 _CHUNK = 1 << 20
+_LIKELY, _SURE, _CLOSE = 0.5, 0.8, 0.05
+"""The shares of words from which on an encoding is likely, or sure; by how little shares may differ by chance."""
+_MOST_NAMED, _MOST_ODD = 3, 100
+_UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -19,8 +24,8 @@ _BYTE_ORDER_MARKS = (
 )
 
 
-def find_encoding(data: bytes, encoding: str | None, path: str) -> tuple[str, list[str]]:
-    """The encoding in which all bytes are valid, and notes on it for the user."""
+def find_encoding(data: bytes, encoding: str | None, path: str, skip: Sequence[Any] = ()) -> tuple[str, list[str]]:
+    """The encoding in which all bytes but those of lines to skip are valid, and notes on it for the user."""
     if encoding is not None:
         try:
             name = codecs.lookup(encoding).name
@@ -39,14 +44,52 @@ def find_encoding(data: bytes, encoding: str | None, path: str) -> tuple[str, li
     error = _invalid(data, found or "utf-8")
     if error is None:
         return found or "utf-8", [] if found in (None, "utf-8-sig") else [f"read as {found}"]
-    if found is not None:
+    if found not in (None, "utf-8-sig"):
         raise TableError(f"{path} begins as {found} and is not ({error})")
-    # One letter of every few is above 127 in a Western text; in others they stand side by side.
-    high = [byte > 127 for byte in data[:_SAMPLE]]
-    beside = sum(a and b for a, b in pairwise(high))
-    if 4 * beside > sum(high) + 4 or _invalid(data, "cp1252") is not None:
-        raise TableError(f"{path} is not UTF-8, nor clearly Windows-1252: name its encoding", {"encoding": "latin-1"})
-    return "cp1252", ["read as Windows-1252 (Latin-1), since it is not UTF-8"]
+    likely = likely_encodings(data)
+    doubtful = not likely or likely[0].share < _SURE
+    if odd := _lines_beside_utf8(data, 1 if doubtful else 10):
+        more = f" and {counted(len(odd) - 1, 'more line')}" if len(odd) > 1 else ""
+        raise TableError(f"{path} is UTF-8 but for line {odd[0]}{more}; without", {"skip": [*skip, *odd]})
+    return _older_encoding(data, likely, path)
+
+
+def _older_encoding(data: bytes, likely: Sequence[Likely], path: str) -> tuple[str, list[str]]:
+    """Windows-1252 where it explains the bytes as well as any other encoding.
+
+    Raises
+    ------
+    TableError
+        Naming the encodings that explain them better, with a word of the file as each of them has it.
+    """
+    western = next((each.share for each in likely if each.encoding == "cp1252"), 0.0)
+    if likely and western >= max(_LIKELY, likely[0].share - _CLOSE) and _invalid(data, "cp1252") is None:
+        return "cp1252", ["read as Windows-1252 (Latin-1), since it is not UTF-8"]
+    better = [each for each in likely if _invalid(data, each.encoding) is None][:_MOST_NAMED]
+    words = ", ".join(f"{shown_cell(each.word)} if it is {each.encoding}" for each in better)
+    reason = f"{path} is not UTF-8, nor clearly Windows-1252: it holds {words or 'bytes above 127'}; name its encoding"
+    raise TableError(reason, {"encoding": better[0].encoding if better else "latin-1"})
+
+
+def _lines_beside_utf8(data: bytes, times: int) -> list[int]:
+    """The lines that are not UTF-8 where so many times more lines with bytes above 127 are; else none."""
+    odd, valid = [], 0
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line.isascii():
+            try:
+                line.decode("utf-8")
+                valid += 1
+            except UnicodeDecodeError:
+                odd.append(number)
+    return odd if len(odd) < _MOST_ODD and times * len(odd) <= valid else []
+
+
+def without_lines(data: bytes, lines: Collection[int]) -> bytes:
+    """A text, of any encoding that has line ends as ASCII does, with these lines empty."""
+    if not lines or b"\0" in data[:_SAMPLE]:  # UTF-16 or UTF-32
+        return data
+    kept = (b"\n" if number in lines else line for number, line in enumerate(data.splitlines(keepends=True), 1))
+    return b"".join(kept)
 
 
 def _recognised(data: bytes, path: str) -> dict[str, Any]:
@@ -73,7 +116,7 @@ def _invalid(data: bytes, encoding: str) -> str | None:
 
 def without_zero_bytes(data: bytes) -> tuple[bytes, list[str]]:
     """A text without the few zero bytes that a broken program wrote, and how many they were."""
-    zeros = 0 if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)) else data.count(0)
+    zeros = 0 if data.startswith(_UTF_16_OR_32) else data.count(0)
     if not zeros or 10 * zeros > len(data):
         return data, []
     return data.replace(b"\0", b""), [f"{counted(zeros, 'zero byte')} left out"]

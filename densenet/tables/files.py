@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from densenet.tables.encodings import find_encoding, without_zero_bytes
+from densenet.tables.encodings import find_encoding, without_lines, without_zero_bytes
 from densenet.tables.header import fit_header, is_title, own_names, ragged
 from densenet.tables.messages import TableError, counted, listed, shown_cell
 from densenet.tables.numbers import parse_numbers
@@ -101,12 +101,14 @@ def read_cells(
     """
     name = os.fspath(path)
     shown = STDIN if name == "-" else name
-    data = unpacked(_bytes(path), shown)
-    check_format(data, shown)
+    raw = _bytes(path)
+    data = unpacked(raw, shown)
+    check_format(data, shown, raw)
     data, said = without_zero_bytes(data)
-    code, recognised = find_encoding(data, encoding, shown)
-    said += recognised
     every = [skip] if isinstance(skip, (int, str)) else list(skip)
+    data = without_lines(data, {line for line in every if isinstance(line, int)})
+    code, recognised = find_encoding(data, encoding, shown, every)
+    said += recognised
     records, chosen, unquoted = read_records(data, code, delimiter, shown, every)
     if not records:
         raise TableError(f"read_csv expects a header line, but {shown} is empty")

@@ -18,8 +18,12 @@ from densenet.tables.messages import TableError, listed
 
 STDIN = "standard input"
 """What messages call it."""
+_KEPT = "standard_input"
+"""The file that keeps it, in commands to copy."""
 
 _TABLES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".csv.gz")
+_PROGRAMS = ((b"\x1f\x8b", "gzip -dc"), (b"BZh", "bzip2 -dc"), (b"\xfd7zXZ\0", "xz -dc"), (b"PK", "unzip -p"))
+"""What unpacks a file to standard output, by its first bytes."""
 _SAMPLE = 1 << 16
 _CHUNK = 1 << 20
 _MOST_UNPACKED = 200
@@ -66,12 +70,21 @@ def _most(packed: int) -> int:
 
 def _bomb(packed: int, path: str, program: str) -> TableError:
     reason = f"read_csv stops unpacking {path}: its {packed:,} bytes hold more than {_most(packed):,}; if you trust it"
-    if path == STDIN:
-        return TableError(reason + ", unpack it first")
-    made = f"unpacked/{os.path.splitext(os.path.basename(path))[0]}"
+    return _remedied(reason, path, f"unpacked/{_stem(path)}", f"{program} {{path}} > {{made}}")
+
+
+def _remedied(reason: str, path: str, made: str, command: str, **names: str) -> TableError:
+    """The refusal of a file of which a shell command with {path} and {made} makes another; a pipe is kept first."""
+    kept, first = (_KEPT, f"cat > {_KEPT} && ") if path == STDIN else (path, "")
+    names = {name: shlex.quote(text) for name, text in {"path": kept, "made": made, **names}.items()}
     return TableError(
-        reason, {"path": made}, f"mkdir -p unpacked && {program} {shlex.quote(path)} > {shlex.quote(made)}"
+        reason, {"path": made}, f"{first}mkdir -p {shlex.quote(os.path.dirname(made))} && {command.format(**names)}"
     )
+
+
+def _stem(path: str) -> str:
+    """The name of a file without its last ending."""
+    return os.path.splitext(os.path.basename(_KEPT if path == STDIN else path))[0]
 
 
 def _unpacked_xz(data: bytes, path: str) -> bytes:
@@ -93,11 +106,8 @@ def _unpacked_xz(data: bytes, path: str) -> bytes:
 
 def _workbook(path: str) -> TableError:
     reason = f"{path} is a workbook of a spreadsheet; its first sheet as CSV"
-    made = f"converted/{os.path.splitext(os.path.basename(path))[0]}.csv"
-    if path == STDIN:
-        return TableError(reason)
-    command = f"libreoffice --headless --convert-to csv --outdir converted {shlex.quote(path)}"
-    return TableError(reason, {"path": made}, command)
+    command = "libreoffice --headless --convert-to csv --outdir converted {path}"
+    return _remedied(reason, path, f"converted/{_stem(path)}.csv", command)
 
 
 def _only_member(archive: zipfile.ZipFile, path: str) -> zipfile.ZipInfo:
@@ -114,29 +124,27 @@ def _only_member(archive: zipfile.ZipFile, path: str) -> zipfile.ZipInfo:
     if len(members) != 1:
         inside = listed(info.filename for info in members) or "nothing"
         reason = f"read_csv expects one file in {path}, got {inside}"
-        if not members or path == STDIN:
+        if not members:
             raise TableError(reason)
         likely = [info.filename for info in members if info.filename.lower().endswith(_TABLES)]
         chosen = (likely or [members[0].filename])[0]
-        raise TableError(
-            f"{reason}; the first table",
-            {"path": f"unpacked/{chosen}"},
-            f"unzip -d unpacked {shlex.quote(path)} {shlex.quote(chosen)}",
-        )
+        command = "unzip -o -d unpacked {path} {chosen}"
+        raise _remedied(f"{reason}; the first table", path, f"unpacked/{chosen}", command, chosen=chosen)
     return members[0]
 
 
 # -- other formats -----------------------------------------------------------------------------------------------------
 
-_PANDAS = "python -c 'import pandas; {read}.to_csv(\"{made}\", index=False)'"
+_PANDAS = "python -c 'import pandas, sys; {read}.to_csv(sys.argv[2], index=False)' {{path}} {{made}}"
 _FORMATS = (
-    (rb"\x28\xb5\x2f\xfd", "Zstandard", "zstd -qd {path} -o {made}"),
+    (rb"\x28\xb5\x2f\xfd", "Zstandard", "zstd -qdf {path} -o {made}"),
     (rb"7z\xbc\xaf|Rar!", "an archive", "7z e -so {path} > {made}"),
     (rb"(?s).{257}ustar", "an archive", "tar -xOf {path} > {made}"),
-    (rb"ARROW1", "Feather", _PANDAS.replace("{read}", 'pandas.read_feather("{path}")')),
-    (rb"\s*\{[^\n]*\}\s*\n\s*\{", "JSON lines", _PANDAS.replace("{read}", 'pandas.read_json("{path}", lines=True)')),
-    (rb"\s*(\[\s*\{|\{\s*\")", "JSON", _PANDAS.replace("{read}", 'pandas.read_json("{path}")')),
-    (rb"(?i)\s*<(!doctype|html|table)", "HTML", _PANDAS.replace("{read}", 'pandas.read_html("{path}")[0]')),
+    (rb"PAR1", "Parquet", " {path} > {made}"),
+    (rb"ARROW1", "Feather", _PANDAS.format(read="pandas.read_feather(sys.argv[1])")),
+    (rb"\s*\{[^\n]*\}\s*\n\s*\{", "JSON lines", _PANDAS.format(read="pandas.read_json(sys.argv[1], lines=True)")),
+    (rb"\s*(\[\s*\{|\{\s*\")", "JSON", _PANDAS.format(read="pandas.read_json(sys.argv[1])")),
+    (rb"(?i)\s*<(!doctype|html|table)", "HTML", _PANDAS.format(read="pandas.read_html(sys.argv[1])[0]")),
 )
 """How a file of another format begins, what it is, and the command that makes a table of text of it."""
 
@@ -145,19 +153,15 @@ _CONTROLS = bytes({*range(2, 9), *range(14, 27), *range(28, 31)})
 _UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
-def check_format(data: bytes, path: str) -> None:
-    """Refuse what begins as a known format that is no table of text, and what is no text at all."""
+def check_format(data: bytes, path: str, raw: bytes) -> None:
+    """Refuse what begins as a known format that is no table of text, and what is no text at all; `raw` is as packed."""
     start = data[:_SAMPLE]
     for pattern, kind, command in _FORMATS:
         if re.match(pattern, start):
-            reason = f"{path} is {kind}, no table of text"
-            if path == STDIN or not re.fullmatch(r"[\w./ -]+", path):
-                raise TableError(reason)
-            made = f"converted/{os.path.basename(path).split('.')[0]}.csv"
-            names = {"path": path, "made": made}
-            if "python" not in command:
-                names = {name: shlex.quote(text) for name, text in names.items()}
-            raise TableError(f"{reason}; as one", {"path": made}, f"mkdir -p converted && {command.format(**names)}")
+            if kind == "Parquet":  # from a pipe, or packed
+                command = next((program for start, program in _PROGRAMS if raw.startswith(start)), "cat") + command
+            made = f"converted/{_stem(path).split('.')[0]}.csv"
+            raise _remedied(f"{path} is {kind}, no table of text; as one", path, made, command)
     marked = start.startswith(_UTF_16_OR_32)
     zeros, odd = start.count(0), len(start) - len(start.translate(None, _CONTROLS))
     even, uneven = start[::2].count(0), start[1::2].count(0)
