@@ -148,7 +148,7 @@ def _settle_by_others(
     shown: set[Decimal] = {column.how["decimal"] for column in read.values() if "decimal" in column.how}
     unclear = [name for name, column in read.items() if column.problem and "decimal" in column.problem.remedy]
     plain = [name for name, column in read.items() if column.kind == "number" and not column.how]
-    doubtful = {name: cell for name in plain if (cell := _pointed_thousand(cells.column(name))) is not None}
+    doubtful = {name: first for name in plain if (first := _pointed_thousand(cells.column(name))) is not None}
     if any(_has_points(cells.column(name)) for name in plain if name not in doubtful):
         shown.add(".")
     if not shown and usual:
