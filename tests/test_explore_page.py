@@ -348,6 +348,9 @@ def test_training_on_lowers_the_error_and_reset_takes_it_back(opened):
     page.wait_for_function("() => errorsByEpoch.length > 20")
     page.click("#train")
     assert page.evaluate("explorer.state().E") < start["E"]
+    page.click("#train")
+    page.select_option("#activation", "PReLU")  # another change pauses: this one has parameters of its own
+    assert page.locator("#train").inner_text() == "Train on"
     page.click("#reset")
     assert page.evaluate("explorer.state().W") == start["W"]
 

@@ -229,8 +229,9 @@ function put(s, value) {
 /** The network as it is. @returns {Kept} */
 const kept = () => ({ flat: net.flat(), loss: net.lossName, activation, between: net.layers.map((layer) => layer.between) });
 
-/** Remember what undo goes back to. @param {Kept} before */
+/** Remember what undo goes back to; a training that goes on is paused by any other change. @param {Kept} before */
 function remember(before = kept()) {
+  if (training) toggleTraining();
   undone.push(before);
   if (undone.length > 60) undone.shift();
   /** @type {HTMLButtonElement} */ (byId("undo")).disabled = false;
@@ -672,7 +673,7 @@ function drawPulls() {
     else up += bar;
   });
   const group = svg("g", { class: step < 6 ? "bars narrow" : "bars" }, svg("path", { class: "positive", d: up }), svg("path", { class: "negative", d: down }));
-  const xs = ticks(0, values.length - 1, Math.min(6, values.length - 1)).filter(Number.isInteger);
+  const xs = ticks(0, values.length - 1, Math.min(6, values.length)).filter(Number.isInteger);
   /** @type {Node[]} */
   const parts = [frame(s, xs, ticks(low, high), "row", "dE/dw of each row"), group];
   parts.push(svg("path", { class: "mean", d: `M${CHART.left} ${s.y(mean)}H${CHART.width - CHART.right}` }));
@@ -1054,6 +1055,7 @@ function choose(chosen) {
   parts[1].value = String(chosen.source);
   parts[2].value = String(chosen.target);
   for (const id of ["weight-name", "sentence-name"]) byId(id).replaceChildren(formula(weightName(chosen)));
+  byId("sentence").hidden = false;
   byId("trouble").textContent = "";
   const place = chosen.source < 0 ? "" : `${chosen.layer},${chosen.source}`;
   if (picture.partial && !(picture.places.has(`${chosen.layer + 1},${chosen.target}`) && (!place || picture.places.has(place)))) {
@@ -1225,6 +1227,7 @@ function takeBack() {
 }
 
 function undo() {
+  if (training) toggleTraining();
   takeBack();
   picture.drawWeights();
   choose(selection);
@@ -1474,6 +1477,7 @@ function connect() {
   on("train", "click", toggleTraining);
   on("recorded", "input", () => {
     if (!recorded) return;
+    if (training) toggleTraining();
     const at = Number(inputOf("recorded").value);
     const size = firstWeights.length;
     const before = givenFlat();
