@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -155,6 +156,9 @@ def ratio_interval(
 def quantile(rows: Deviations, square: float, n: int, share: float, drawn: Array) -> float:
     """Below which value so many of (top - B bottom) / sd lie, in samples drawn from rows whose G^T M G is `square`.
 
+    Where it is nearer to 0 than the normal quantile, it is moved half of the way there: few rows lack the population's
+    farthest ones, so that samples drawn from them make intervals too narrow.
+
     Parameters
     ----------
     rows : Deviations
@@ -172,7 +176,11 @@ def quantile(rows: Deviations, square: float, n: int, share: float, drawn: Array
     both, spread = estimates(rows.with_square(square), drawn, rows.trace_too, rows.square_too, n)
     variance = np.einsum("a,kab,b->k", true, spread, true)
     seen = variance > 0
-    return float(np.quantile((true @ both)[seen] / np.sqrt(variance[seen]), share)) if seen.any() else 0.0
+    normal = NormalDist().inv_cdf(share)
+    if not seen.any():
+        return normal
+    found = float(np.quantile((true @ both)[seen] / np.sqrt(variance[seen]), share))
+    return (found + normal) / 2 if (found - normal) * normal < 0 else found
 
 
 def _crossing(beyond: Callable[[float], float], low: float, high: float) -> float:
