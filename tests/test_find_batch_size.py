@@ -177,7 +177,8 @@ def test_table_page_and_picture(found):
     assert lines[-1] == found.sentence
     assert found._repr_html_().count("<tr>") == len(found.sizes) + 1
     axes = found.plot()
-    assert [line.get_xdata()[0] for line in axes[2].get_lines() if len(line.get_xdata()) == 1] == [found.fastest]
+    single = {line.get_xdata()[0] for line in axes[2].get_lines() if len(line.get_xdata()) == 1}
+    assert single == {found.fastest}  # its mark, and what is within 20 % of it where nothing else is
     known = sum(not math.isnan(s) for s in found.steps)
     assert len(axes[0].get_lines()[-1].get_xdata()) == known
     with pytest.raises(TypeError, match="three axes, got 1"):
