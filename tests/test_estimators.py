@@ -704,7 +704,12 @@ def test_the_whole_recipe_is_the_papers():
     y = np.where(table["lift"] == "yes", 1, 0)
     made = dn.DenseClassifier(preset="tabular", random_state=0, max_iter=2).fit(table, y)
     names = [type(layer).__name__ for layer in made.model_]
-    assert names == ["Columns", "Scale", *["Dense", "Blend", "Dropout"] * 3, "Dense"]
+    assert names == ["Columns", "Scale", "Mixture", "Scale"]
+    mixture, factor = made.model_[2:]
+    assert [len(mixture.branches), mixture.link, factor.marks["s"].trainable] == [8, "softmax", False]
+    for branch in mixture.branches:
+        assert [type(layer).__name__ for layer in branch] == [*["Dense", "Blend", "Dropout"] * 3, "Dense"]
+        assert [layer.n_out for layer in branch[::3]] == [128, 128, 128, 2]
     numbers, flags, categories = made.model_[0].branches
     assert (numbers[1].frequencies, numbers[1].width, numbers[1].sigma) == (16, 4, 0.1)
     assert [type(layer).__name__ for layer in (numbers[0], *flags)] == ["RobustScale", "RobustScale"]
@@ -717,9 +722,9 @@ def test_the_whole_recipe_is_the_papers():
     assert made.trainer_.loss.label_smoothing == 0
     optimizer = made.trainer_.optimizer
     assert (type(optimizer), optimizer.weight_decay, optimizer.beta_2) == (dn.AdamW, 0.02, 0.95)
-    assert [layer.rate for layer in made.model_ if isinstance(layer, dn.Dropout)] == [0.15] * 3
+    assert [layer.rate for layer in made.model_.every_layer if isinstance(layer, dn.Dropout)] == [0.15] * 24
     regressor = dn.DenseRegressor(preset="tabular", random_state=0, max_iter=1).fit(table, price)
-    assert repr(regressor.model_[3].function) == "Mish()"
+    assert repr(regressor.model_[2].branches[0][1].function) == "Mish()"
     assert regressor.trainer_.optimizer.learning_rate.initial == 0.2
     far = table.assign(area=1e9, city="Bonn", lift="yes")
     assert price.min() - 1e-5 <= regressor.predict(far).min() <= regressor.predict(far).max() <= price.max() + 1e-5
@@ -738,7 +743,7 @@ def refined(logits, truth):
 
 def test_the_whole_recipe_keeps_the_epoch_of_least_loss_at_its_best_temperature():
     table, price = mixed()
-    noisy = price + np.random.default_rng(4).normal(size=len(price))
+    noisy = price + np.random.default_rng(0).normal(size=len(price))
     y = np.where(noisy > np.quantile(noisy, 0.7), 2, noisy > np.quantile(noisy, 0.3))
     train, test = np.arange(len(y)) % 3 > 0, np.arange(len(y)) % 3 == 0
     seen, made = [], dn.DenseClassifier(preset="tabular", random_state=0, max_iter=60)
@@ -790,7 +795,7 @@ def test_dropout_and_decay_are_flat_and_then_follow_a_cosine():
     seen = []
 
     def look(run):
-        seen.append((run.model[4].rate, run.trainer.optimizer.weight_decay))
+        seen.append((run.model[2].branches[0][2].rate, run.trainer.optimizer.weight_decay))
 
     table, price = mixed()
     watch = dn.LambdaCallback(on_batch_begin=look)

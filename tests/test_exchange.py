@@ -40,9 +40,10 @@ LAYERS = {name: getattr(dn, name) for name in NAMES} | {
     "Blend": lambda: dn.layers.Blend(6, "mish"),
     "Clip": lambda: dn.layers.Clip([-0.5] * 6, [0.5] * 6),
     "Average": lambda: dn.layers.Average([[dn.Dense(6, 2)], [dn.Dense(6, 2), dn.Tanh()]]),
+    "Mixture": lambda: dn.layers.Mixture([[dn.Dense(6, 2)], [dn.Dense(6, 2), dn.Tanh()]], "softmax"),
     "Concatenate": lambda: dn.Concatenate([[], [dn.Dense(6, 2), dn.Tanh()], [dn.Concatenate([[], []])]]),
 }
-FOR_TABLES = {"RobustScale", "Periodic", "Embedding", "Columns", "Blend", "Clip", "Average"}
+FOR_TABLES = {"RobustScale", "Periodic", "Embedding", "Columns", "Blend", "Clip", "Average", "Mixture"}
 NOT_IN_TORCH = {"Exp", "Sine", "Gaussian", "Scale", "GaussianNoise", "Residual", "Concatenate"} | FOR_TABLES
 
 

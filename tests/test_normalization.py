@@ -351,7 +351,7 @@ def test_layers_say_what_they_couple():
     ]
     mixing = {name for name in layers.__all__ if getattr(getattr(layers, name), "mixes", False)}
     rows = {"LayerNorm", "RMSNorm", "Softmax", "LogSoftmax"}
-    assert mixing == rows | {"Residual", "Concatenate", "Columns", "Average", "Periodic", "Embedding"}
+    assert mixing == rows | {"Residual", "Concatenate", "Columns", "Average", "Mixture", "Periodic", "Embedding"}
 
 
 @every

@@ -239,7 +239,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     def _initialize(self, X: Any, y: Array, settings: Settings, random_state: Any) -> None:
         """A new model with its initial weights, and an empty record."""
         loss, n_outputs, self.out_activation_ = self._problem(y, settings)
-        body = body_of(settings, n_outputs, type(self).__name__)
+        body = body_of(settings, n_outputs, loss, type(self).__name__)
         if settings.recipe is None:
             self.model_ = plain_model(body, loss, X.shape[1], X.dtype, random_state)
         else:
@@ -281,7 +281,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         settings = self._settings()
         refuse_masks(X, y, sample_weight)
         if not first:
-            check_structure(self.model_, self._structure, settings)
+            check_structure(self._structure, settings)
         if takes_all_rows(settings.solver):
             self._check_whole(settings, X, validation_data)
         members = self.n_members > 1 or self.cv is not None

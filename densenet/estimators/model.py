@@ -13,24 +13,21 @@ from densenet.estimators.parameters import Settings
 from densenet.layers import Clip, Layer, LogSoftmax, Sigmoid, Softmax
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
-from densenet.tabular.network import Body, network
+from densenet.tabular.network import Body, link_of, network
 from densenet.tabular.preparation import Layout
 
-_STRUCTURAL = ("activation", "dropout", "batch_norm", "layer_norm", "preset")
+_STRUCTURAL = ("preset", "activation", "dropout", "batch_norm", "layer_norm")
 """Parameters, beside the widths, that a model is built from."""
 
 
 def structure_of(settings: Settings) -> dict[str, str]:
     """What a model is built from, by parameter."""
-    return {name: repr(getattr(settings, name)) for name in _STRUCTURAL}
+    widths = {"hidden_layer_sizes": repr(settings.widths)}
+    return widths | {name: repr(getattr(settings, name)) for name in _STRUCTURAL}
 
 
-def check_structure(model: Sequential, before: dict[str, str], settings: Settings) -> None:
+def check_structure(before: dict[str, str], settings: Settings) -> None:
     """Complain where a model that goes on would have to be another one."""
-    if (preset := repr(settings.preset)) != before["preset"]:
-        raise ValueError(f"preset of a model that goes on must stay {before['preset']}, got {preset}.")
-    if (hidden := [layer.n_out for layer in model.dense_layers[:-1]]) != settings.widths:
-        raise ValueError(f"hidden_layer_sizes of a model that goes on must stay {hidden}, got {settings.widths}.")
     for name, now in structure_of(settings).items():
         if now != before[name]:
             raise ValueError(
@@ -51,11 +48,11 @@ def outputs_of(loss: Loss, n_outputs: int) -> tuple[Any, ...]:
     return n_outputs, [type(layer).__name__ for layer in output_layers(loss)]
 
 
-def body_of(settings: Settings, n_outputs: int, who: str) -> Body:
+def body_of(settings: Settings, n_outputs: int, loss: Loss, who: str) -> Body:
     """The hidden layers and the last, as parameters say."""
     rates = [fraction(rate, who, "dropout") for rate in settings.each("dropout")]
     activations = [copy.deepcopy(kind) for kind in settings.each("activation")]  # each layer has its own
-    return Body(settings.widths, n_outputs, activations, rates, settings.batch_norm, settings.layer_norm)
+    return Body(settings.widths, n_outputs, activations, rates, settings.batch_norm, settings.layer_norm, link_of(loss))
 
 
 def plain_model(body: Body, loss: Loss, n_in: int, dtype: Any, random_state: Any) -> Sequential:

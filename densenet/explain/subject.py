@@ -83,6 +83,11 @@ class Subject:
                     f"{self.who}: {layer!r} takes its statistics from the batch in training: samples are coupled, "
                     "and one sample has no paths of its own: leave training=False, which uses the running statistics."
                 )
+            if layer.by_place:
+                raise ValueError(
+                    f"{self.who}: what {layer!r} does to a sample in training depends on its place in the mini-batch: "
+                    "leave training=False."
+                )
             if not layer.draws:
                 continue
             if not isinstance(layer, Noise):

@@ -31,6 +31,7 @@ from densenet.layers.activations import (
 from densenet.layers.base import Layer, Parameter
 from densenet.layers.containers import Concatenate, Residual
 from densenet.layers.dense import Dense
+from densenet.layers.mixture import Mixture
 from densenet.layers.noise import AlphaDropout, Dropout, GaussianNoise
 from densenet.layers.normalization import BatchNorm, LayerNorm, RMSNorm, Scale
 from densenet.layers.tabular import Average, Blend, Clip, Columns, Embedding, Periodic, RobustScale
@@ -62,6 +63,7 @@ __all__ = [  # noqa: RUF022  in the order that sorted() gives
     "LeakyReLU",
     "LogSoftmax",
     "Mish",
+    "Mixture",
     "PReLU",
     "Parameter",
     "Periodic",

@@ -139,6 +139,8 @@ class Layer(Configured, ABC):
     """What the outputs are, in the words of `Loss.expects`: "values", "probabilities" or "log-probabilities"."""
     couples_samples: ClassVar[bool] = False
     """Whether in training a row of the output depends on other rows (BatchNorm)."""
+    by_place: ClassVar[bool] = False
+    """Whether in training a row of the output depends on the row's place in the mini-batch (Mixture)."""
 
     _shape: tuple[int, ...] = ()
     _out_shape: tuple[int, ...] = ()

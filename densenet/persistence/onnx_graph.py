@@ -257,6 +257,24 @@ def _average(graph: _Graph, layer: Any, x: str) -> str:
     return graph.node("Mean", *(graph.chain(branch, x) for branch in layer.branches))
 
 
+def _mixture(graph: _Graph, layer: Any, x: str) -> str:
+    said = [graph.chain(branch, x) for branch in layer.branches]
+    if layer.link is None:
+        return graph.node("Mean", *said)
+    if layer.link == "softmax":
+        return _mean_of_probabilities(graph, [graph.node("LogSoftmax", z, axis=1) for z in said])
+    yes = [graph.node("Neg", graph.node("Softplus", graph.node("Neg", z))) for z in said]
+    no = [graph.node("Neg", graph.node("Softplus", z)) for z in said]
+    return graph.node("Sub", _mean_of_probabilities(graph, yes), _mean_of_probabilities(graph, no))
+
+
+def _mean_of_probabilities(graph: _Graph, log_p: list[str]) -> str:
+    """log ((p_1 + ... + p_m) / m)."""
+    top = graph.node("Max", *log_p)
+    parts = [graph.node("Exp", graph.node("Sub", each, top)) for each in log_p]
+    return graph.node("Add", top, graph.node("Log", graph.node("Mean", *parts)))
+
+
 _FORMS: dict[type[Layer], Callable[[_Graph, Any, str], str]] = {
     layers.Dense: _dense,
     layers.Identity: _nothing,
@@ -297,4 +315,5 @@ _FORMS: dict[type[Layer], Callable[[_Graph, Any, str], str]] = {
     layers.Blend: _blend,
     layers.Clip: _clip,
     layers.Average: _average,
+    layers.Mixture: _mixture,
 }

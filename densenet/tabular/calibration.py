@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from densenet._types import Array
+from densenet.layers import Dense, Scale
 from densenet.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
@@ -104,6 +105,7 @@ def share_temperature(
     ::
 
         z / T = a (W / T) + b / T        W, b of the last dense layer, which takes a
+        z / T = a diag(s / T)            s of a `Scale` that stands behind all others, which takes a
 
     Parameters
     ----------
@@ -125,9 +127,17 @@ def share_temperature(
     targets = [y for _, y, _ in held_out]
     T = calibration(np.concatenate(logits), np.concatenate(targets), np.concatenate(weights)).temperature
     for model in models:
-        last = model.dense_layers[-1]
-        last.W, last.b = last.W / T, last.b / T
+        _divide_outputs(model, T)
     return T
+
+
+def _divide_outputs(model: Sequential, T: float) -> None:
+    """Divide the outputs by T, in the last layer that can: a dense one, or the factor behind a `Mixture`."""
+    last = next(layer for layer in reversed(model.layers) if isinstance(layer, (Dense, Scale)))
+    if isinstance(last, Scale):
+        last.s = last.s / T
+    else:
+        last.W, last.b = last.W / T, last.b / T
 
 
 def _as_classes(z: Array, t: Array, weight: Array | None, separate: bool) -> tuple[Array, Array, Array]:

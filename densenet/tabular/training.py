@@ -246,7 +246,8 @@ def untrained(preparation: TablePreparation, x: Array, y: Array, choices: Choice
     widths = WIDTHS if choices.hidden is None else choices.hidden
     activations = [choices.activation or recipe.activation] * len(widths)
     rates = [recipe.dropout if choices.dropout is None else choices.dropout] * len(widths)
-    body = Body(widths, len(preparation.classes or [0]), activations, rates)
+    link = "softmax" if preparation.task == "classification" else None
+    body = Body(widths, len(preparation.classes or [0]), activations, rates, link=link)
     clips = recipe.whole and preparation.task == "regression"
     ends = [Clip([float(y.min())], [float(y.max())])] if clips else []
     return network(layout_of(preparation, recipe.whole), body, recipe, x, ends=ends, seed=seed)

@@ -62,6 +62,11 @@ class Reducer:
         self.own = Accumulator(model, count, self._buffer[:n])
         self._noise = [layer for layer in model.every_layer if isinstance(layer, Noise)]
         for layer in model.every_layer:
+            if layer.by_place:
+                raise TypeError(
+                    f"a communicator splits mini-batches, and {type(layer).__name__} goes by the places of rows in them: "
+                    "train it without, or train models and join them with dn.Ensemble."
+                )
             if layer.draws and not isinstance(layer, Noise):
                 raise TypeError(
                     f"a communicator needs noise layers that draw for all ranks: derive {type(layer).__name__} from "
