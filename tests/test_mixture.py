@@ -169,6 +169,18 @@ def test_what_does_not_fit_is_refused():
         Mixture([[dn.Tanh()]]).backward(np.ones((2, 3)))
 
 
+@every_link
+def test_a_route_goes_through_every_chain(link):
+    model, x, y = mixed(link), RNG.normal(size=(4, 2)), targets(link, 4)
+    loss = dn.losses.get(LINKS[link][0])
+    loss.forward(model.forward(x, training=False), loss.prepare(y, LINKS[link][1], np.float64))
+    model.backward(loss.backward())
+    for number, layer in enumerate(model.dense_layers, start=1):
+        found = dn.route(model, loss, x, y, layer=number, source=1, target=2, sample=None)
+        assert found.gradient == pytest.approx(layer.dW[0, 1], rel=1e-9, abs=1e-15)
+        assert found.total == pytest.approx(layer.dW[0, 1], rel=1e-9, abs=1e-15)
+
+
 def test_what_splits_mini_batches_refuses_it():
     from densenet.explain.subject import Subject
     from densenet.training.reducer import Reducer
@@ -179,3 +191,15 @@ def test_what_splits_mini_batches_refuses_it():
         Subject("test", model, "mse", RNG.normal(size=(4, 2)), targets(None, 4), training=True)
     with pytest.raises(TypeError, match="Mixture goes by the places of rows"):
         Reducer(None, model)
+
+
+def test_a_network_alone_has_paths_where_rows_are_few_and_a_member_has_none():
+    from densenet.tabular.network import paths_for
+
+    assert [paths_for(rows) for rows in (1, 63, 64, 2500, 2501)] == [1, 7, 8, 8, 1]
+    x, y = RNG.normal(size=(80, 2)), RNG.normal(size=80)
+    alone = dn.DenseRegressor(hidden_layer_sizes=(4,), preset="tabular", max_iter=1, random_state=0)
+    kinds = [[type(layer).__name__ for layer in alone.fit(x, y).model_]]
+    kinds += [[type(layer).__name__ for layer in m.model_] for m in alone.set_params(n_members=2).fit(x, y).members_]
+    member = ["Columns", "Scale", "Dense", "Blend", "Dropout", "Dense", "Clip"]
+    assert kinds == [["Columns", "Scale", "Mixture", "Clip"], member, member]

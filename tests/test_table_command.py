@@ -216,7 +216,7 @@ def test_a_column_of_many_categories_has_the_vectors_of_an_embedding():
     rows = Table({"a": RNG.normal(size=80), "word": values, "y": RNG.normal(size=80)}, target="y")
     preparation = TablePreparation().fit(rows)
     x, y = preparation.transform(rows), preparation.transform_target(rows)
-    model = untrained(preparation, x, y, Choices(), 3)
+    model = untrained(preparation, x, y, Choices(), 3, alone=False)
     dense = model[0].branches[1][0]
     assert (dense.n_in, dense.n_out) == (12, 8)
     embedding = dn.Sequential([Embedding([13])])
@@ -230,7 +230,7 @@ def test_first_weights_give_every_neuron_unit_variance():
     rows = Table({"a": RNG.normal(size=300), "b": RNG.normal(size=300), "y": RNG.normal(size=300)}, target="y")
     preparation = TablePreparation().fit(rows)
     x, y = preparation.transform(rows), preparation.transform_target(rows)
-    model, z = untrained(preparation, x, y, Choices(), 0), x
+    model, z = untrained(preparation, x, y, Choices(), 0, alone=False), x
     for layer in model:
         z = layer.infer(z)
         if isinstance(layer, dn.Dense):

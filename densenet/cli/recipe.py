@@ -77,7 +77,7 @@ def train_recipe(
         list if patience is None else lambda: [EarlyStopping("val_loss", patience=patience)],
     )
     count = args.members or members_for(len(x), x.shape[1])
-    one = untrained(preparation, x, y, choices, args.seed)
+    one = untrained(preparation, x, y, choices, args.seed, count == 1)
     persistence.check_savable(Ensemble([one] * count).model if count > 1 else one, preparation=preparation)
     slopes = elapsed_slopes(preparation, x, y)
     if slopes is None:

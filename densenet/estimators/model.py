@@ -83,4 +83,5 @@ def preset_model(
     assert settings.recipe is not None
     clips = [Clip(*span)] if span is not None and settings.recipe.whole else []
     ends = [*output_layers(loss), *clips]
-    return network(layout, body, settings.recipe, x, ends=ends, seed=random_state.randint(2**31 - 1))
+    seed = random_state.randint(2**31 - 1)
+    return network(layout, body, settings.recipe, x, ends=ends, seed=seed, alone=settings.alone)

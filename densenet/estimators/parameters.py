@@ -106,6 +106,7 @@ class Settings:
     preset: str | None
     recipe: Recipe | None
     by_loss: bool
+    alone: bool
 
     @property
     def widths(self) -> list[int]:
@@ -168,7 +169,8 @@ def settings_of(values: Mapping[str, Any], defaults: Mapping[str, Any], task: st
     if recipe is not None and takes_all_rows(made["solver"]):
         raise ValueError(f"preset={preset!r} is a recipe for Adam: it does not go with solver={made['solver']!r}.")
     by_loss = values.get("class_weight") is not None or (recipe is not None and recipe.by_loss)
-    return Settings(**made, recipe=recipe, by_loss=by_loss and values["scoring"] is None)
+    alone = values["n_members"] == 1 and values["cv"] is None
+    return Settings(**made, recipe=recipe, by_loss=by_loss and values["scoring"] is None, alone=alone)
 
 
 def _instead_of_defaults(recipe: Recipe, task: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from densenet.layers.base import Layer
 from densenet.layers.containers import Concatenate, Residual
 from densenet.layers.dense import Dense
 from densenet.layers.elementwise import Activation
+from densenet.layers.mixture import Mixture
 from densenet.layers.softmax import LogSoftmax, Softmax
 from densenet.losses.binary import SigmoidCrossEntropy
 from densenet.losses.crossentropy import CategoricalCrossEntropy, KLDivergence, SoftmaxCrossEntropy
@@ -324,6 +325,8 @@ class _Tracer:
         if isinstance(layer, Concatenate):
             ways = [(f"branch {b}", branch) for b, branch in enumerate(layer.branches, start=1)]
             return self.branches(layer, ways, start)
+        if isinstance(layer, Mixture):
+            return self.mixture(layer, start)
         if isinstance(layer, Dense):
             number = self.numbers[id(layer)]
             end = self.column(f"z({number})", layer.forward(x, training).copy())
@@ -333,7 +336,8 @@ class _Tracer:
         if any(isinstance(inner, Dense) for inner in layer.walk()):
             place = layer_place(self.subject.model, layer)
             raise ValueError(
-                f"{self.subject.who} knows no ways through {layer!r} at {place}, only through Residual and Concatenate."
+                f"{self.subject.who} knows no ways through {layer!r} at {place}, only through Residual, Concatenate "
+                "and Mixture."
             )
         y = layer.forward(x, training).copy()
         mixes = layer.mixes or y.shape != x.shape
@@ -360,6 +364,24 @@ class _Tracer:
             offsets = [sum(self.columns[end].width for end in ends[:b]) for b in range(len(ends))]
         for end, offset in zip(ends, offsets, strict=True):
             self.link(end, joined, "passing", name, offset=offset)
+        return joined
+
+    def mixture(self, layer: Mixture, start: int) -> int:
+        """Every chain is a branch; dy/dz of what it says is a matrix."""
+        x, ends = self.columns[start], []
+        y = layer.forward(x.values, False).copy()
+        n, k = y.shape
+        layer.forward(np.repeat(x.values, k, axis=0), False)
+        rows = layer.deltas(np.tile(np.eye(k), (n, 1)))  # row (s, j) of chain i is dy_j/dz_i of sample s
+        slopes = np.ascontiguousarray(rows.reshape(-1, n, k, k).transpose(0, 1, 3, 2))
+        for b, branch in enumerate(layer.branches, start=1):
+            fork = self.column(x.name.replace("z", "a"), x.values)
+            self.link(start, fork, "passing", "Mixture", way=f"branch {b}")
+            ends.append(self.chain(branch, fork))
+        symbol = self.symbol(layer, ends[-1])
+        joined = self.column(f"a({max(self.columns[end].number for end in ends)})", y)
+        for end, values in zip(ends, slopes, strict=True):
+            self.link(end, joined, "mixing", symbol, values)
         return joined
 
     def symbol(self, layer: Layer, start: int) -> str:

@@ -20,6 +20,7 @@ from densenet.gradient import error_and_gradient
 from densenet.layers.base import Layer
 from densenet.layers.containers import Concatenate, Residual
 from densenet.layers.dense import Dense
+from densenet.layers.mixture import Mixture
 from densenet.layers.noise import Draw, Noise
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
@@ -190,7 +191,7 @@ def layer_place(model: Sequential, wanted: Layer) -> str:
             inner = None
             if isinstance(layer, Residual):
                 inner = search(layer.layers, f"{here}.layers")
-            elif isinstance(layer, Concatenate):
+            elif isinstance(layer, (Concatenate, Mixture)):
                 places = (search(branch, f"{here}.branches[{b}]") for b, branch in enumerate(layer.branches))
                 inner = next((place for place in places if place), None)
             elif layer.children:

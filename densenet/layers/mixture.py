@@ -130,7 +130,7 @@ class Mixture(Container):
         self._check_delta(delta)
         dx = self._buffer("dx", self._shape, delta.dtype)
         dx.fill(0)
-        apart = None if self._alone else self._deltas(delta)
+        apart = None if self._alone else self.deltas(delta)
         for i, branch in enumerate(self._busy):
             d = np.ascontiguousarray(delta[self._rows(i)]) if apart is None else apart[i]
             for layer in reversed(branch):
@@ -180,8 +180,18 @@ class Mixture(Container):
     def _lowered_delta(self, delta: Array) -> Array:
         return delta if self.link == "softmax" else np.ascontiguousarray(delta[..., 1])
 
-    def _deltas(self, delta: Array) -> Array:
-        """dE/dZ_i (m, n, k), fresh."""
+    def deltas(self, delta: Array) -> Array:
+        """dE/dZ_i of every chain, from dE/dY, after `forward` that was not training.
+
+        Parameters
+        ----------
+        delta : ndarray (n, k)
+
+        Returns
+        -------
+        ndarray (m, n, k)
+            Fresh.
+        """
         if self._share is None:
             return np.repeat(delta[None] / len(self.branches), len(self.branches), axis=0)
         pulled = self._share * self._lifted_delta(delta)
@@ -213,7 +223,7 @@ class Mixture(Container):
     def tangent_backward(self, delta: Array, delta_dot: Array, out: Array) -> tuple[Array, Array]:
         dx, dx_dot = np.zeros((2, *self._shape), delta.dtype)
         out[...] = 0
-        apart = None if self._alone else (self._deltas(delta), self._moved_deltas(delta, delta_dot))
+        apart = None if self._alone else (self.deltas(delta), self._moved_deltas(delta, delta_dot))
         for i, (branch, span) in enumerate(zip(self._busy, chain_spans(self._busy), strict=True)):
             rows = self._rows(i)
             d, d_dot = (delta[rows], delta_dot[rows]) if apart is None else (apart[0][i], apart[1][i])
@@ -227,7 +237,7 @@ class Mixture(Container):
     def _moved_deltas(self, delta: Array, delta_dot: Array) -> Array:
         """(dE/dZ_i)', with p_i' = p_i (log p_i)' and R_i' = R_i ((log p_i)' - (log P)')."""
         if self._share is None:
-            return self._deltas(delta_dot)
+            return self.deltas(delta_dot)
         p, share, D, D_dot = self._p, self._share, self._lifted_delta(delta), self._lifted_delta(delta_dot)
         pulled = share * D
         pulled_dot = share * D_dot + pulled * (self._log_p_dot - self._log_P_dot)

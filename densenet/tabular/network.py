@@ -93,10 +93,11 @@ class Body:
 
 
 def paths_for(rows: int) -> int:
-    """8 paths up to 2,500 training rows, fewer below 64, where a path would get less than 8; else one.
+    """Paths of a network alone: 8 up to 2,500 training rows, fewer below 64, where each would get less than 8; else 1.
 
     A single path of few rows is too sure of itself, and its best epoch is a matter of luck. On tables of at most 1,000
-    rows the mean of 8 paths has less log-loss and squared error, for the time of one (`benchmarks/tabular.py`).
+    rows the mean of 8 paths has less log-loss and squared error, for the time of one (`benchmarks/tabular.py`). Members
+    of an ensemble are averaged already, and better with one path each.
 
     Examples
     --------
@@ -139,7 +140,7 @@ def _chain(block: Block) -> list[Layer]:
 
 
 def network(
-    layout: Layout, body: Body, recipe: Recipe, x: Array, *, ends: Sequence[Layer] = (), seed: int
+    layout: Layout, body: Body, recipe: Recipe, x: Array, *, ends: Sequence[Layer] = (), seed: int, alone: bool
 ) -> Sequential:
     """The recipe's network with its first weights, which training rows set.
 
@@ -154,10 +155,12 @@ def network(
     ends : sequence of Layer, default ()
         What stands behind the last dense layer.
     seed : int
+    alone : bool
+        Whether it is no member of an ensemble: alone, it has several paths where rows are few.
     """
     before = front(layout)
     n_in = chain_width(before, x.shape[1], "network") or x.shape[1]
-    layers = body.behind(n_in, paths_for(len(x))) if recipe.whole else mark(body.layers(n_in))
+    layers = body.behind(n_in, paths_for(len(x)) if alone else 1) if recipe.whole else mark(body.layers(n_in))
     model = Sequential([*before, *layers, *ends], seed=seed, dtype=x.dtype.name)
     learn_scales(model, x)
     rng = np.random.default_rng([seed, 1])

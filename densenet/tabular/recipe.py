@@ -3,7 +3,8 @@
 "tabular" is the paper's RealMLP-TD, "tabular-small" its RealMLP-TD-S: the same network without embeddings, parametric
 activations, dropout, decay, and data-dependent first weights.
 
-One stage of "tabular" is not the paper's: up to 2,500 training rows the hidden layers are 8 paths of half the widths.
+One stage of "tabular" is not the paper's: up to 2,500 training rows the hidden layers of a network that is no member of
+an ensemble are 8 paths of half the widths.
 Each trains on an eighth of every mini-batch; the network answers with their mean (`densenet.layers.Mixture`).
 
 The paper writes a layer as x W / sqrt(n_in) + b with W of unit variance. Adam moves every weight by about its rate,

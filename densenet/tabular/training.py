@@ -240,7 +240,9 @@ class Member(NamedTuple):
     epoch: int
 
 
-def untrained(preparation: TablePreparation, x: Array, y: Array, choices: Choices, seed: int) -> Sequential:
+def untrained(
+    preparation: TablePreparation, x: Array, y: Array, choices: Choices, seed: int, alone: bool
+) -> Sequential:
     """The network of a table that is prepared, with its first weights, which the training rows x and y set."""
     recipe = RECIPES[choices.preset, preparation.task]
     widths = WIDTHS if choices.hidden is None else choices.hidden
@@ -250,7 +252,7 @@ def untrained(preparation: TablePreparation, x: Array, y: Array, choices: Choice
     body = Body(widths, len(preparation.classes or [0]), activations, rates, link=link)
     clips = recipe.whole and preparation.task == "regression"
     ends = [Clip([float(y.min())], [float(y.max())])] if clips else []
-    return network(layout_of(preparation, recipe.whole), body, recipe, x, ends=ends, seed=seed)
+    return network(layout_of(preparation, recipe.whole), body, recipe, x, ends=ends, seed=seed, alone=alone)
 
 
 def weights_of(preparation: TablePreparation, y: Array, choices: Choices) -> Array | None:
@@ -262,13 +264,15 @@ def weights_of(preparation: TablePreparation, y: Array, choices: Choices) -> Arr
     return weights
 
 
-def train(preparation: TablePreparation, x: Array, y: Array, fold: Fold, choices: Choices, seed: int) -> Member:
-    """One member: trained on the fold's first rows, at the epoch that is best on the others."""
+def train(
+    preparation: TablePreparation, x: Array, y: Array, fold: Fold, choices: Choices, seed: int, alone: bool
+) -> Member:
+    """One member, or a network alone: trained on the fold's first rows, at the epoch that is best on the others."""
     rows, later = fold
     weight = weights_of(preparation, y, choices)
     own, watched = (None, None) if weight is None else (weight[rows], weight[later])
     recipe, classes = RECIPES[choices.preset, preparation.task], preparation.task == "classification"
-    model = untrained(preparation, x[rows], y[rows], choices, seed)
+    model = untrained(preparation, x[rows], y[rows], choices, seed, alone)
     loss: Loss = SoftmaxCrossEntropy(label_smoothing=recipe.label_smoothing) if classes else MeanSquaredError()
     batch = min(choices.batch_size or batch_for(len(rows)), len(rows))
     epochs = epochs_for(len(rows), batch) if choices.epochs is None else choices.epochs
@@ -323,7 +327,7 @@ def members(
     labels = y if preparation.task == "classification" else None
     parts = splits(len(x), count, rng, labels) if validation is None else [validation] * count
     seeds = rng.integers(2**31 - 1, size=count).tolist()
-    made = [train(preparation, x, y, fold, choices, seed) for fold, seed in zip(parts, seeds, strict=True)]
+    made = [train(preparation, x, y, fold, choices, seed, count == 1) for fold, seed in zip(parts, seeds, strict=True)]
     weight = weights_of(preparation, y, choices)
     held_out = [(x[later], y[later], None if weight is None else weight[later]) for _, later in parts]
     share_temperature([member.model for member in made], held_out, made[0].loss)

@@ -64,7 +64,7 @@ class Reducer:
         for layer in model.every_layer:
             if layer.by_place:
                 raise TypeError(
-                    f"a communicator splits mini-batches, and {type(layer).__name__} goes by the places of rows in them: "
+                    f"a communicator splits mini-batches, and {type(layer).__name__} goes by the places of rows: "
                     "train it without, or train models and join them with dn.Ensemble."
                 )
             if layer.draws and not isinstance(layer, Noise):
