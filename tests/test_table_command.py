@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import multiprocessing
+import os
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +17,8 @@ from densenet.cli import main
 from densenet.cli.answer import importance
 from densenet.layers import Embedding
 from densenet.tables import Table, TablePreparation
-from densenet.tabular import Choices, front, layout_of, members
+from densenet.tabular import Choices, front, layout_of, members, training
+from densenet.tabular.beside import beside_each_other
 from densenet.tabular.training import untrained
 
 RNG = np.random.default_rng(0)
@@ -40,6 +45,31 @@ def train(table, target, *more):
     arguments = ["train", table, "--target", target, "--drop", drop, "--output", out, *more]
     assert main([str(a) for a in arguments]) == 0
     return dn.load(out / "model.npz"), out
+
+
+def test_members_in_processes_have_the_bits_of_members_in_a_row(monkeypatch, table):
+    rows = dn.datasets.read_csv(table, "yes", drop="price")
+    preparation = TablePreparation().fit(rows)
+    x, y = preparation.transform(rows), preparation.transform_target(rows)
+    answers = []
+    for workers in (1, 2):
+        monkeypatch.setattr(training, "LONG", 1)
+        monkeypatch.setattr(training, "workers_for", lambda jobs, workers=workers: workers)
+        model, _, made = members(preparation, x, y, Choices(epochs=3), 2, seed=0)
+        answers.append((model.predict(x), [member.history["val_loss"] for member in made]))
+    np.testing.assert_array_equal(answers[0][0], answers[1][0])
+    assert answers[0][1] == answers[1][1]
+
+
+def killed():
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="members train in processes on Linux alone")
+def test_the_work_of_a_killed_process_is_done_here():
+    assert beside_each_other([killed, killed], 2) == [os.getpid()] * 2
 
 
 def test_members_answer_as_one_file_beside_other_models(table, capsys):

@@ -17,6 +17,7 @@ from densenet.tabular.linear import LinearBaseline, with_interval
 
 MOST_ROWS, MOST_COLUMNS, REPEATS = 2000, 200, 5
 """Of `importance`."""
+_ROWS_FOR_THREADS = 10_000
 
 
 def beside_others(
@@ -133,14 +134,19 @@ def _gains(ours: Array, theirs: Array, truth: Array, classes: int) -> Array:
 def _boosted(x: Array, y: Array, training: Array, held_out: Array, classes: int) -> Array:
     """scikit-learn's histogram gradient boosting at its defaults."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
-    if not classes:
-        said: Array = HistGradientBoostingRegressor(random_state=0).fit(x[training], y[training]).predict(x[held_out])
-        return said
-    trees = HistGradientBoostingClassifier(random_state=0).fit(x[training], y[training])
-    p = np.zeros((len(held_out), classes))
-    p[:, trees.classes_] = trees.predict_proba(x[held_out])
-    return p
+    # Threads that wait for each other in a loop take longer over few rows than one does.
+    with threadpool_limits(1 if len(training) < _ROWS_FOR_THREADS else None, "openmp"):
+        if not classes:
+            said: Array = (
+                HistGradientBoostingRegressor(random_state=0).fit(x[training], y[training]).predict(x[held_out])
+            )
+            return said
+        trees = HistGradientBoostingClassifier(random_state=0).fit(x[training], y[training])
+        p = np.zeros((len(held_out), classes))
+        p[:, trees.classes_] = trees.predict_proba(x[held_out])
+        return p
 
 
 def importance(predict: Callable[[Array], Array], preparation: TablePreparation, x: Array, y: Array, seed: int) -> str:

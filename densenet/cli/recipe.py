@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from densenet import persistence
 from densenet._types import Array
@@ -20,6 +23,7 @@ from densenet.tabular.training import Choices, Member, members, members_for, unt
 from densenet.tabular.trend import elapsed_slopes, with_skip
 from densenet.training.callbacks import EarlyStopping
 from densenet.training.history import History
+from densenet.training.hooks import Callback
 
 PRESETS = ("tabular", "tabular-small", "linear", "none")
 
@@ -63,7 +67,6 @@ def train_recipe(
         return _linear(preparation, x, y)
     if args.balance and preparation.task == "regression":
         raise ValueError("--balance is for classes, and the target is a number")
-    patience = args.patience
     choices = Choices(
         args.preset,
         args.hidden,
@@ -74,7 +77,7 @@ def train_recipe(
         args.batch_size,
         args.epochs,
         args.balance,
-        list if patience is None else lambda: [EarlyStopping("val_loss", patience=patience)],
+        list if args.patience is None else partial(_stopping, args.patience),
     )
     count = args.members or members_for(len(x), x.shape[1])
     one = untrained(preparation, x, y, choices, args.seed, count == 1)
@@ -86,6 +89,10 @@ def train_recipe(
     _, loss, made = members(preparation, x, left, choices, count, args.seed, validation=validation)
     models = [with_skip(member.model, slopes) for member in made]
     return Trained(models[0] if count == 1 else Ensemble(models, loss=loss).model, loss, made)
+
+
+def _stopping(patience: int) -> list[Callback]:
+    return [EarlyStopping("val_loss", patience=patience)]
 
 
 def _linear(preparation: TablePreparation, x: Array, y: Array) -> Trained:
@@ -102,12 +109,12 @@ def duration(trained: Trained) -> str:
     """How long training took, and how many epochs each member took and kept."""
     if not trained.histories:
         return "solved at once"
-    seconds = sum(history["seconds"][-1] if len(history) else 0.0 for history in trained.histories)
+    each = [history["seconds"][-1] if len(history) else 0.0 for history in trained.histories]
     epochs = len(trained.histories[0])
     best = ", ".join(str(member.epoch) for member in trained.members)
-    if len(trained.histories) == 1:
-        return f"{epochs} epochs in {seconds:.2f} s, the best is {best}"
-    return f"{len(trained.histories)} members of {epochs} epochs in {seconds:.2f} s, the best are {best}"
+    if len(each) == 1:
+        return f"{epochs} epochs in {each[0]:.2f} s, the best is {best}"
+    return f"{len(each)} members of {epochs} epochs in {np.mean(each):.2f} s each, the best are {best}"
 
 
 def option_errors(args: argparse.Namespace) -> list[str]:

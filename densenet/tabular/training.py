@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from densenet.optimizers import Adam, AdamW, Optimizer
 from densenet.optimizers.schedules import Schedule
 from densenet.sequential import Sequential
 from densenet.tables import TablePreparation
+from densenet.tabular.beside import beside_each_other, workers_for
 from densenet.tabular.calibration import calibration_of, share_temperature
 from densenet.tabular.folds import Fold, splits
 from densenet.tabular.network import Body, network
@@ -35,6 +37,8 @@ MOST_STEPS = 16_000
 """Of a member, from which on epochs become fewer."""
 FEW_STEPS, MOST_MEMBERS = 10_000, 4
 """Of all members together by default."""
+LONG, MOST_COPIED = 100, 1 << 26
+"""Steps of a member from which on, and bytes of inputs up to which, members train in processes of their own."""
 
 
 # -- how much ----------------------------------------------------------------------------------------------------------
@@ -216,7 +220,7 @@ class Choices:
     balance : bool
         Whether every class weighs the same, in training and where rows judge.
     callbacks : callable
-        Makes the callbacks of a member.
+        Makes the callbacks of a member. It can be pickled.
     """
 
     preset: str = "tabular"
@@ -265,7 +269,14 @@ def weights_of(preparation: TablePreparation, y: Array, choices: Choices) -> Arr
 
 
 def train(
-    preparation: TablePreparation, x: Array, y: Array, fold: Fold, choices: Choices, seed: int, alone: bool
+    preparation: TablePreparation,
+    x: Array,
+    y: Array,
+    fold: Fold,
+    choices: Choices,
+    seed: int,
+    alone: bool,
+    progress: bool | None = None,
 ) -> Member:
     """One member, or a network alone: trained on the fold's first rows, at the epoch that is best on the others."""
     rows, later = fold
@@ -288,8 +299,27 @@ def train(
         validation_data=(x[later], y[later]) if watched is None else (x[later], y[later], watched),
         seed=seed,
         callbacks=[best, *schedules(recipe, steps), *choices.callbacks()],
+        progress=progress,
     )
     return Member(model, trainer.loss, history, best.epoch)
+
+
+def _trained(
+    preparation: TablePreparation, x: Array, y: Array, choices: Choices, parts: Sequence[Fold], seeds: Sequence[int]
+) -> list[Member]:
+    """The members, beside each other where they take long enough for processes to pay."""
+    if len(parts) == 1:
+        return [train(preparation, x, y, parts[0], choices, seeds[0], True)]
+    rows = len(parts[0][0])
+    batch = min(choices.batch_size or batch_for(rows), rows)
+    steps = (epochs_for(rows, batch) if choices.epochs is None else choices.epochs) * steps_of(rows, batch)
+    workers = workers_for(len(parts)) if steps >= LONG and x.nbytes <= MOST_COPIED else 1
+    progress = False if workers > 1 else None
+    jobs = [
+        partial(train, preparation, x, y, fold, choices, seed, False, progress)
+        for fold, seed in zip(parts, seeds, strict=True)
+    ]
+    return beside_each_other(jobs, workers)
 
 
 def members(
@@ -327,7 +357,7 @@ def members(
     labels = y if preparation.task == "classification" else None
     parts = splits(len(x), count, rng, labels) if validation is None else [validation] * count
     seeds = rng.integers(2**31 - 1, size=count).tolist()
-    made = [train(preparation, x, y, fold, choices, seed, count == 1) for fold, seed in zip(parts, seeds, strict=True)]
+    made = _trained(preparation, x, y, choices, parts, seeds)
     weight = weights_of(preparation, y, choices)
     held_out = [(x[later], y[later], None if weight is None else weight[later]) for _, later in parts]
     share_temperature([member.model for member in made], held_out, made[0].loss)
