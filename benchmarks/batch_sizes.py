@@ -54,7 +54,7 @@ def options() -> argparse.Namespace:
     args.sizes, args.rates_tried = list(target.SIZES), args.trials
     if args.quick:
         args.part = "target" if args.part == "all" else args.part
-        args.epochs, args.seeds, args.rates_tried, args.rounds = 25, 5, 5, 3
+        args.epochs, args.seeds, args.rates_tried, args.rounds = 20, 5, 5, 3
     if args.smoke:
         args.sizes, args.data = [8, 32, 128], ["regression"]
     args.batch_sizes = sorted({1, 32} if args.smoke else set(args.batch_sizes))

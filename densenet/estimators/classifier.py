@@ -89,7 +89,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
     preset : {"tabular", "tabular-small"} or None, default None
         The recipe RealMLP-TD or RealMLP-TD-S [3]_: X may be a data frame with words and missing values, and parameters
         at their defaults take the recipe's values, such as mini-batches of about 256 rows and 256 epochs (fewer above
-        16,000 rows). "tabular" embeds its inputs and has no label smoothing; the loss on held-out rows, each epoch at
+        9,000 rows). "tabular" embeds its inputs and has no label smoothing; the loss on held-out rows, each epoch at
         its best temperature, decides which epoch is kept [4]_. Up to 2,500 rows a network that is no member has 8
         paths of half of `hidden_layer_sizes`, which answer together (`densenet.layers.Mixture`). "tabular-small" is
         quicker to train; accuracy decides. The temperature of the rows that were held out goes into the last layer.
