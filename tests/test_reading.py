@@ -95,6 +95,7 @@ def test_what_has_one_reading_is_read_and_said(cells, values, said):
         (["1", "2", "3", "<5"], "'<5' is a bound, not a number", {"numeric": ["v"]}),
         (["50"] * 299 + ["52 m2"], "line 301 '52 m2' has another unit", {"numeric": ["v"]}),
         (["1", "2", "12 %"], "'12 %' has another unit", {"text": ["v"]}),
+        (["7 kg", "9 kg", "8 kg", "<5"], "'<5' is a bound, not a number", {"numeric": ["v"]}),
         (["1,234", "5,678"], "'1,234' has two readings; '1,234' is 1234 with decimal '.', 1.234", {"decimal": ","}),
         (["1,5", "2.5"], "another decimal sign", {"text": ["v"]}),
         (["1", "2", "3", "three"], "'three' is no number", {"numeric": ["v"]}),
@@ -501,6 +502,12 @@ def test_parquet(tmp_path):
     table = datasets.read_csv(path, "rent", drop="gap")
     assert contents(table) == READ
     assert table.target == "rent"
+
+
+def test_a_text_in_every_row_is_no_target(write, capsys):
+    path = write("x,y\n" + "".join(f"{k * 7 % 5},name{k}\n" for k in range(20)))
+    assert main(["train", str(path), "--target", "y"]) == 2
+    assert "20 classes of 'y' in 20 rows" in capsys.readouterr().err
 
 
 # -- columns --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -137,7 +138,8 @@ def _boosted(x: Array, y: Array, training: Array, held_out: Array, classes: int)
     from threadpoolctl import threadpool_limits
 
     # Threads that wait for each other in a loop take longer over few rows than one does.
-    with threadpool_limits(1 if len(training) < _ROWS_FOR_THREADS else None, "openmp"):
+    with threadpool_limits(1 if len(training) < _ROWS_FOR_THREADS else None, "openmp"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of many classes, which the command has spoken of
         if not classes:
             said: Array = (
                 HistGradientBoostingRegressor(random_state=0).fit(x[training], y[training]).predict(x[held_out])

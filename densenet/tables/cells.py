@@ -294,10 +294,10 @@ def _mixture(
 ) -> Column | None:
     """The refusal of numbers beside words, bounds, several units or several decimal signs."""
     rows = sum(filled.values())
-    plain_rows = sum(
-        filled[cell] for cell, number in found.items() if not number.marks and number.values["."] is not None
-    )
-    settle = "numeric" if 4 * (rows - plain_rows) <= rows else "text"
+    forms = Counter[tuple[str, ...]]()  # of which --numeric keeps the commonest
+    for cell, number in found.items():
+        forms[number.marks] += filled[cell] * number.exact
+    settle = "numeric" if 4 * max(forms.values()) >= 3 * rows else "text"
     if len(found) < len(filled):
         return _refused(cells, filled.keys() - found.keys(), "is no number", **{settle: True})
     bounds = {cell for cell, number in found.items() if not number.exact}

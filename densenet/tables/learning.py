@@ -89,7 +89,8 @@ def learned_target(name: str, every: Summary, training: Summary, task: Task, who
         return Target(name, None, *_standard(name, training, who))
     classes: Any = sorted(different or ())
     numbers_as_words = not numeric and task == "auto" and 2 * len(classes) > every.rows and nearly_numbers(classes)
-    if _names_rows(different, every.rows) or (numbers_as_words and len(classes) > _FEW_CLASSES):
+    none_repeats = len(classes) == every.rows or numbers_as_words
+    if _names_rows(different, every.rows) or (none_repeats and len(classes) > _FEW_CLASSES):
         first = f", the first {classes[0]!r}" if classes else ""
         raise ValueError(
             f"{who} finds {_count(different)} classes of {name!r} in {every.rows} rows{first}: classes should repeat, "
