@@ -296,7 +296,7 @@ def _mixture(
     rows = sum(filled.values())
     forms = Counter[tuple[str, ...]]()  # of which --numeric keeps the commonest
     for cell, number in found.items():
-        forms[number.marks] += filled[cell] * number.exact
+        forms[number.marks] += filled[cell] * (number.exact and number.values["."] is not None)
     settle = "numeric" if 4 * max(forms.values()) >= 3 * rows else "text"
     if len(found) < len(filled):
         return _refused(cells, filled.keys() - found.keys(), "is no number", **{settle: True})
