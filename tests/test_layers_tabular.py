@@ -11,7 +11,7 @@ import pytest
 
 import densenet as dn
 from densenet import second_order as so
-from densenet.layers import Average, Blend, Clip, Columns, Embedding, Periodic, RobustScale
+from densenet.layers import Average, Blend, Clip, Columns, Embedding, Mixture, Periodic, RobustScale
 
 RNG = np.random.default_rng(3)
 
@@ -218,6 +218,7 @@ WITH_SECOND_DERIVATIVES = {
     "Periodic": lambda: [Periodic(4, frequencies=3, width=3), dn.Dense(12, 2)],
     "Columns": lambda: [Columns([1, 3], [[dn.Dense(1, 2), dn.Tanh()], [dn.LayerNorm(3)]]), dn.Dense(5, 2)],
     "Average": lambda: [Average([[dn.Dense(4, 2), dn.Tanh()], [dn.Dense(4, 2), dn.Sigmoid()]])],
+    "Mixture": lambda: [Mixture([[dn.Dense(4, 2)], [dn.Dense(4, 3), dn.Tanh(), dn.Dense(3, 2)]], link="softmax")],
     "Blend": lambda: [Blend(4, "mish"), dn.Dense(4, 2)],
     "Blend of a bent line": lambda: [Blend(4, "selu"), dn.Dense(4, 2)],
     "Clip": lambda: [dn.Dense(4, 2), Clip([-0.6, -0.6], [0.6, 0.6])],

@@ -181,9 +181,9 @@ def noise_scale(
     -----
     Exact for every layer of the package that does not couple samples: `Dense`, all activations (`PReLU` and `Softmax`
     included), `LayerNorm`, `RMSNorm`, `Scale`, `Residual`, `Concatenate`, `Embedding`, `Periodic`, `Columns`,
-    `Average`, `Blend`, `RobustScale`, `Clip`; `Dropout`, `AlphaDropout` and `GaussianNoise` as they predict. Frozen
-    parameters are left out of G, Sigma and H. In float64 a piecewise linear function has the curvature 0 wherever it is
-    differentiable.
+    `Average`, `Mixture`, `Blend`, `RobustScale`, `Clip`; `Dropout`, `AlphaDropout` and `GaussianNoise` as they predict.
+    Frozen parameters are left out of G, Sigma and H. In float64 a piecewise linear function has the curvature 0
+    wherever it is differentiable.
 
     An interval is the set of B for which tr(M Sigma) - B G^T M G does not differ from 0 (Fieller's method) [2]_. How
     far it may differ is seen by drawing the rows again with replacement, for each such B with a G that is as long as
