@@ -36,6 +36,7 @@ def execute(path: Path, found: list[str] | None = None) -> Any:
 
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # whatever the surroundings prefer
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # members of a table's network then train in the kernel anywhere
     os.environ["DASK_LOGGING__DISTRIBUTED"] = "error"  # a busy machine's workers are slow to end, and say so
     notebook = nbformat.read(path, as_version=4)
     where = {"metadata": {"path": str(path.parent)}}
