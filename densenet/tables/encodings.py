@@ -14,7 +14,7 @@ _CHUNK = 1 << 20
 _LIKELY, _SURE, _CLOSE = 0.5, 0.8, 0.05
 """The shares of words from which on an encoding is likely, or sure; by how little shares may differ by chance."""
 _MOST_NAMED, _MOST_ODD = 3, 100
-_UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -116,7 +116,7 @@ def _invalid(data: bytes, encoding: str) -> str | None:
 
 def without_zero_bytes(data: bytes) -> tuple[bytes, list[str]]:
     """A text without the few zero bytes that a broken program wrote, and how many they were."""
-    zeros = 0 if data.startswith(_UTF_16_OR_32) else data.count(0)
+    zeros = 0 if data.startswith(UTF_16_OR_32) else data.count(0)
     if not zeros or 10 * zeros > len(data):
         return data, []
     return data.replace(b"\0", b""), [f"{counted(zeros, 'zero byte')} left out"]

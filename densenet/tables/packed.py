@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import codecs
 import gzip
 import io
 import lzma
@@ -14,6 +13,7 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
+from densenet.tables.encodings import UTF_16_OR_32
 from densenet.tables.messages import TableError, listed
 
 STDIN = "standard input"
@@ -150,7 +150,6 @@ _FORMATS = (
 
 _FEW_CONTROLS = 16
 _CONTROLS = bytes({*range(2, 9), *range(14, 27), *range(28, 31)})
-_UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
 def check_format(data: bytes, path: str, raw: bytes) -> None:
@@ -162,7 +161,7 @@ def check_format(data: bytes, path: str, raw: bytes) -> None:
                 command = next((program for start, program in _PROGRAMS if raw.startswith(start)), "cat") + command
             made = f"converted/{_stem(path).split('.')[0]}.csv"
             raise _remedied(f"{path} is {kind}, no table of text; as one", path, made, command)
-    marked = start.startswith(_UTF_16_OR_32)
+    marked = start.startswith(UTF_16_OR_32)
     zeros, odd = start.count(0), len(start) - len(start.translate(None, _CONTROLS))
     even, uneven = start[::2].count(0), start[1::2].count(0)
     sides = max(even, uneven) > 0.6 * (len(start) // 2) and min(even, uneven) < 0.2 * (len(start) // 2)

@@ -4,8 +4,8 @@
 activations, dropout, decay, and data-dependent first weights.
 
 One stage of "tabular" is not the paper's: up to 2,500 training rows the hidden layers of a network that is no member of
-an ensemble are 8 paths of half the widths.
-Each trains on an eighth of every mini-batch; the network answers with their mean (`densenet.layers.Mixture`).
+an ensemble are 8 paths of half the widths. Each trains on an eighth of every mini-batch; the network answers with their
+mean (`densenet.layers.Mixture`).
 
 The paper writes a layer as x W / sqrt(n_in) + b with W of unit variance. Adam moves every weight by about its rate,
 whatever the gradient's size, so that this is the same as a plain dense layer with weights of variance 1 / n_in, the
