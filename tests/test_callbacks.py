@@ -67,6 +67,26 @@ def test_on_gradients_comes_once_an_update_with_accumulation():
     assert seen == [0, 1]
 
 
+def ask_for_outputs(run):
+    run.keeps_outputs = True
+
+
+@pytest.mark.parametrize("optimizer", [dn.SGD(0.05), dn.LevenbergMarquardt()])
+def test_outputs_of_the_validation_rows_are_the_epoch_s_own(optimizer):
+    validation, seen = np.random.default_rng(1).normal(size=(9000, 3)), []  # more than one block of rows
+
+    def compare(run):
+        seen.append(np.array_equal(run.outputs, run.model.predict(validation)))
+
+    asked = dn.LambdaCallback(on_fit_begin=ask_for_outputs, on_epoch_end=compare)
+    fit = {"epochs": 2, "validation_data": (validation, np.sin(validation).sum(axis=1))}
+    trainer(optimizer).fit(X, T, **fit, callbacks=[asked])
+    assert seen == [True, True]
+    unasked = dn.LambdaCallback(on_epoch_end=lambda run: seen.append(run.outputs))
+    trainer(optimizer).fit(X, T, **fit, callbacks=[unasked])
+    assert seen[2:] == [None, None]
+
+
 def test_early_stopping_counts_and_restores():
     weights = []
     keep = dn.LambdaCallback(on_epoch_end=lambda run: weights.append(run.model.params.copy()))

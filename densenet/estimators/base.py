@@ -514,7 +514,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
     def _judge(self, rows: Rows) -> HeldOut:
         """Rows that decide which epoch is best."""
         calibration = None if self.preset is None else calibration_of(self.trainer_.loss)
-        return HeldOut(rows, lambda: self._raw(rows.x), self._scorer(rows), calibration)
+        return HeldOut(rows, self._scorer(rows), calibration)
 
     def _scorer(self, rows: Rows) -> Callable[[Array], float]:
         if self.scoring in (None, "accuracy" if self._task == "classification" else "r2"):

@@ -96,8 +96,6 @@ class HeldOut:
     Attributes
     ----------
     rows : Rows
-    outputs : callable
-        Gives the model's outputs for these rows as it is.
     score : callable
         Gives accuracy or R^2 of outputs; NaN where they are not finite.
     calibration : callable or None
@@ -105,13 +103,11 @@ class HeldOut:
     """
 
     rows: Rows
-    outputs: Callable[[], Array]
     score: Callable[[Array], float]
     calibration: Callable[..., Calibration] | None
 
-    def judge(self, plain: float) -> tuple[float, float]:
-        """The score, and the loss that says which epoch is best, given the plain one."""
-        outputs = self.outputs()
+    def judge(self, outputs: Array, plain: float) -> tuple[float, float]:
+        """The score of the model's outputs, and the loss that says which epoch is best, given the plain one."""
         if self.calibration is None or not np.isfinite(outputs).all():
             return self.score(outputs), plain
         return self.score(outputs), self.calibration(outputs, self.rows.target, self.rows.weight).error

@@ -104,6 +104,7 @@ class Follow(Callback):
     def on_fit_begin(self, run: Run) -> None:
         self.penalty = Penalty(run.model, self.settings.alpha)
         last = self.settings.recipe is not None
+        run.keeps_outputs |= self.held_out is not None
         self.best = None if self.held_out is None else BestWeights(run.model, self.record.best_figure, last)
 
     def on_fit_end(self, run: Run) -> None:
@@ -127,7 +128,8 @@ class Follow(Callback):
         if settings.verbose:
             print(f"Iteration {record.epochs}, loss = {record.loss:.8f}")
         if self.held_out is not None:
-            score, loss = self.held_out.judge(run.figures["val_loss"])
+            assert run.outputs is not None
+            score, loss = self.held_out.judge(run.outputs, run.figures["val_loss"])
             if math.isnan(score) and math.isfinite(loss) and not settings.by_loss:
                 raise ValueError(
                     f"the score of the {len(self.held_out.rows)} held-out rows is nan, so that no epoch is best: hold "

@@ -172,8 +172,8 @@ class KeepBest(Callback):
 
     Parameters
     ----------
-    x, y : ndarray
-        Rows that are held out, targets as the loss takes them.
+    y : ndarray
+        Targets of the validation rows, as the loss takes them.
     weight : ndarray, optional
 
     Attributes
@@ -182,8 +182,8 @@ class KeepBest(Callback):
         The one that is kept, from 1; 0 before the first.
     """
 
-    def __init__(self, x: Array, y: Array, weight: Array | None = None) -> None:
-        self.x, self.y, self.weight = x, y, weight
+    def __init__(self, y: Array, weight: Array | None = None) -> None:
+        self.y, self.weight = y, weight
 
     @property
     def epoch(self) -> int:
@@ -191,11 +191,12 @@ class KeepBest(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         self._best, self._calibration = BestWeights(run.model), calibration_of(run.trainer.loss)
+        run.keeps_outputs |= self._calibration is not None
 
     def on_epoch_end(self, run: Run) -> None:
         error = run.figures["val_loss"]
-        if self._calibration is not None and np.isfinite(z := run.model.predict(self.x)).all():
-            error = self._calibration(z, self.y, self.weight).error
+        if self._calibration is not None and run.outputs is not None and np.isfinite(run.outputs).all():
+            error = self._calibration(run.outputs, self.y, self.weight).error
         self._best.offer(run.model, -error, run.epoch)
 
     def on_fit_end(self, run: Run) -> None:
@@ -291,7 +292,7 @@ def train(
     epochs = epochs_for(len(rows), batch) if choices.epochs is None else choices.epochs
     steps = epochs * steps_of(len(rows), batch)
     optimizer = copy.deepcopy(choices.optimizer) or rule(recipe, steps, choices.learning_rate)
-    trainer, best = Trainer(model, loss, optimizer), KeepBest(x[later], y[later], watched)
+    trainer, best = Trainer(model, loss, optimizer), KeepBest(y[later], watched)
     history = trainer.fit(
         x[rows],
         y[rows],

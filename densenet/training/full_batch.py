@@ -18,7 +18,7 @@ from densenet.gradient import error_and_gradient
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 from densenet.training.data import ArrayBatches, StreamBatches
-from densenet.training.evaluate import evaluate
+from densenet.training.evaluate import evaluate, validate
 from densenet.training.hooks import Hooks
 from densenet.training.run import Run
 from densenet.training.step import DivergenceError, Step
@@ -133,5 +133,4 @@ def _measured(
     """The metrics after an iteration, and all figures of the validation rows."""
     figures = evaluate(step.model, step.loss, run.metrics, data) if run.metrics else {}
     figures.pop("loss", None)  # the solver's own
-    held_out = {} if validation is None else evaluate(step.model, step.loss, run.metrics, validation)
-    return figures | {f"val_{name}": value for name, value in held_out.items()}
+    return figures | ({} if validation is None else validate(run, step.loss, validation))

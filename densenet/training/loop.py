@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from densenet.training.data import ArrayBatches, Batch, StreamBatches
-from densenet.training.evaluate import evaluate, measure
+from densenet.training.evaluate import measure, validate
 from densenet.training.full_batch import FullBatchSolver, solve
 from densenet.training.hooks import Hooks
 from densenet.training.run import Run
@@ -125,8 +125,7 @@ def _end_epoch(step: Step, run: Run, hooks: Hooks, validation: ArrayBatches | St
         figures["penalty"] = run.penalties / run.weights
     figures |= {metric.name: metric.result() for metric in run.metrics}
     if validation is not None:
-        held_out = evaluate(step.model, step.loss, run.metrics, validation, ranks=step.ranks)
-        figures |= {f"val_{name}": value for name, value in held_out.items()}
+        figures |= validate(run, step.loss, validation, step.ranks)
     run.end_epoch(figures | {"learning_rate": step.optimizer.rate, "seconds": run.seconds})
     hooks.call("on_epoch_end", run)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from densenet._files import CheckpointError
 from densenet._schema import Check, array, flag, like, many, maybe, plain, real, record, refuse, row, table, text, whole
-from densenet._types import IntArray
+from densenet._types import Array, IntArray
 from densenet.metrics import NAMES, Metric
 from densenet.sequential import Sequential
 from densenet.training.data import ArrayBatches, Batch, StreamBatches
@@ -52,6 +52,10 @@ class Run:
         The last mini-batch, y as the loss prepares it. These are working arrays: copy them to keep them.
     figures : dict
         In `on_epoch_end`: the epoch's figures, as they go into the History.
+    keeps_outputs : bool
+        Whether validation keeps the model's outputs. A callback sets it in `on_fit_begin`.
+    outputs : ndarray (n, n_out) or None
+        In `on_epoch_end`: these outputs for the n validation rows. With a communicator they are of this rank's rows.
     stopped : str or None
         The reason for which the run is to end, once there is one.
     lasting : bool
@@ -97,6 +101,8 @@ class Run:
     data: ArrayBatches | StreamBatches | None = None
     batch: Batch | None = None
     figures: dict[str, float] = field(default_factory=dict)
+    keeps_outputs: bool = False
+    outputs: Array | None = None
     stopped: str | None = None
     lasting: bool = True
     resumed: bool = False
