@@ -30,9 +30,9 @@ class Ensemble:
     Parameters
     ----------
     models : sequence of Sequential, or a Sequential that an ensemble has saved
-        All of one width and dtype. They are copied.
+        All of one width and dtype, and of tables that were prepared alike. They are copied.
     loss : Loss, optional
-        What they were trained with; by default the first model's. A loss for classes says how outputs become
+        What they were trained with; by default what the models know. A loss for classes says how outputs become
         probabilities.
 
     Attributes
@@ -46,7 +46,7 @@ class Ensemble:
     TypeError
         If there is anything but models.
     ValueError
-        If there is none, widths or dtypes differ, or the loss has no link to probabilities.
+        If there is none, widths, dtypes, preparations or losses differ, or the loss has no link to probabilities.
 
     References
     ----------
@@ -82,8 +82,10 @@ class Ensemble:
         for i, model in enumerate(listed):
             if not isinstance(model, Sequential):
                 raise TypeError(f"Ensemble expects models, got {type(model).__name__} as number {i}.")
-            if model.dtype != listed[0].dtype:
-                raise ValueError(f"Ensemble expects models of one dtype, got {listed[0].dtype} and {model.dtype}.")
+        _check_alike(listed)
+        if loss is None and len({_reads(model.loss) for model in listed}) > 1:
+            losses = ", ".join(sorted({str(model.loss) for model in listed}))
+            raise ValueError(f"Ensemble expects models of one kind of loss, or loss=, got {losses}.")
         loss = listed[0].loss if loss is None else loss
         ends, kept = _link(loss)
         chains = [[*copy.deepcopy(model.layers), *copy.deepcopy(ends)] for model in listed]
@@ -130,6 +132,32 @@ class Ensemble:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all members to one file, as `Sequential.save` does."""
         self.model.save(path)
+
+
+def _reads(loss: Loss | None) -> tuple[str, str] | None:
+    return None if loss is None else (loss.task, loss.expects)
+
+
+def _check_alike(models: Sequence[Sequential]) -> None:
+    """ValueError where models take or give other columns, or mean something else by them."""
+    first, prepared = models[0], _prepares(models[0])
+    for i, model in enumerate(models):
+        if model.dtype != first.dtype:
+            raise ValueError(f"Ensemble expects models of one dtype, got {first.dtype} and {model.dtype}.")
+        if (model.n_in, model.n_out) != (first.n_in, first.n_out):
+            shapes = f"{first.n_in} -> {first.n_out} and {model.n_in} -> {model.n_out}"
+            raise ValueError(f"Ensemble expects models that take and give as many columns, got {shapes}.")
+        if _prepares(model) != prepared:
+            raise ValueError(
+                f"Ensemble expects models of tables that were prepared alike, and number {i} has other columns, means "
+                "or scales than number 0: train them as members (n_members, --members), or on the same rows."
+            )
+
+
+def _prepares(model: Sequential) -> dict[str, Any]:
+    """What its preparation makes of a table."""
+    state = {} if model.preparation is None else model.preparation.state()
+    return {name: part for name, part in state.items() if name != "dropped"}
 
 
 def _link(loss: Loss | None) -> tuple[list[Layer], Loss | None]:

@@ -70,12 +70,28 @@ def test_an_ensemble_says_what_it_expects():
         dn.Ensemble([dn.mlp([2, 1]), 3])
     with pytest.raises(ValueError, match="one dtype, got float32 and float64"):
         dn.Ensemble([dn.mlp([2, 1]), dn.mlp([2, 1], dtype="float64")])
-    with pytest.raises(ValueError, match="take as many columns"):
+    with pytest.raises(ValueError, match="take and give as many columns, got 2 -> 1 and 3 -> 1"):
         dn.Ensemble([dn.mlp([2, 1]), dn.mlp([3, 1])])
     with pytest.raises(ValueError, match="one that an ensemble has saved"):
         dn.Ensemble(dn.mlp([2, 1]))
     with pytest.raises(ValueError, match="has no link to them"):
         dn.Ensemble([dn.mlp([2, 1])], loss=dn.Hinge())
+
+
+def test_an_ensemble_takes_models_that_mean_the_same_by_their_columns():
+    a, b = dn.mlp([2, 3]), dn.mlp([2, 3])
+    a.loss, b.loss = dn.SoftmaxCrossEntropy(), dn.MeanSquaredError()
+    with pytest.raises(ValueError, match=r"one kind of loss, or loss=, got MeanSquaredError\(\), SoftmaxCrossEntropy"):
+        dn.Ensemble([a, b])
+    assert dn.Ensemble([a, b], loss=a.loss).predict([[1.0, 2.0]]).sum() == pytest.approx(1)
+    b.loss = dn.SoftmaxCrossEntropy(label_smoothing=0.1)
+    for model, shift in ((a, 0.0), (b, 1.0)):
+        columns = {"x": [1.0 + shift, 2.0, 3.0], "z": [0.0, 5.0, 1.0], "y": ["u", "v", "w"]}
+        model.preparation = dn.TablePreparation().fit(columns, "y")
+    with pytest.raises(ValueError, match="prepared alike, and number 1 has other columns, means or scales"):
+        dn.Ensemble([a, b])
+    b.preparation = a.preparation
+    assert dn.Ensemble([a, b]).model.preparation is a.preparation
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------

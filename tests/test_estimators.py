@@ -935,7 +935,7 @@ def test_second_order_solvers_say_what_does_not_go_with_them():
     with pytest.raises(ValueError, match="The 'solver' parameter of DenseClassifier"):
         dn.DenseClassifier(solver="lm").fit(WAVE, NOISY > 20)
     adam = dn.DenseRegressor(solver="lbfgs", **kind).fit(WAVE, NOISY)
-    with pytest.raises(ValueError, match="no standard deviations: it needs solver='lm' or 'br'"):
+    with pytest.raises(ValueError, match="no standard deviations: it needs n_members above 1, or solver='lm' or 'br'"):
         adam.predict(WAVE, return_std=True)
     wide = dn.DenseRegressor(hidden_layer_sizes=(40,), activation="tanh", solver="lm", max_iter=5, random_state=0)
     with pytest.warns(ConvergenceWarning):

@@ -378,7 +378,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         if return_std:
             bars = self.__dict__.get("uncertainty_")
             if bars is None:
-                why = self.__dict__.get("_no_uncertainty", "it needs solver='lm' or 'br'")
+                why = self.__dict__.get("_no_uncertainty", "it needs n_members above 1, or solver='lm' or 'br'")
                 raise ValueError(f"DenseRegressor.predict has no standard deviations: {why}")
             std = bars.std(ready) * self._scale
             mean = self._estimates(raw)
