@@ -20,7 +20,6 @@ from densenet.tables import TablePreparation
 from densenet.tabular.folds import Fold
 from densenet.tabular.linear import LinearBaseline
 from densenet.tabular.training import Choices, Member, members, members_for, untrained
-from densenet.tabular.trend import elapsed_slopes, with_skip
 from densenet.training.callbacks import EarlyStopping
 from densenet.training.history import History
 from densenet.training.hooks import Callback
@@ -82,13 +81,7 @@ def train_recipe(
     count = args.members or members_for(len(x), x.shape[1])
     one = untrained(preparation, x, y, choices, args.seed, count == 1)
     persistence.check_savable(Ensemble([one] * count).model if count > 1 else one, preparation=preparation)
-    slopes = elapsed_slopes(preparation, x, y)
-    if slopes is None:
-        return Trained(*members(preparation, x, y, choices, count, args.seed, validation=validation))
-    left = (y - x @ slopes).astype(y.dtype)  # what the line leaves
-    _, loss, made = members(preparation, x, left, choices, count, args.seed, validation=validation)
-    models = [with_skip(member.model, slopes) for member in made]
-    return Trained(models[0] if count == 1 else Ensemble(models, loss=loss).model, loss, made)
+    return Trained(*members(preparation, x, y, choices, count, args.seed, validation=validation))
 
 
 def _stopping(patience: int) -> list[Callback]:

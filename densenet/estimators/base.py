@@ -7,7 +7,7 @@ import inspect
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -127,10 +127,6 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         """The class weight of every row."""
         return None
 
-    def _output_range(self, y: Array, n_outputs: int) -> tuple[list[float], list[float]] | None:
-        """The range to which a recipe clips the outputs."""
-        return None
-
     def _errors(self, said: Array, y: Array) -> Array:
         """The size of the errors, (n, k); none for classes."""
         return np.zeros((0, 1))
@@ -200,12 +196,20 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             )
             return made
         _, y = check_X_y(np.zeros((len(y), 1)), y, multi_output=True, y_numeric=y_numeric)
-        validate_data(self, X, skip_check_array=True, reset=first)
-        check_consistent_length(X, y)
+        columns = self._named(X, first)
+        check_consistent_length(*columns.values(), y)
         if first:
             recipe = self._settings().recipe
-            self.preparation_ = Preparation(embeds=recipe is not None and recipe.whole).fit(columns_of(X))
-        return self.preparation_.transform(columns_of(X)), y
+            self.preparation_ = Preparation(embeds=recipe is not None and recipe.whole).fit(columns)
+        return self.preparation_.transform(columns), y
+
+    def _named(self, X: Any, first: bool) -> dict[str, Any]:
+        """The columns of X, named and counted as scikit-learn does; it knows no mapping of columns."""
+        if not isinstance(X, Mapping):
+            validate_data(self, X, skip_check_array=True, reset=first)
+        elif first:
+            self.n_features_in_, self.feature_names_in_ = len(X), np.array(list(X), object)
+        return columns_of(X)
 
     def _new_data(self, X: Any) -> Any:
         """X of a fitted estimator as the model takes it."""
@@ -218,8 +222,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         refuse_masks(X)
         if "preparation_" not in self.__dict__:
             return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        validate_data(self, X, skip_check_array=True, reset=False)
-        return self.preparation_.transform(columns_of(X))
+        return self.preparation_.transform(self._named(X, first=False))
 
     def _ready(self, X: Any) -> Any:
         """Rows that can be sliced, in the model's dtype."""
@@ -243,8 +246,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         if settings.recipe is None:
             self.model_ = plain_model(body, loss, X.shape[1], X.dtype, random_state)
         else:
-            layout, span = self.preparation_.layout, self._output_range(y, n_outputs)
-            self.model_ = preset_model(settings, body, loss, layout, X, span, random_state)
+            target, _ = self._encode(y, loss, n_outputs, X.dtype)
+            self.model_ = preset_model(settings, body, loss, self.preparation_, X, target, random_state)
         self._structure, self._outputs = structure_of(settings), outputs_of(loss, n_outputs)
         self.n_iter_ = self.t_ = 0
         self.n_outputs_, self.n_layers_ = n_outputs, len(body.widths) + 2

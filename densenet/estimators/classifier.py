@@ -92,7 +92,9 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         9,000 rows). "tabular" embeds its inputs and has no label smoothing; the loss on held-out rows, each epoch at
         its best temperature, decides which epoch is kept [4]_. Up to 2,500 rows a network that is no member has 8
         paths of half of `hidden_layer_sizes`, which answer together (`densenet.layers.Mixture`). "tabular-small" is
-        quicker to train; accuracy decides. The temperature of the rows that were held out goes into the last layer.
+        quicker to train; accuracy decides. The temperature of the rows that were held out goes into the last layer. A
+        date becomes elapsed days and the circles of week and year. A straight line in elapsed days, with the linear
+        model's slopes, stands beside the network and goes on beyond the training rows; later fits leave it as it is.
     scoring : str, callable or None, default None
         The score that decides which epoch is best, with `early_stopping` or a preset: a name of scikit-learn's such as
         "roc_auc" or "f1", or a function (estimator, X, y) of which a larger value is better; it gets X as the network

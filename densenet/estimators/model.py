@@ -14,7 +14,8 @@ from densenet.layers import Clip, Layer, LogSoftmax, Sigmoid, Softmax
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 from densenet.tabular.network import Body, link_of, network
-from densenet.tabular.preparation import Layout
+from densenet.tabular.preparation import Preparation
+from densenet.tabular.trend import elapsed_slopes, with_skip
 
 _STRUCTURAL = ("preset", "activation", "dropout", "batch_norm", "layer_norm")
 """Parameters, beside the widths, that a model is built from."""
@@ -71,17 +72,29 @@ def plain_model(body: Body, loss: Loss, n_in: int, dtype: Any, random_state: Any
 
 
 def preset_model(
-    settings: Settings,
-    body: Body,
-    loss: Loss,
-    layout: Layout,
-    x: Array,
-    span: tuple[list[float], list[float]] | None,
-    random_state: Any,
+    settings: Settings, body: Body, loss: Loss, preparation: Preparation, x: Array, target: Array, random_state: Any
 ) -> Sequential:
-    """The recipe's network, with outputs clipped to a range where it has one."""
+    """The recipe's network, with numbers clipped to their range, and a linear skip of elapsed time.
+
+    Parameters
+    ----------
+    settings : Settings
+    body : Body
+    loss : Loss
+    preparation : Preparation
+    x : ndarray (n, n_in)
+    target : ndarray (n, ...)
+        As the loss has prepared it.
+    random_state : RandomState
+    """
     assert settings.recipe is not None
-    clips = [Clip(*span)] if span is not None and settings.recipe.whole else []
-    ends = [*output_layers(loss), *clips]
-    seed = random_state.randint(2**31 - 1)
-    return network(layout, body, settings.recipe, x, ends=ends, seed=seed, alone=settings.alone)
+    W, clips, fits = None, [], target.shape[1:] == (body.n_out,)
+    if body.link is not None or (loss.task == "regression" and fits):
+        W = elapsed_slopes(preparation.elapsed, x, target, body.link)
+    if loss.task == "regression" and fits and settings.recipe.whole:
+        left = target if W is None else target - x @ W  # what the line leaves
+        clips = [Clip(left.min(axis=0).tolist(), left.max(axis=0).tolist())]
+    behind, seed = output_layers(loss), random_state.randint(2**31 - 1)
+    ends = [*behind, *clips] if W is None else clips
+    model = network(preparation.layout, body, settings.recipe, x, ends=ends, seed=seed, alone=settings.alone)
+    return model if W is None else with_skip(model, W, x, behind, seed)

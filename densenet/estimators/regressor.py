@@ -279,12 +279,6 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         except ValueError as error:
             self._no_uncertainty = str(error)
 
-    def _output_range(self, y: Array, n_outputs: int) -> tuple[list[float], list[float]] | None:
-        if y.shape[1] != n_outputs:
-            return None
-        standard = (y - self._mean) / self._scale
-        return standard.min(axis=0).tolist(), standard.max(axis=0).tolist()
-
     def _decode(self, truth: Array) -> Array:
         return truth[:, 0] if truth.shape[1] == 1 else truth
 

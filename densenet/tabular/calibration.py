@@ -104,7 +104,7 @@ def share_temperature(
 
     ::
 
-        z / T = a (W / T) + b / T        W, b of the last dense layer, which takes a
+        z / T = a (W / T) + b / T        W, b of the last dense layer, which takes a (no b behind a linear skip)
         z / T = a diag(s / T)            s of a `Scale` that stands behind all others, which takes a
 
     Parameters
@@ -137,7 +137,9 @@ def _divide_outputs(model: Sequential, T: float) -> None:
     if isinstance(last, Scale):
         last.s = last.s / T
     else:
-        last.W, last.b = last.W / T, last.b / T
+        last.W = last.W / T
+        if last.use_bias:
+            last.b = last.b / T
 
 
 def _as_classes(z: Array, t: Array, weight: Array | None, separate: bool) -> tuple[Array, Array, Array]:

@@ -93,6 +93,8 @@ class Preparation:
     Attributes
     ----------
     layout : Layout
+    elapsed : list of int
+        Which inputs are elapsed time.
 
     References
     ----------
@@ -142,6 +144,7 @@ class Preparation:
             else:
                 flags += span
         self._scaled, self._embedded = [*numbers, *flags], embedded
+        self.elapsed = [numbers.index(at) for at in self.table.elapsed_features]
         blocks: list[Block] = []
         _add(blocks, "numbers" if self.embeds else "scaled", len(numbers))
         _add(blocks, "scaled", len(flags))

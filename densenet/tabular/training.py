@@ -26,6 +26,7 @@ from densenet.tabular.folds import Fold, splits
 from densenet.tabular.network import Body, network
 from densenet.tabular.preparation import layout_of
 from densenet.tabular.recipe import RECIPES, CosineLog4, FlatCosine, Recipe
+from densenet.tabular.trend import elapsed_slopes, with_skip
 from densenet.training.history import History
 from densenet.training.hooks import Callback
 from densenet.training.run import Run
@@ -257,9 +258,13 @@ def untrained(
     rates = [recipe.dropout if choices.dropout is None else choices.dropout] * len(widths)
     link = "softmax" if preparation.task == "classification" else None
     body = Body(widths, len(preparation.classes or [0]), activations, rates, link=link)
-    clips = recipe.whole and preparation.task == "regression"
-    ends = [Clip([float(y.min())], [float(y.max())])] if clips else []
-    return network(layout_of(preparation, recipe.whole), body, recipe, x, ends=ends, seed=seed, alone=alone)
+    W = elapsed_slopes(preparation.elapsed_features, x, y, link)
+    ends = []
+    if recipe.whole and link is None:
+        left = y if W is None else y - x @ W[:, 0]  # what the line leaves
+        ends = [Clip([float(left.min())], [float(left.max())])]
+    model = network(layout_of(preparation, recipe.whole), body, recipe, x, ends=ends, seed=seed, alone=alone)
+    return model if W is None else with_skip(model, W, x, seed=seed)
 
 
 def weights_of(preparation: TablePreparation, y: Array, choices: Choices) -> Array | None:

@@ -1,53 +1,86 @@
-"""A straight line in elapsed time, beside a network that is clipped to what it has seen."""
+"""A straight line in elapsed time beside a network, which is clipped to what it has seen."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 
 from densenet._types import Array
-from densenet.layers import Concatenate, Dense
+from densenet.layers import Clip, Concatenate, Dense, Layer
 from densenet.sequential import Sequential
-from densenet.tables import TablePreparation
 from densenet.tabular.linear import LinearBaseline
 
 
-def elapsed_slopes(preparation: TablePreparation, x: Array, y: Array) -> Array | None:
-    """The slopes w of a target by elapsed time, from ridge regression on all inputs; None without dates or numbers.
+def elapsed_slopes(elapsed: Sequence[int], x: Array, target: Array, link: str | None = None) -> Array | None:
+    """The slopes W of outputs by elapsed time, from the linear model of all inputs (`LinearBaseline`).
+
+    ::
+
+        Y = X W + 1 b^T         link None
+        p = softmax(X W + b)    link "softmax"
+        p = sigmoid(X W + b)    link "sigmoid", every column by itself
 
     Parameters
     ----------
-    preparation : TablePreparation
+    elapsed : sequence of int
+        Which inputs are elapsed time.
     x : ndarray (n, n_in)
-    y : ndarray (n,)
-        Standardised values of training rows.
+        Training rows.
+    target : ndarray (n,) or (n, k)
+        Numbers; class numbers or shares of 1; zeros and ones.
+    link : {None, "softmax", "sigmoid"}, default None
+        What makes probabilities of outputs.
 
     Returns
     -------
-    ndarray (n_in,) or None
-        0 but for `TablePreparation.elapsed_features`.
+    ndarray (n_in, k) or None
+        0 but for `elapsed`; None where there is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from densenet.tabular.trend import elapsed_slopes
+    >>> x = np.random.default_rng(0).normal(size=(50, 2))
+    >>> elapsed_slopes([1], x, x @ [5.0, 3.0]).round(3).tolist()
+    [[0.0], [3.0]]
     """
-    elapsed = preparation.elapsed_features
-    if not elapsed or preparation.task == "classification":
+    if not elapsed:
         return None
-    w = np.zeros(x.shape[1])
-    w[elapsed] = LinearBaseline(x, y).W[elapsed, 0]
-    return w
+    if link == "softmax":
+        classes = target if target.ndim == 1 else target.argmax(axis=1)
+        k = int(classes.max()) + 1 if target.ndim == 1 else target.shape[1]
+        slopes = LinearBaseline(x, classes, k).W
+    elif link == "sigmoid":
+        both = [LinearBaseline(x, column, 2).W for column in target.reshape(len(target), -1).T]
+        slopes = np.column_stack([W[:, 1] - W[:, 0] for W in both])
+    else:
+        slopes = np.hstack([LinearBaseline(x, column).W for column in target.reshape(len(target), -1).T])
+    W: Array = np.zeros_like(slopes)
+    W[elapsed] = slopes[elapsed]
+    return W
 
 
-def with_skip(model: Sequential, w: Array) -> Sequential:
-    """A model f that was trained on y - x w, with a linear skip of its inputs::
+def with_skip(model: Sequential, W: Array, x: Array, ends: Sequence[Layer] = (), seed: int | None = None) -> Sequential:
+    """A model f with a linear skip of its inputs, which training leaves as it is::
 
-        y = f(x) + x w
+        Y = f(min(max(X, low), high)) + X W
 
-    The skip is not clipped: elapsed time goes on beyond the training rows, and the line with it.
+    What the skip takes, f sees within its range in the training rows: beyond, f stays where it is, and the line goes
+    on.
 
     Parameters
     ----------
     model : Sequential
-        Of one output; it is copied.
-    w : ndarray (n_in,)
+        It is copied.
+    W : ndarray (n_in, k)
+    x : ndarray (n, n_in)
+        Training rows, whose range is [low, high] where W is not 0.
+    ends : sequence of Layer, default ()
+        What stands behind the sum.
+    seed : int, optional
+        Of the layers that draw.
 
     Examples
     --------
@@ -55,11 +88,21 @@ def with_skip(model: Sequential, w: Array) -> Sequential:
     >>> import densenet as dn
     >>> from densenet.tabular.trend import with_skip
     >>> model = dn.mlp([2, 4, 1], seed=0)
-    >>> x = np.array([[1.0, 2.0]])
-    >>> (with_skip(model, np.array([0.0, 3.0])).predict(x) - model.predict(x)).round(4).tolist()
-    [[6.0]]
+    >>> x = np.array([[1.0, 2.0], [0.0, 1.0]])
+    >>> whole = with_skip(model, np.array([[0.0], [3.0]]), x)
+    >>> (whole.predict(x) - model.predict(x)).round(4).tolist()
+    [[6.0], [3.0]]
+    >>> (whole.predict([[1.0, 9.0]]) - whole.predict([[1.0, 2.0]])).round(4).tolist()
+    [[21.0]]
     """
-    skip, joined = Dense(len(w), 1, use_bias=False), Dense(2, 1, use_bias=False)
-    made = Sequential([Concatenate([[*copy.deepcopy(model.layers)], [skip]]), joined], dtype=model.dtype.name)
-    skip.W, joined.W = w[:, None], np.ones((2, 1))
+    n_in, k = W.shape
+    skipped, most = W.any(axis=1), float(np.finfo(model.dtype).max)
+    low = np.where(skipped, x.min(axis=0), -most).tolist()
+    high = np.where(skipped, x.max(axis=0), most).tolist()
+    skip, total = Dense(n_in, k, use_bias=False), Dense(2 * k, k, use_bias=False)
+    both = Concatenate([[Clip(low, high), *copy.deepcopy(model.layers)], [skip]])
+    made = Sequential([both, total, *ends], seed=seed, dtype=model.dtype.name)
+    skip.W, total.W = W, np.vstack([np.eye(k), np.eye(k)])
+    skip.freeze()
+    total.freeze()
     return made
