@@ -232,6 +232,12 @@ def test_no_hidden_layer_is_the_linear_model():
     np.testing.assert_allclose(made.coefs_[0].T, linear.coef_, atol=1e-3)
 
 
+def test_labels_that_are_missing_are_refused():
+    y = np.array(["a", None, "b", "a"], object)
+    with pytest.raises(ValueError, match="y has no label in 1 of 4 rows, the first in row 1: leave them out"):
+        dn.DenseClassifier().fit(np.eye(4), y)
+
+
 def test_sparse_labels_come_back_sparse():
     made = dn.DenseClassifier(5, max_iter=3, random_state=0).fit(X, sparse.csr_matrix(TAGS))
     assert sparse.issparse(made.predict(X))

@@ -7,6 +7,7 @@ import datetime
 import json
 import math
 import pickle
+import re
 from decimal import Decimal
 
 import numpy as np
@@ -122,6 +123,26 @@ def test_take_and_numbers():
         table.numbers()
     with pytest.raises(ValueError, match=r"Table.numbers expects numeric columns, but 'city' holds text\."):
         table.take([0]).numbers()
+
+
+def test_a_sparse_column_is_numbers():
+    pd = pytest.importorskip("pandas", reason="makes the data frame")
+    pytest.importorskip("narwhals", reason="narwhals is the door for data frames")
+    table = Table(pd.DataFrame({"s": pd.arrays.SparseArray([0.0, 2.5, 0.0])}))
+    assert table["s"].tolist() == [0.0, 2.5, 0.0]
+
+
+@pytest.mark.parametrize("dtype", ["timedelta64[ns]", "period[M]", "complex128"])
+def test_a_column_of_another_dtype_is_refused_by_its_name(dtype):
+    pd = pytest.importorskip("pandas", reason="makes the data frame")
+    pytest.importorskip("narwhals", reason="narwhals is the door for data frames")
+    column = {
+        "timedelta64[ns]": pd.to_timedelta([1, 2], "h").astype("timedelta64[ns]"),
+        "period[M]": pd.period_range("2024-01", periods=2, freq="M"),
+        "complex128": [1j, 2j],
+    }[dtype]
+    with pytest.raises(TypeError, match=f"column 'z' to be numbers, text or dates, got dtype {re.escape(dtype)}"):
+        Table(pd.DataFrame({"z": column}))
 
 
 def test_data_frames():

@@ -197,7 +197,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             return made
         _, y = check_X_y(np.zeros((len(y), 1)), y, multi_output=True, y_numeric=y_numeric)
         columns = self._named(X, first)
-        check_consistent_length(*columns.values(), y)
+        check_consistent_length(next(iter(columns.values())), y)
         if first:
             recipe = self._settings().recipe
             self.preparation_ = Preparation(embeds=recipe is not None and recipe.whole).fit(columns)

@@ -15,7 +15,7 @@ from densenet import losses
 from densenet._types import Array
 from densenet._validation import nonnegative
 from densenet.estimators.base import DenseEstimator
-from densenet.estimators.data import validation_of
+from densenet.estimators.data import refuse_gaps, validation_of
 from densenet.estimators.parameters import CONSTRAINTS, Settings, partial_fit_if_stochastic
 from densenet.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from densenet.losses.base import Loss
@@ -327,6 +327,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         X, y = self._validate_X_y(X, y, first, y_numeric=False)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        refuse_gaps(y)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._learn_classes(y)
             return X, y

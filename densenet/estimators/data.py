@@ -152,6 +152,15 @@ def columns_of(X: Any) -> dict[str, Any]:
     return {f"x{i}": array[:, i] for i in range(array.shape[1])}
 
 
+def refuse_gaps(y: Array) -> None:
+    """ValueError for labels that are missing."""
+    if y.dtype != object or y.ndim > 1:
+        return
+    gaps = [row for row, label in enumerate(y) if label is None or label != label]
+    if gaps:
+        raise ValueError(f"y has no label in {len(gaps)} of {len(y)} rows, the first in row {gaps[0]}: leave them out.")
+
+
 def refuse_masks(*arrays: Any) -> None:
     """ValueError for masked arrays, whose mask would be ignored."""
     if any(isinstance(array, np.ma.MaskedArray) for array in arrays):

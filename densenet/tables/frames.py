@@ -52,10 +52,13 @@ def _values(name: str, series: Any) -> Any:
     if kind.is_numeric() and kind != nw.Decimal and not series.is_null().any():
         return series.cast(nw.Float64).to_numpy()
     numbers = kind.is_numeric()
-    if not numbers and kind not in (nw.Datetime, nw.Date, nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
-        if kind != nw.Unknown or not series.is_null().all():
-            raise TypeError(f"Table expects column {name!r} to be numbers, text or dates, got dtype {kind}.")
-        numbers = True
+    if kind == nw.Unknown:  # to narwhals: such as a sparse column, or one that is null everywhere
+        numbers = series.is_null().all() or np.asarray(series.to_native()).dtype.kind in "biuf"
+    known = (nw.Datetime, nw.Date, nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object)
+    if not numbers and kind not in known:
+        native = series.to_native()
+        dtype = native.dtype if hasattr(native, "dtype") else native.type
+        raise TypeError(f"Table expects column {name!r} to be numbers, text or dates, got dtype {dtype}.")
     absent = series.is_null().to_list()
     values = [None if gap else value for value, gap in zip(series.to_list(), absent, strict=True)]
     if numbers:
