@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 
@@ -178,6 +179,17 @@ def test_help_as_a_module(arguments):
     result = subprocess.run([sys.executable, "-m", "densenet", *arguments], capture_output=True, text=True, check=True)
     assert "densenet" in result.stdout
     assert result.stderr == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a reader that leaves breaks the pipe on POSIX systems")
+def test_training_goes_on_where_nobody_reads_its_output_any_more(tmp_path):
+    run = "from densenet.cli import main; import sys; sys.exit(main())"
+    command = [sys.executable, "-c", run, "train", "--epochs", "1", "--output", str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        process.stdout.close()  # as `| true` does
+        assert process.wait(timeout=120) == 0
+    assert (tmp_path / "run" / "model.npz").is_file()
+    assert subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], timeout=120).returncode == 0  # closed at the start
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, flowers):

@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import io
 import os
+import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -113,15 +114,45 @@ def run_train(args: argparse.Namespace) -> None:
     """Train as the command line asks, print the results and write the files; of several processes one does."""
     ranks = Ranks(_communicator(args))
     try:
-        with ranks.guard(), contextlib.ExitStack() as quiet:
-            if ranks.rank:
-                quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))
-                quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        out, err = (io.StringIO(), io.StringIO()) if ranks.rank else (Lasting(sys.stdout), Lasting(sys.stderr))
+        with ranks.guard(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             _train(args, ranks)
+            out.flush()
     except Exception:
         if ranks.rank:
             raise SystemExit(2) from None  # the first process says why
         raise
+
+
+class Lasting(io.TextIOBase):
+    """A stream whose reader may leave, as ``| head`` does: what is said then goes nowhere, and training goes on.
+
+    Parameters
+    ----------
+    stream : text stream or None
+        Standard output or error; None is closed from the start.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self._call("write", text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._call("flush")
+
+    def isatty(self) -> bool:
+        return self.stream is not None and self.stream.isatty()
+
+    def _call(self, name: str, *arguments: str) -> None:
+        if self.stream is None:
+            return
+        try:
+            getattr(self.stream, name)(*arguments)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 def _communicator(args: argparse.Namespace) -> Any:
