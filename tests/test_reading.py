@@ -21,6 +21,7 @@ import pytest
 import densenet as dn
 from densenet import datasets
 from densenet.cli import main
+from densenet.cli.rows import split_by_time
 from densenet.tables import Table, TableError, TablePreparation
 from densenet.tables.dates import DATES
 from densenet.tables.numbers import MARKS, written
@@ -79,7 +80,10 @@ def io_table(cells, name="v", **options):
         (["1:30 pm", "12:15 AM"], [13.5, 0.25], "times: '1:30 pm' is 13.5"),
         (["$1.2M", "$300K"], [1.2e6, 3e5], "amounts of money ($), k, M and B are thousands, millions and billions"),
         (["$1.2M", "$3M"], [1.2, 3], "amounts of money, numbers with a unit ($ M): '$1.2M' is 1.2"),
-        (["1e5", "2E-3"], [1e5, 2e-3], ""),
+        (["1e5", "2E-3"], [1e5, 2e-3], "powers of ten: '1e5' is 100000 (--text keeps them)"),
+        (["2\u00bd", "3"], [2.5, 3], "fractions: '2\u00bd' is 2.5"),
+        (["1 day", "2 days", "0 days"], [1, 2, 0], "numbers with a unit (days): '1 day' is 1"),
+        (["1blank", "2blanks"], [1, 2], "numbers with a unit (blanks)"),
     ],
 )
 def test_what_has_one_reading_is_read_and_said(cells, values, said):
@@ -108,6 +112,9 @@ def test_what_has_one_reading_is_read_and_said(cells, values, said):
         (["true", "1", "0"], "'true' is no number", {"text": ["v"]}),
         (["2024-01-05"] * 5 + ["0000-00-00"], "is no day of the calendar", {"numeric": ["v"]}),
         (["2024-01-05"] * 5 + ["soon"], "'soon' is no date", {"numeric": ["v"]}),
+        ([*map(str, range(12)), *["unknown", "#VALUE!"] * 5], "'unknown' is no number", {"numeric": ["v"]}),
+        (["10\u00b2", "7"], "'10\u00b2' is no number", {"text": ["v"]}),
+        (["1 and 2", "1", "2", "2"], "numeric makes such cells missing, text keeps them as words", {"numeric": ["v"]}),
     ],
 )
 def test_what_has_no_one_reading_is_refused_with_its_remedy(cells, reason, remedy):
@@ -142,6 +149,10 @@ def test_numeric_takes_the_commonest_form(cells, values):
         ["12 Main", "7 High", "9 Oak", "1 Elm"],
         ["1.2.3", "2.0.1"],
         ["18.00.00", "00.00.00"],
+        ["1. never", "2. often", "3. always"],
+        ["1) low", "2) high"],
+        ["<=50K", ">50K"],
+        ["10\u00b2", "10\u00b3"],
     ],
 )
 def test_words_with_digits_stay_words(cells):
@@ -167,7 +178,7 @@ def test_dates_are_forced_as_numbers_are(write):
 def test_words_that_begin_with_numbers_are_said():
     cells = [f"{feet}'{inches}" for feet in (5, 6) for inches in range(6)]
     assert 'words, though they begin with numbers, such as "5\'0"' in "; ".join(io_table(cells).said)
-    assert io_table(["40-49", "50-59"] * 9).said == []
+    assert "words, though they begin with numbers, such as '3/8'" in "; ".join(io_table(["3/8", "5/8"] * 9).said)
 
 
 def test_one_error_names_all_columns_and_the_command_settles_them(write, capsys, tmp_path):
@@ -203,6 +214,24 @@ def test_a_model_reads_later_files_as_it_was_taught(write):
     assert "'age': 1 cell such as '90+' made missing" in later.said
     bare = datasets.read_csv(write("p;q;age;y\n1,5;3;30;4\n"), like=preparation.reading)
     assert "'q': the model's numbers had %, these have none" in bare.said
+
+
+def test_labels_with_leading_zeros_are_words(write):
+    path = write("x,y\n" + "1,007\n2,008\n3,019\n" * 9)
+    table = datasets.read_csv(path, "y")
+    assert set(table["y"]) == {"007", "008", "019"}
+    assert "'y': labels with leading zeros are words (--numeric makes numbers of them)" in table.said
+    assert set(datasets.read_csv(path, "y", numeric="y")["y"]) == {7, 8, 19}
+
+
+def test_a_model_of_numbers_gets_no_words(write):
+    reading = TablePreparation().fit(datasets.read_csv(write("x,y\n1 day,2\n2 days,5\n3 days,9\n"), "y")).reading
+    with pytest.raises(TableError, match=r"'soon' is no number") as caught:
+        datasets.read_csv(write("x\n1 day\nsoon\n2 days\n"), like=reading)
+    assert caught.value.remedy == {"numeric": ["x"]}
+    assert datasets.read_csv(write("x\n1 day\n1 day\n"), like=reading).said == [
+        "'x': numbers with a unit (days): '1 day' is 1"
+    ]
 
 
 def test_numeric_looking_targets_never_become_as_many_classes_as_rows(write):
@@ -266,6 +295,48 @@ def packed(content, name="data.csv", **more):
 )
 def test_files_of_every_kind_read_the_same(write, content):
     assert contents(datasets.read_csv(write(content))) == READ
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "said"),
+    [
+        (
+            "# by hand\n# two, lines\nx,y\n" + "1,2\n3,4\n" * 9,
+            ["x", "y"],
+            "2 lines of remarks (#) at the beginning left out",
+        ),
+        ("#x,y\n" + "1,2\n3,4\n" * 9, ["#x", "y"], ""),
+        (
+            "x,y\n" + "".join(f"{k},{k % 3},{k % 4}\n" for k in range(1, 20)),
+            ["row", "x", "y"],
+            "the first column is called 'row'",
+        ),
+        ("name,y\n" + '"so \\"called\\"",1\n' * 9, ["name", "y"], "a quotation mark behind a backslash"),
+        ('18.0   8   307.0  4  70\t"buick skylark"\n' * 9, None, ""),
+        (
+            "name,x\nA,3\nB,4\nA,5\nTotal,12\n",
+            ["name", "x"],
+            "line 5 may be no row but 'Total' of the others (--skip 5)",
+        ),
+        ("x,y\n1,\u200b7\n2,8\n", ["x", "y"], "1 invisible sign left out"),
+    ],
+)
+def test_files_of_other_programs(write, content, columns, said):
+    table = datasets.read_csv(write(content), header=columns is not None)
+    assert list(table.columns) == (columns or ["x1", "x2", "x3", "x4", "x5", "x6"])
+    assert said in "; ".join(table.said)
+    assert said or not table.said
+    if columns is None:
+        assert table["x6"][0] == "buick skylark"
+    if said.startswith("a quotation"):
+        assert table["name"][0] == 'so "called"'
+
+
+def test_a_given_encoding_whose_letters_look_otherwise_is_doubted(write):
+    path = write("x,t\n1,Москва\n2,Киев\n".encode("cp1251"))
+    (said,) = datasets.read_csv(path, encoding="latin-1").said
+    assert said == "read as latin-1, though 'Ìîñêâà' would be 'Москва' in cp1251"
+    assert datasets.read_csv(path, encoding="cp1251").said == []
 
 
 def test_latin_1_is_recognised_and_said(write):
@@ -523,6 +594,9 @@ def test_a_text_in_every_row_is_no_target(write, capsys):
         (["03/04/2020", "04/13/2020"], "2020-03-04T00:00:00"),
         (["3.4.2020 18:00", "30.4.2020 19:00"], "2020-04-03T18:00:00"),
         (["1 Mar 2020", "2-Apr-2020"], "2020-03-01T00:00:00"),
+        (["13-Mar-20", "02APR2020"], "2020-03-13T00:00:00"),
+        (["2020-03-01 00:30:00+01", "2020-03-02 12:00:00-0330"], "2020-02-29T23:30:00"),
+        (["2020/03/01 1:14:59 PM GMT+1"], "2020-03-01T12:14:59"),
         (["March 1, 2020", "Apr 2, 2020"], "2020-03-01T00:00:00"),
         (["1/31/99 11:00 PM", "NA"], "1999-01-31T23:00:00"),
         (["Sun, 31 Jan 1999 11:00:00 GMT", "Monday 1 Feb 1999"], "1999-01-31T11:00:00"),
@@ -563,6 +637,7 @@ def test_boolean_words_in_any_case_are_two_values():
     table = io_table(["True", "TRUE", "false", "False"] * 3)
     assert set(table["v"]) == {"True", "false"} or len(set(table["v"])) == 2
     assert any("are 2 values" in line for line in table.said)
+    assert len(set(io_table(["WAHR", "Falsch", "wahr"])["v"])) == 2
     preparation = TablePreparation().fit({"v": ["yes", "no"], "y": [0.5, 1]}, "y")
     np.testing.assert_array_equal(preparation.transform({"v": ["YES", "No"]}), [[0, 1], [1, 0]])
     assert preparation.unseen({"v": ["YES", "No"]}) == []
@@ -718,6 +793,56 @@ def test_time_holds_out_the_latest_rows(tmp_path, write, capsys):
     )
     target = dn.load(tmp_path / "r" / "model.npz").preparation.state()["target"]
     assert target["mean"] == pytest.approx(np.mean([2 * t + 0.5 for t in range(40)]))  # of the 40 earlier rows
+
+
+def test_rows_of_one_time_stay_together():
+    table = Table({"t": [2, 2, 1, 1, 1, 3, 3, 2], "y": range(8)}, "y")
+    training, held_out = split_by_time(table, "t", 0.4)
+    assert training.tolist() == [0, 1, 2, 3, 4, 7]
+    assert held_out.tolist() == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "message"),
+    [
+        ("t,x,y\n" + "5,1,2\n5,2,3\n" * 9, ["--time", "t"], "expects several times, got one in all rows of 't'"),
+        ("t,x,y\n" + "5,1,2\n6,2,3\n" * 9, ["--time", "y"], "--time 'y' is the target"),
+        (
+            "t,x,y\n" + "".join(f"{k},{k % 3},{'ab'[k > 25]}\n" for k in range(30)),
+            ["--time", "t"],
+            "the target 'y' is 'a' in 24 rows to train on; with rows held out at random",
+        ),
+        ("t,x,y\n" + "5,1,2\n6,2,3\n" * 9, ["--held-out", ".99"], "--held-out 0.99 leaves no row to train on of 18"),
+        ("t,x,y\n" + "5,1,nan\n6,2,b\n" * 9, [], "is 'b' in all 9 rows of data.csv that have one: nothing to learn"),
+        ("t,x,y\n" + "5,1,2020-01-01\n6,2,2020-01-02\n" * 9, [], "the target 'y' holds dates"),
+    ],
+)
+def test_splits_that_leave_nothing_to_learn(write, tmp_path, monkeypatch, capsys, content, given, message):
+    monkeypatch.chdir(write(content).parent)
+    command = [
+        "train",
+        "data.csv",
+        "--target",
+        "y",
+        "--preset=none",
+        "--epochs=0",
+        "--output",
+        str(tmp_path / "r"),
+        *given,
+    ]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    if ": densenet " in said:
+        assert main(shlex.split(said.rstrip("\n").rsplit(": densenet ", 1)[1])) == 0
+
+
+def test_predictions_never_replace_what_is_read(trained, capsys):
+    path, out = trained
+    assert train(path, out, "--preset=none") == 0
+    for name in (path, out / "model.npz"):
+        assert main(["predict", str(out / "model.npz"), str(path), "--output", str(name)]) == 2
+        assert "which is read: name another file" in capsys.readouterr().err
 
 
 def test_predict_says_what_it_has_never_seen(trained, write, capsys):

@@ -72,7 +72,17 @@ def replaced(row, by):
             [],
             ["--skip", "1"],
         ),
-        ("# rents\n# of 2024\n\n" + PLAIN, [], ["--skip", "1-3"]),
+        ("Rents offered,,\n,,\n" + PLAIN, [], ["--skip", "1-2"]),
+        (
+            '"Source","WDI",\n"Land","A","2000","rent",\n' + '"a","x","1","2",\n"b","y","3","4",\n' * 5,
+            [],
+            ["--skip", "1"],
+        ),
+        (PLAIN.replace(HEAD, HEAD + "[m2],,[EUR]\n"), [], ["--skip", "2"]),
+        (PLAIN.replace(HEAD, HEAD + "m2,,EUR\n"), [], ["--skip", "2"]),
+        (replaced(4, HEAD.strip()), [], ["--skip", "6"]),
+        (PLAIN + "Total,,9999\n", [], ["--skip", "22"]),
+        (PLAIN + "Source: the town,,\n", [], ["--skip", "22"]),
         (PLAIN.replace("area,", "area,of,rooms,"), [], ["--no-header", "--skip", "1", "--target", "x3"]),
         (PLAIN.removeprefix(HEAD).replace("Bonn", "1").replace("Trier", "2"), [], ["--no-header", "--target", "x3"]),
         (replaced(4, "24,Bonn,n.a."), [], ["--numeric", "rent"]),
@@ -116,6 +126,10 @@ def zipped(**files):
         ('{"a": 1}\n{"a": 2}\n', "a.jsonl", "python -c"),
         (b"\x28\xb5\x2f\xfd" + bytes(64), "a.csv.zst", "zstd -qdf a.csv.zst -o converted/a.csv"),
         (b"7z\xbc\xaf" + bytes(64), "a b.7z", "7z e -so 'a b.7z' > 'converted/a b.csv'"),
+        (zipped(**{"xl/workbook_xml": ""}), "a.xlsx", "(with pandas and openpyxl): mkdir -p converted && python -c"),
+        ("<!DOCTYPE html>\n<table>", "a.html", "(with pandas and lxml): mkdir -p converted && python -c"),
+        ('<?xml version="1.0"?>\n<rows/>', "a.xml", "(with pandas and lxml): mkdir -p converted && python -c"),
+        ("city    area\nNew York  12\nBonn      7\n", "a.txt", "columns of fixed width"),
     ],
 )
 def test_what_is_no_table_is_made_one_by_the_command(write, capsys, content, name, before):
@@ -132,16 +146,30 @@ def test_what_is_no_table_is_made_one_by_the_command(write, capsys, content, nam
     assert words[2:] == ["--target", "rent"]
 
 
-def test_json_becomes_a_table_as_the_command_says(write, tmp_path, capsys, monkeypatch):
-    pytest.importorskip("pandas", reason="the command that makes a table of JSON uses pandas")
-    path = write('[{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]', "a.json")
-    assert main(["check", path]) == 2
+@pytest.mark.parametrize(
+    ("content", "name", "needed"),
+    [
+        ('[{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]', "a.json", "pandas"),
+        ("% flats\n@RELATION r\n@attribute 'a' numeric\n@attribute b {x,y}\n@data\n1,x\n2,y\n", "a.arff", None),
+        ("+1 1:0.5 3:1\n-1 2:0.25\n", "a.svm", "sklearn"),
+        ("a        b\n1    New x\n2        y\n", "a.txt", "pandas"),
+        ("<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>x</td></tr></table>", "a.html", "lxml"),
+    ],
+)
+def test_another_format_becomes_a_table_as_the_command_says(
+    write, tmp_path, capsys, monkeypatch, content, name, needed
+):
+    if needed:
+        pytest.importorskip(needed, reason=f"the command that makes a table of {name} uses {needed}")
+    assert main(["check", write(content, name), "--target=b"]) == 2
     code = shlex.split(capsys.readouterr().err)
     (tmp_path / "converted").mkdir()
     at = code.index("-c")
     monkeypatch.setattr(sys, "argv", ["-c", *code[at + 2 : at + 4]])
-    exec(code[at + 1])
-    assert main(["check", "converted/a.csv"]) == 0
+    exec(code[at + 1], {})
+    assert main(code[code.index("densenet", at) + 1 :]) == 0
+    shown = capsys.readouterr().out
+    assert ("x1 " in shown and "target 'x1'" in shown) if name == "a.svm" else "b  " in shown
 
 
 @pytest.mark.parametrize(
@@ -150,6 +178,17 @@ def test_json_becomes_a_table_as_the_command_says(write, tmp_path, capsys, monke
 def test_pictures_and_programs_are_no_text(write, capsys, content):
     assert main(["check", write(content)]) == 2
     assert "is no text" in capsys.readouterr().err
+
+
+def test_a_pointer_of_git_lfs_is_fetched(write, capsys):
+    words, line = refused(capsys, "check", write("version https://git-lfs.github.com/spec/v1\noid x\n"))
+    assert "only points at a file that Git LFS keeps" in line
+    assert words == ["git", "lfs", "pull", "&&", "densenet", "check", "flats.csv"]
+
+
+def test_a_text_of_lost_letters_is_a_text(write, capsys):
+    assert main(["check", write(PLAIN.replace("Trier", "Tri\x1a\x1a\x1aer"))]) == 0
+    assert main(["check", write("a,b\n" + "1,the car of a staff member\x1a\x1as wife\n" * 30)]) == 0
 
 
 def test_zero_bytes_and_quotation_marks_that_do_not_pair_are_said(write, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import re
 import sys
 from typing import Any, TextIO
@@ -46,6 +47,12 @@ def add_predict_command(commands: Any) -> None:
 
 def run_predict(args: argparse.Namespace) -> None:
     """Predict as the command line asks, and write the predictions as CSV."""
+    if args.output is not None and os.path.exists(args.output):
+        read = [
+            path for path in (args.model, args.data) if os.path.exists(path) and os.path.samefile(path, args.output)
+        ]
+        if read:
+            raise ValueError(f"--output {args.output} is {read[0]}, which is read: name another file")
     model = persistence.load(args.model)
     loss = model.loss
     preparation = model.preparation

@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -176,16 +177,20 @@ def _sources(
     A name that is not there is read from the one column whose name differs by case and blanks alone.
     """
     sources, said = _named_sources(args, wanted, names), []
+    there, alike_by_name = set(names), dict[str, list[str]]()
+    for other in there.difference(wanted):
+        alike_by_name.setdefault(bare_name(other), []).append(other)
     for name in wanted:
-        alike = [other for other in names if other not in wanted and bare_name(other) == bare_name(name)]
-        if name in names:
+        alike = alike_by_name.get(bare_name(name), [])
+        if name in there:
             sources.setdefault(name, name)
         elif name not in sources and len(alike) == 1 and alike[0] not in sources.values():
             sources[name] = alike[0]
             said.append(f"the model's {shown_cell(name)} is read from {shown_cell(alike[0])}")
     absent = [name for name in wanted if name not in sources]
     if absent:
-        free = [name for name in names if name not in sources.values()]
+        taken = set(sources.values())
+        free = [name for name in names if name not in taken]
         use = [f"{name}={source or ''}" for name, source in sources.items() if name != source]
         for name in absent:
             near = nearest(name, free)
@@ -248,7 +253,10 @@ def command_to_copy(arguments: Sequence[str], args: argparse.Namespace, error: T
         With a remedy; what the command has no option for is left out of it.
     """
     words = ["densenet", *arguments]
+    numbered = "header" in error.remedy and re.fullmatch(r"x\d+", getattr(args, "target", None) or "")
     for name, value in error.remedy.items():
+        if name == "target" and numbered:  # as columns without a header are called
+            continue
         if name == "path":
             words = [str(value) if file_path(word) == args.data else word for word in words]
         elif name == "header":

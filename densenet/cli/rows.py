@@ -20,6 +20,11 @@ def read_rows(args: argparse.Namespace) -> tuple[Table, list[str]]:
     """The rows and columns to learn from, and notes for the first line that is printed."""
     table = read_table(args, args.target)
     said = table.said
+    if is_date(table[args.target]):
+        reason = f"the target {args.target!r} holds dates: elapsed days are numbers to predict; as classes"
+        raise TableError(reason, {"text": [*chosen(table, args.text, "text"), args.target]})
+    if args.time == args.target:
+        raise TableError(f"--time {args.time!r} is the target; with rows held out at random", {"time": None})
     absent = is_absent(table[args.target])
     if absent.all():
         raise ValueError(f"the target {args.target!r} has no value in any row of {args.data}")
@@ -28,7 +33,8 @@ def read_rows(args: argparse.Namespace) -> tuple[Table, list[str]]:
         said.append(f"{counted(int(absent.sum()), 'row')} without a target left out")
     values = table[args.target]
     if len(known := set(values.tolist())) == 1:
-        raise ValueError(f"the target {args.target!r} is {known.pop()!r} in every row of {args.data}: nothing to learn")
+        where = f"all {len(table):,} rows of {args.data} that have one" if absent.any() else f"every row of {args.data}"
+        raise ValueError(f"the target {args.target!r} is {known.pop()!r} in {where}: nothing to learn")
     keep = chosen(table, args.keep, "keep")
     if args.time is not None:
         keep += chosen(table, [quoted([args.time])], "time")
@@ -44,17 +50,27 @@ def read_rows(args: argparse.Namespace) -> tuple[Table, list[str]]:
 
 def prepare(args: argparse.Namespace, table: Table, rng: np.random.Generator) -> tuple[TablePreparation, Any, Any]:
     """A preparation learned from the training rows; row numbers of these and of those held out."""
+    if round(len(table) * args.held_out) >= len(table):
+        raise ValueError(f"--held-out {args.held_out} leaves no row to train on of {len(table):,}")
     whole = TablePreparation().fit(table, args.target, task=args.task)
     labels = whole.transform_target(table) if whole.task == "classification" else None
     if args.time is None:
         training, held_out = split(len(table), args.held_out, labels, rng)
     else:
         training, held_out = split_by_time(table, args.time, args.held_out)
+    if len(known := set(table[args.target][training].tolist())) == 1:
+        reason = f"the target {args.target!r} is {known.pop()!r} in {counted(len(training), 'row')} to train on"
+        if args.time is None:
+            raise ValueError(f"{reason}: nothing to learn")
+        raise TableError(f"{reason}; with rows held out at random", {"time": None})
     return TablePreparation().fit(table, args.target, task=whole.task, rows=training), training, held_out
 
 
 def split_by_time(table: Table, column: str, share: float) -> tuple[Any, Any]:
-    """Row numbers of the earlier rows and of the latest `share` of them, each in file order."""
+    """Row numbers of the earlier rows and of the latest `share` of them, each in file order.
+
+    Rows of one time stay together: the border between two times that is nearest to the share is taken.
+    """
     values = table[table.require(column, "--time")]
     absent, count = is_absent(values), max(1, round(len(values) * share))
     reason = None
@@ -64,10 +80,14 @@ def split_by_time(table: Table, column: str, share: float) -> tuple[Any, Any]:
         reason = f"expects a time in every row, got none in {counted(int(absent.sum()), 'row')} of {column!r}"
     elif count >= len(values):
         reason = f"leaves no row to train on of {len(values)}"
+    elif not (values[1:] != values[0]).any():
+        reason = f"expects several times, got one in all rows of {column!r}"
     if reason is not None:
         raise TableError(f"--time {reason}; with rows held out at random", {"time": None})
     order = np.argsort(values, kind="stable")
-    return np.sort(order[:-count]), np.sort(order[-count:])
+    borders = 1 + np.flatnonzero(np.diff(values[order]))
+    border = borders[np.argmin(np.abs(borders - (len(values) - count)))]
+    return np.sort(order[:border]), np.sort(order[border:])
 
 
 def missing_target(args: argparse.Namespace) -> TableError:

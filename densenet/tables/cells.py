@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +30,10 @@ NUMERIC_MISSING = TEXT_MISSING | {"na", "n/a", "none", "-", ".", "?"}
 
 _LONGEST_MISSING = max(map(len, NUMERIC_MISSING))
 
-BOOLEAN_WORDS = tuple(map(frozenset, (("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("on", "off"))))
+_PAIRS = (
+    "true false,yes no,y n,t f,on off,wahr falsch,ja nein,vrai faux,oui non,verdadero falso,sí no,vero falso,sim não"
+)
+BOOLEAN_WORDS = tuple(frozenset(pair.split()) for pair in _PAIRS.split(","))
 """Pairs of words that are two values in any case."""
 
 
@@ -47,6 +50,9 @@ _EXACT = 2.0**53  # float64 has every whole number up to here
 _POINT_CURRENCIES = ("$", "US$", "USD", "£", "GBP")  # written with a decimal point wherever they are money
 _GROUPED = re.compile(rf"\d[{GROUPS}]\d{{3}}(?!\d)")
 _BEGINS_WITH_NUMBER = re.compile(r"[^\w\s]{0,2}\d")
+_NUMBERED = re.compile(r"(\d{1,3})\s?[.):=\u2013-]\s*([^\W\d_].*)")
+_DIGIT = re.compile(r"\d")
+_POWER = re.compile(r"\d+[eE]\d+")
 
 
 # -- one column -----------------------------------------------------------------------------------------------------
@@ -54,12 +60,13 @@ _BEGINS_WITH_NUMBER = re.compile(r"[^\w\s]{0,2}\d")
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a column has no one reading: a row, its cell, the reason, and the option that settles it."""
+    """Why a column has no one reading: a row, its cell, the reason, the option that settles it, and all such rows."""
 
     row: int
     cell: str
     reason: str
     remedy: dict[str, Any]
+    rows: tuple[int, ...] = ()
 
 
 @dataclass
@@ -123,7 +130,7 @@ def read_column(
     >>> column.values, column.said, column.words
     (array([1.5, nan, 2. ]), ["decimal commas: '1,5' is 1.5"], Counter({'?': 1}))
     >>> read_column(["1", "2", "3", "85+"]).problem
-    Problem(row=3, cell='85+', reason='is a bound, not a number', remedy={'numeric': True})
+    Problem(row=3, cell='85+', reason='is a bound, not a number', remedy={'numeric': True}, rows=(3,))
     """
     if kind == "text":
         return _as_text(cells)
@@ -137,15 +144,23 @@ def read_column(
             return _dates(cells, filled, dayfirst, forced=True)
         return _forced(cells, filled, decimal, mark, magnitudes)
     sample = list(filled)[:: max(1, len(filled) // _SAMPLE)]
-    if _share(sample, written) >= 0.25 and (found := _numbers(cells, filled, decimal, magnitudes)) is not None:
+    numbers = _share(sample, written) >= 0.25 and not _are_numbered_words(filled)
+    if numbers and (found := _numbers(cells, filled, decimal, mark, magnitudes)) is not None:
         return found
     if _share(sample, date_parts) >= 0.25 and 2 * _date_rows(filled) >= sum(filled.values()):
         return _dates(cells, filled, dayfirst)
     words = _as_text(cells)
     numbered = [cell for cell in filled if _BEGINS_WITH_NUMBER.match(cell)]
-    if len(numbered) > _FEW_WORDS and 2 * len(numbered) > len(filled):
+    if 2 * len(numbered) > len(filled):
         words.said.append(f"words, though they begin with numbers, such as {shown_cell(numbered[0])}")
     return words
+
+
+def _are_numbered_words(filled: Collection[str]) -> bool:
+    """Whether the cells are labels such as "1. never", "2. often", each number with a word of its own."""
+    found = [_NUMBERED.fullmatch(cell) for cell in filled]
+    labels = {match[1]: match[2] for match in found if match is not None}
+    return len(labels) == len(filled) > 1 and len(set(labels.values())) > 1
 
 
 def _date_rows(filled: Mapping[str, int]) -> int:
@@ -176,12 +191,14 @@ def _plain(cells: Sequence[str], decimal: Decimal | None) -> Column | None:
 
 
 def _altered(cells: Sequence[str], numbers: Array) -> list[str]:
-    """What numbers do not keep of their cells: leading zeros, and digits beyond those of float64."""
+    """What numbers do not keep of their cells: leading zeros, powers of ten, and digits beyond those of float64."""
     said = []
     coded = next((cell for cell in cells if cell[:1] == "0" and cell[1:2].isdigit()), None)
     if coded is not None:
         value = float(coded.replace(",", "."))
         said.append(f"leading zeros: {shown_cell(coded)} is {value:.12g} (--text keeps them)")
+    if (power := next((cell for cell in cells if _POWER.fullmatch(cell)), None)) is not None:
+        said.append(f"powers of ten: {shown_cell(power)} is {float(power):.12g} (--text keeps them)")
     far = np.flatnonzero(np.abs(numbers) >= _EXACT)
     if len(far) and cells[far[0]].isdecimal():
         said.append(f"whole numbers of more than 15 digits are rounded: {shown_cell(cells[far[0]])}")
@@ -198,9 +215,19 @@ def _made(cells: Sequence[str], meaning: Mapping[str, float]) -> Array:
 
 def _refused(cells: Sequence[str], wanted: Collection[str], reason: str, **remedy: bool) -> Column:
     """A column of words whose first cell of those wanted is the problem."""
-    row = next(row for row, cell in enumerate(cells) if cell in wanted)
-    words = _missing(cells, NUMERIC_MISSING)
-    return Column("text", _as_text(cells).values, words=words, problem=Problem(row, cells[row], reason, remedy))
+    rows = tuple(row for row, cell in enumerate(cells) if cell in wanted)
+    problem = Problem(rows[0], cells[rows[0]], reason, remedy, rows)
+    return Column("text", _as_text(cells).values, words=_missing(cells, NUMERIC_MISSING), problem=problem)
+
+
+def _of_one_number(found: dict[str, Written], mark: str | None) -> dict[str, Written]:
+    """The units of "1 day" and "2 days" are one, also where only `mark` has the plural."""
+    plurals = {" ".join(number.marks) for number in found.values()} | {mark or ""}
+    made = dict(found)
+    for cell, number in found.items():
+        if number.marks and f"{' '.join(number.marks)}s" in plurals:
+            made[cell] = replace(number, marks=(*number.marks[:-1], f"{number.marks[-1]}s"))
+    return made
 
 
 def _magnified(found: dict[str, Written], magnitudes: bool) -> tuple[dict[str, Written], bool]:
@@ -225,7 +252,7 @@ def _forced(
 ) -> Column:
     """Numbers of the commonest form; other cells are missing."""
     found = {cell: number for cell in filled if (number := written(cell)) is not None and number.exact}
-    found, magnified = _magnified(found, magnitudes)
+    found, magnified = _magnified(_of_one_number(found, mark), magnitudes)
     rows: Counter[tuple[str, ...]] = Counter()
     for cell, number in found.items():
         rows[number.marks] += filled[cell]
@@ -250,11 +277,13 @@ def _forced(
 
 
 def _numbers(
-    cells: Sequence[str], filled: Mapping[str, int], decimal: Decimal | None, magnitudes: bool
+    cells: Sequence[str], filled: Mapping[str, int], decimal: Decimal | None, mark: str | None, magnitudes: bool
 ) -> Column | None:
     """The numbers of a column that is not plain; None for a column of something else."""
     found = {cell: number for cell in filled if (number := written(cell)) is not None}
-    found, magnified = _magnified(found, magnitudes)
+    found, magnified = _magnified(_of_one_number(found, mark), magnitudes)
+    if len(found) <= _FEW_WORDS and not any(number.exact for number in found.values()):
+        return None  # "<=50K" and ">50K" are words
     marks = dict.fromkeys(number.marks for number in found.values())
     if 2 * sum(filled[cell] for cell in found) < sum(filled.values()) or (() not in marks and len(marks) > _MOST_UNITS):
         return None
@@ -269,15 +298,15 @@ def _numbers(
         signs = ["."]
     sign = signs[0]
     how: dict[str, Any] = {"magnitudes": True} if magnified else {}
-    if mark := " ".join(next(iter(marks))):
-        how["mark"] = mark
+    if unit := " ".join(next(iter(marks))):
+        how["mark"] = unit
     if len(signs) == 1 and any("," in cell or "." in cell for cell in found):
         how["decimal"] = sign
     meaning = {cell: number.values[sign] or 0.0 for cell, number in found.items()}
     grouped = [] if decimal else [cell for cell in found if _grouped(cell, sign)]
     said = [*dict.fromkeys(line for number in found.values() for line in number.said)]
-    if mark and (measured := [k for k, line in enumerate(said) if "unit" in line or "money" in line]):
-        said[measured[-1]] += f" ({mark})"
+    if unit and (measured := [k for k, line in enumerate(said) if "unit" in line or "money" in line]):
+        said[measured[-1]] += f" ({unit})"
     said += ["decimal commas"] * (how.get("decimal") == ",") + ["thousands are grouped"] * bool(grouped)
     shaped = [cell for cell, number in found.items() if number.said or "," in cell or _grouped(cell, sign)]
     example = max(shaped or found, key=lambda cell: meaning[cell] != 0)
@@ -297,9 +326,11 @@ def _mixture(
     forms = Counter[tuple[str, ...]]()  # of which --numeric keeps the commonest
     for cell, number in found.items():
         forms[number.marks] += filled[cell] * (number.exact and number.values["."] is not None)
-    settle = "numeric" if 4 * max(forms.values()) >= 3 * rows else "text"
-    if len(found) < len(filled):
-        return _refused(cells, filled.keys() - found.keys(), "is no number", **{settle: True})
+    odd = filled.keys() - found.keys()
+    beside_words = len(found) > _FEW_WORDS and bool(odd) and not any(map(_DIGIT.search, odd))
+    settle = "numeric" if 4 * max(forms.values()) >= 3 * rows or beside_words else "text"
+    if odd:
+        return _refused(cells, odd, "is no number", **{settle: True})
     bounds = {cell for cell, number in found.items() if not number.exact}
     if bounds:
         return _refused(cells, bounds, "is a bound, not a number", **{settle: True})
@@ -307,8 +338,8 @@ def _mixture(
     for cell, number in found.items():
         marks[number.marks] += filled[cell]
     if len(marks) > 1:
-        odd = min(marks, key=marks.__getitem__)
-        few = {cell for cell, number in found.items() if number.marks == odd}
+        rare = min(marks, key=marks.__getitem__)
+        few = {cell for cell, number in found.items() if number.marks == rare}
         return _refused(cells, few, "has another unit than the others", **{settle: True})
     if not signs:
         other = {cell for cell, number in found.items() if number.values[decimal or "."] is None}

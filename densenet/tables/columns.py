@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,13 @@ from densenet.tables.numbers import Decimal, written
 from densenet.tables.table import Reading, Table
 
 _MOST_PROBLEMS = 10
+
+
+def _are_coded(cells: Sequence[str], column: Column) -> bool:
+    """Whether whole numbers are written with leading zeros, as labels are."""
+    whole = [cell for cell in cells if cell.isdecimal()]
+    coded = any(len(cell) > 1 and cell[0] == "0" for cell in whole)
+    return column.kind == "number" and not column.how and coded and len(whole) == sum(column.values == column.values)
 
 
 def read_columns(
@@ -70,6 +78,9 @@ def read_columns(
         known: dict[str, Any] = {"mark": how.get("mark"), "magnitudes": how.get("magnitudes", False), "dayfirst": order}
         sign = decimal or how.get("decimal") or (like.decimal if kind == "number" else None)
         read[name] = read_column(column, kind=kind, decimal=sign, **known)
+        if name == goal and kind is None and _are_coded(column, read[name]):
+            read[name] = read_column(column, kind="text")
+            read[name].said.append("labels with leading zeros are words (--numeric makes numbers of them)")
         if (problem := read[name].problem) is not None and sign is not None:
             again = read_column(column, kind=kind, **known)
             if again.problem is None:  # it has one reading, whatever the others have
@@ -91,7 +102,7 @@ def read_columns(
     table.reading = Reading(
         {name: {"kind": column.kind} | column.how for name, column in read.items() if column.how}, found, cells.header
     )
-    table.said = cells.said + _said(read, like)
+    table.said = cells.said + _said(read, like) + _totals(read, cells)
     return table
 
 
@@ -186,9 +197,11 @@ def _has_points(column: Sequence[str]) -> bool:
 
 
 def _check_wanted_kinds(read: dict[str, Column], cells: Cells, like: Reading, texts: Collection[str]) -> None:
-    """Mark as problems columns of words that a model knows as numbers or dates."""
+    """Mark as problems columns of words that a model knows as numbers or dates, and what makes words of them."""
     for name, column in read.items():
         wanted = like.columns.get(name, {}).get("kind")
+        if wanted in ("number", "date") and column.problem is not None and "text" in column.problem.remedy:
+            column.problem = replace(column.problem, remedy={"numeric": True})
         if wanted in ("number", "date") and column.kind == "text" and not column.problem and name not in texts:
             rows = [row for row, value in enumerate(column.values) if value is not None]
             if rows:
@@ -223,11 +236,59 @@ def _error(
     if any("dayfirst" in problem.remedy for problem in problems.values()):
         remedy["dayfirst"] = True
         lines.append("the day first, or not (dayfirst=False, --no-dayfirst)")
+    strange = _strange_lines(problems, cells)
+    if strange:
+        remedy = {option: value for option, value in remedy.items() if option not in ("numeric", "text")}
+        remedy["skip"] = [*cells.skip, *strange]
     more = len(lines) - 2 * _MOST_PROBLEMS
     shown = lines[: 2 * _MOST_PROBLEMS] + ([f"{more} more columns"] if more > 0 else [])
     count = f"{len(problems)} column{'s' if len(problems) > 1 else ''} of {cells.path} can't be read in one way only"
-    kept = "numeric makes such cells missing" if "numeric" in remedy else ""
-    return TableError(f"read_csv: {count}: {'; '.join([*shown, *filter(None, [kept])])}", remedy)
+    if strange:
+        shown.append(f"without line{'s' if len(strange) > 1 else ''} {', '.join(map(str, strange))}")
+    elif any(name not in given["numeric"] for name in remedy.get("numeric") or ()):
+        shown.append("numeric makes such cells missing, text keeps them as words")
+    return TableError(f"read_csv: {count}: {'; '.join(shown)}", remedy)
+
+
+_AT_ENDS = 3
+_DIGIT = re.compile(r"\d(?!$)|^\d")
+_TOTALS = re.compile(
+    r"(?i)(grand |sub)?totals?|sums?|averages?|means?|gesamt|summe|mittelwert|total général|moyenne|totale"
+)
+_NOTES = re.compile(rf"(?i)({_TOTALS.pattern[4:]}|notes?|sources?|quelle|copyright|last updated)\b.*")
+
+
+def _strange_lines(problems: Mapping[str, Problem], cells: Cells) -> list[int]:
+    """The lines whose cells alone spoil columns of numbers: the header again, units below it, notes and totals at the
+    end; none where other lines do, too.
+    """
+    spoilt = {name: p.rows for name, p in problems.items() if "numeric" in p.remedy or "text" in p.remedy}
+    rows = {row for name in spoilt for row in spoilt[name]}
+    if not all(spoilt.values()) or len(rows) > _MOST_PROBLEMS:
+        return []
+    odd = {row: {name: cells.column(name)[row] for name in spoilt if row in spoilt[name]} for row in rows}
+    first = [cell for row in rows if row < _AT_ENDS for cell in odd[row].values()]
+    units = len(first) > 1 or all(cell[:1] in "[(" and cell[-1:] in "])" for cell in first)
+    for row, found in odd.items():
+        again = all(cell == name for name, cell in found.items())
+        at_end = row >= len(cells.lines) - _AT_ENDS and any(_NOTES.fullmatch(cell) for cell in found.values())
+        below_header = (
+            row < _AT_ENDS and units and not any(_DIGIT.search(cell.strip("[]()")) for cell in found.values())
+        )
+        if not (again or below_header or at_end):
+            return []
+    return sorted(cells.lines[row] for row in rows)
+
+
+def _totals(read: Mapping[str, Column], cells: Cells) -> list[str]:
+    """A note on a last row that is named a total of the others."""
+    for name, column in read.items():
+        cell = cells.column(name)[-1]
+        if column.kind == "text" and _TOTALS.fullmatch(cell) and cells.column(name).count(cell) == 1:
+            return [
+                f"line {cells.lines[-1]} may be no row but {shown_cell(cell)} of the others (--skip {cells.lines[-1]})"
+            ]
+    return []
 
 
 def _said(read: Mapping[str, Column], like: Reading) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 _TIME = (
     r"(?:[T ]\s*(?P<h>\d{1,2}):(?P<min>\d\d)(?::(?P<s>\d\d)(?:[.,]\d+)?)?\s*(?P<half>[AaPp][Mm])?"
-    r"\s*(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d)?)?"
+    r"\s*(?P<zone>Z|(?:UTC|GMT)?[+-]\d{1,2}(?::?\d\d)?|UTC|GMT)?)?"
 )
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? )?"
 _MONTHS = {name: k for k, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
@@ -16,7 +16,7 @@ _MONTHS = {name: k for k, name in enumerate("jan feb mar apr may jun jul aug sep
 DATES = (
     r"(?P<y>\d{4})(?P<sep>[-/.])(?P<m>\d{1,2})(?P=sep)(?P<d>\d{1,2})",
     r"(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<y>\d{4}|\d\d)",
-    r"(?P<d>\d{1,2})[-/. ]+(?P<name>[A-Za-z]{3})[a-z]*[-/., ]+(?P<y>\d{4})",
+    r"(?P<d>\d{1,2})[-/. ]*(?P<name>[A-Za-z]{3})[a-z]*[-/., ]*(?P<y>\d{4}|\d\d)",
     r"(?P<name>[A-Za-z]{3})[a-z]*[-/. ]+(?P<d>\d{1,2})[-/., ]+(?P<y>\d{4})",
     r"(?P<y>\d{4})[-/](?P<m>0[1-9]|1[0-2])",
     r"(?P<name>[A-Za-z]{3})[a-z]*[-/., ]+(?P<y>\d{4})",
@@ -24,6 +24,7 @@ DATES = (
 """Forms of a date, each with or without a time of day; of `a` and `b` one is the day and one the month. Where there is
 no day it is the first."""
 
+_ZONE = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])(?P<h>\d{1,2}):?(?P<min>\d\d)?")
 _DATE_PATTERNS = [re.compile(_WEEKDAY + date + _TIME) for date in DATES]
 
 
@@ -56,10 +57,10 @@ def moment_of(parts: Mapping[str, str], dayfirst: bool) -> datetime | None:
         hour = hour % 12 + 12 * (parts["half"].lower() == "pm")
     try:
         moment = datetime(year, int(month), int(day), hour, int(parts.get("min", 0)), int(parts.get("s", 0)))
-        zone = parts.get("zone", "Z")
-        if zone[0] in "+-":
-            offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
-            moment -= offset if zone[0] == "+" else -offset
+        zone = _ZONE.fullmatch(parts.get("zone", "Z"))
+        if zone is not None:
+            offset = timedelta(hours=int(zone["h"]), minutes=int(zone["min"] or 0))
+            moment -= offset if zone["sign"] == "+" else -offset
     except (ValueError, OverflowError):
         return None
     return moment

@@ -7,13 +7,16 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from densenet.tables.messages import TableError, counted, shown_cell
-from densenet.tables.scripts import Likely, likely_encodings
+from densenet.tables.scripts import SCRIPTS, Likely, likely_encodings
 
 _SAMPLE = 1 << 16
 _CHUNK = 1 << 20
 _LIKELY, _SURE, _CLOSE = 0.5, 0.8, 0.05
 """The shares of words from which on an encoding is likely, or sure; by how little shares may differ by chance."""
 _MOST_NAMED, _MOST_ODD = 3, 100
+_WESTERN = ("iso8859-1", "iso8859-15")
+"""What is Windows-1252 in all letters."""
+_INVISIBLE = tuple(sign.encode() for sign in "\u200b\u200e\u200f\u2060\ufeff")
 UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -35,8 +38,7 @@ def find_encoding(data: bytes, encoding: str | None, path: str, skip: Sequence[A
         name = "utf-8-sig" if name == "utf-8" else name  # a byte order mark is no part of the text
         if (error := _invalid(data, name)) is not None:
             raise TableError(f"{path} is not {encoding} ({error})", _recognised(data, path))
-        doubt = not name.startswith("utf") and not data.isascii() and _invalid(data, "utf-8") is None
-        return name, [f"read as {encoding}, though it is valid UTF-8, too"] if doubt else []
+        return name, [] if name.startswith("utf") or data.isascii() else _doubts(data, name, encoding)
     found = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     if found is None and b"\0" in data[:_SAMPLE]:
         start = data[: _SAMPLE & ~1]
@@ -52,6 +54,21 @@ def find_encoding(data: bytes, encoding: str | None, path: str, skip: Sequence[A
         more = f" and {counted(len(odd) - 1, 'more line')}" if len(odd) > 1 else ""
         raise TableError(f"{path} is UTF-8 but for line {odd[0]}{more}; without", {"skip": [*skip, *odd]})
     return _older_encoding(data, likely, path)
+
+
+def _doubts(data: bytes, name: str, given: str) -> list[str]:
+    """A note where the bytes read better in another encoding than in the one that was given."""
+    if _invalid(data, "utf-8") is None:
+        return [f"read as {given}, though it is valid UTF-8, too"]
+    likely = likely_encodings(data)
+    own = "cp1252" if name in _WESTERN else name
+    same = [script.encoding for script in SCRIPTS if codecs.lookup(script.encoding).name == own]
+    share = next((each.share for each in likely if each.encoding in same), 0.0)
+    if not same or not likely or likely[0].share < max(_SURE, share + _CLOSE):
+        return []
+    better = likely[0]
+    read = better.word.encode(better.encoding).decode(name, "replace")
+    return [f"read as {given}, though {shown_cell(read)} would be {shown_cell(better.word)} in {better.encoding}"]
 
 
 def _older_encoding(data: bytes, likely: Sequence[Likely], path: str) -> tuple[str, list[str]]:
@@ -112,6 +129,21 @@ def _invalid(data: bytes, encoding: str) -> str | None:
     except (UnicodeError, LookupError) as error:
         return str(error)[:100]
     return None
+
+
+def without_invisible_signs(data: bytes) -> tuple[bytes, list[str]]:
+    """A UTF-8 text without signs of no width, which make two words of one, and how many they were.
+
+    A byte order mark at the beginning stays.
+    """
+    start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+    if not any(data.find(sign, start) >= 0 for sign in _INVISIBLE) or _invalid(data, "utf-8") is not None:
+        return data, []
+    text, count = data[start:], 0
+    for sign in _INVISIBLE:
+        count += text.count(sign)
+        text = text.replace(sign, b"")
+    return data[:start] + text, [f"{counted(count, 'invisible sign')} left out"]
 
 
 def without_zero_bytes(data: bytes) -> tuple[bytes, list[str]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
-from densenet.tables.encodings import find_encoding, without_lines, without_zero_bytes
+from densenet.tables.encodings import find_encoding, without_invisible_signs, without_lines, without_zero_bytes
 from densenet.tables.header import fit_header, is_title, own_names, ragged
 from densenet.tables.messages import TableError, counted, listed, shown_cell
 from densenet.tables.numbers import parse_numbers
-from densenet.tables.packed import STDIN, check_format, unpacked
+from densenet.tables.packed import STDIN, check_format, fixed_width, unpacked
 from densenet.tables.records import Record, Skip, read_records
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -36,6 +38,8 @@ class Cells:
         Whether the names were in the file.
     delimiter : str
         What stood between the cells.
+    skip : list of int and str
+        The lines that were left out, as asked for.
     """
 
     path: str
@@ -45,14 +49,19 @@ class Cells:
     said: list[str] = field(default_factory=list)
     header: bool = True
     delimiter: str = ","
+    skip: list[int | str] = field(default_factory=list)
 
     def column(self, name: str) -> list[str]:
         """The cells of a column as the file has them."""
-        if name not in self.names:
+        if name not in self._places:
             raise TableError(
                 f"there is no column {shown_cell(name)} in {self.path}; its columns are {listed(self.names)}"
             )
-        return self.columns[self.names.index(name)]
+        return self.columns[self._places[name]]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
 
 
 def is_parquet(path: PathLike) -> bool:
@@ -105,6 +114,8 @@ def read_cells(
     data = unpacked(raw, shown)
     check_format(data, shown, raw)
     data, said = without_zero_bytes(data)
+    data, invisible = without_invisible_signs(data)
+    said += invisible
     every = [skip] if isinstance(skip, (int, str)) else list(skip)
     data = without_lines(data, {line for line in every if isinstance(line, int)})
     code, recognised = find_encoding(data, encoding, shown, every)
@@ -123,7 +134,10 @@ def read_cells(
         raise TableError(f"read_csv expects rows below the header, but {shown} has none")
     if header and is_title(names, records):
         reason = f"{shown} has a title in line {start}, {listed(filter(None, names))}, and its header below; without it"
-        raise TableError(reason, {"skip": [*every, *range(start, records[0][0])]})
+        below = next(line for line, row in records if any(row))
+        raise TableError(reason, {"skip": [*every, *range(start, below)]})
+    if len(names) == 1 and delimiter is None and len(re.split(r"\s{2,}|\t", names[0])) > 1:
+        raise fixed_width(shown)
     names, shifted = fit_header(names, [row for _, row in records], header, chosen)
     odd = [line for line, row in records if len(row) != len(names)]
     if odd and "ragged" not in every:
@@ -140,7 +154,7 @@ def read_cells(
     more += shifted
     if header and sum(parse_numbers([n]) is not None for n in names if n) * 2 > len(names):
         more.append("most column names are numbers: if the first line is a row, add --no-header")
-    return Cells(shown, named, [columns[k] for k in kept], lines, said + more, header, chosen)
+    return Cells(shown, named, [columns[k] for k in kept], lines, said + more, header, chosen, every)
 
 
 def _without_blank_end(records: list[Record], header: bool) -> list[str]:

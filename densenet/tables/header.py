@@ -11,16 +11,16 @@ from densenet.tables.messages import TableError, counted, listed, shown_cell
 from densenet.tables.numbers import written
 from densenet.tables.records import Record
 
+_MOST_TITLES = 10
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 def is_title(names: list[str], records: list[Record]) -> bool:
     """Whether one cell stands above words in every column, and these above numbers."""
-    below = records[0][1]
-    if sum(map(bool, names)) > 1 or len(below) < 3 or not all(below) or len(records) < 2:
+    filled = [row for _, row in records[: _MOST_TITLES + 2] if any(row)]
+    if sum(map(bool, names)) > 1 or len(filled) < 2 or len(filled[0]) < 3 or not all(filled[0]):
         return False
-    words = [written(cell) is None for cell in below]
-    return all(words) and any(written(cell) is not None for cell in records[1][1])
+    return all(written(cell) is None for cell in filled[0]) and any(written(cell) is not None for cell in filled[1])
 
 
 def ragged(
@@ -39,14 +39,20 @@ def ragged(
     reason = f"read_csv expects {len(names)} values in every line, {where}, got {got} in {path}, line {odd[0]}{more}"
     usual = Counter(len(row) for _, row in records).most_common(1)[0][0]
     title = next((k for k, (_, row) in enumerate(records) if len(row) == usual), 0)
-    table = [row for _, row in records[title:]]
-    if header and len(names) < usual and len(table) > 1 and all(written(cell) is None for cell in table[0]):
+    table = [row for _, row in records[title : title + _MOST_TITLES * 10]]
+    if header and len(names) < usual and len(table) > 1 and _names_columns(table):
         titles = range(start, records[title][0])
         return TableError(f"{reason}; the header may begin in line {titles.stop}", {"skip": [*skip, *titles]})
     if usual != len(names):  # a header of another width than all rows
         remedy = {"header": False, "skip": [*skip, start], "target": f"x{usual}"}
         return TableError(f"{reason}; without the header's names", remedy)
     return TableError(reason, {"skip": [*skip, "ragged"]})
+
+
+def _names_columns(table: list[list[str]]) -> bool:
+    """Whether the first row holds words that do not come again below them."""
+    words = [(k, cell) for k, cell in enumerate(table[0]) if cell and written(cell) is None]
+    return bool(words) and not any(row[k] == cell for k, cell in words for row in table[1:] if k < len(row))
 
 
 def fit_header(names: list[str], rows: list[list[str]], header: bool, delimiter: str) -> tuple[list[str], list[str]]:
@@ -61,7 +67,9 @@ def fit_header(names: list[str], rows: list[list[str]], header: bool, delimiter:
         if width == len(names) + 1:
             if not any(row[-1] for row in rows):
                 return [*names, ""], []  # the rows end in a delimiter
-            if delimiter in " \t" and len(names) > 1 and len(rows) > 1 and _all_different(row[0] for row in rows):
+            runs = [row[0] for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
+            different = delimiter in " \t" and _all_different(row[0] for row in rows)
+            if len(names) > 1 and len(rows) > 1 and (runs or different):
                 # R writes the names of rows without a name for their column.
                 return ["row", *names], [
                     "the header has one name fewer than the rows: the first column is called 'row'"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,7 +34,10 @@ class Mark:
 
 
 _CURRENCY = r"US\$|R\$|[$€£¥₹₽₩]|USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|BRL|ZAR|Rs\.?|kr\.?"
-_UNIT = r"°[CF]?|(?!(?:st|nd|rd|th)$)[^\W\d_]{1,8}[23²³]?(?:/[^\W\d_]{1,8}[23²³]?)?"
+_FRACTIONS = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_LETTER = rf"[^\W\d_{_FRACTIONS}¹²³\u2070-\u2089\u2460-\u2473]"
+_WORD = rf"{_LETTER}{{1,8}}[23²³]?"
+_UNIT = rf"°[CF]?|(?!(?:st|nd|rd|th)$){_WORD}(?:/{_WORD})?"
 
 MARKS = (
     Mark(r"\((?P<n>[^()]+)\)", "numbers in brackets are negative", sign=-1, everywhere=False),
@@ -44,7 +48,7 @@ MARKS = (
     Mark(r"(?P<n>.+?)\s*(?P<mark>[%‰])", "percentages"),
     Mark(r"(?P<n>.+?)\s*(?P<mark>\+)", "lower bounds", exact=False),
     Mark(r"(?P<mark>[<>≤≥~≈]=?)\s*(?P<n>.+)", "bounds", exact=False),
-    Mark(rf"(?P<n>.*\d\.?)\s*(?P<mark>{_UNIT})", "numbers with a unit"),
+    Mark(rf"(?P<n>.*[\d{_FRACTIONS}]\.?)\s*(?P<mark>{_UNIT})", "numbers with a unit"),
 )
 """In this order; the first that fits counts, and what stands in its `n` may carry another."""
 
@@ -69,6 +73,7 @@ _CLOCK = re.compile(
     r"(?:(?P<d>\d+) days?,? )?(?P<h>\d{1,4}):(?P<min>[0-5]\d)(?::(?P<s>[0-5]\d(?:\.\d+)?))?"
     r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?"
 )
+_FRACTION = re.compile(rf"(?P<sign>[+-]?)(?P<whole>\d*)\s?(?P<part>[{_FRACTIONS}])", re.ASCII)
 _MINUS = str.maketrans("\u2212\u2013", "--")  # minus sign and en dash
 
 
@@ -106,6 +111,9 @@ def _written(cell: str, depth: int) -> Written | None:
         return Written(values)
     if ":" in cell and (time := _time(cell)) is not None:
         return time
+    if (found := _FRACTION.fullmatch(cell)) is not None:
+        value = float(f"{found['sign']}1") * (int(found["whole"] or 0) + unicodedata.numeric(found["part"]))
+        return Written({".": value, ",": value}, said=("fractions",))
     for mark, pattern in _MARK_PATTERNS if depth else ():
         found = pattern.fullmatch(cell)
         inner = _written(found["n"].strip(), depth - 1) if found else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -104,16 +105,21 @@ def _unpacked_xz(data: bytes, path: str) -> bytes:
     return bytes(content)
 
 
-def _workbook(path: str) -> TableError:
+def _workbook(path: str, is_excel: bool = False) -> TableError:
     reason = f"{path} is a workbook of a spreadsheet; its first sheet as CSV"
-    command = "libreoffice --headless --convert-to csv --outdir converted {path}"
-    return _remedied(reason, path, f"converted/{_stem(path)}.csv", command)
+    made = f"converted/{_stem(path)}.csv"
+    if is_excel:
+        command = _PANDAS.format(read="pandas.read_excel(sys.argv[1])")
+        return _remedied(f"{reason} (with pandas and openpyxl)", path, made, command)
+    return _remedied(reason, path, made, "libreoffice --headless --convert-to csv --outdir converted {path}")
 
 
 def _only_member(archive: zipfile.ZipFile, path: str) -> zipfile.ZipInfo:
     names = archive.namelist()
     if "xl/workbook.xml" in names or "content.xml" in names:
-        raise _workbook(path)
+        raise _workbook(path, "xl/workbook.xml" in names)
+    if names and all(name.endswith(".npy") for name in names):
+        raise TableError(f"{path} holds arrays of NumPy, as model files do, and no table of text")
     members = [
         info
         for info in archive.infolist()
@@ -136,6 +142,17 @@ def _only_member(archive: zipfile.ZipFile, path: str) -> zipfile.ZipInfo:
 # -- other formats -----------------------------------------------------------------------------------------------------
 
 _PANDAS = "python -c 'import pandas, sys; {read}.to_csv(sys.argv[2], index=False)' {{path}} {{made}}"
+_READ_ARFF = (
+    "python -c 'import re, sys; from pathlib import Path; "
+    r'head, rows = re.split(r"(?im)^@data.*\n", Path(sys.argv[1]).read_text(), maxsplit=1); '
+    r'names = re.findall(r"(?im)^@attribute\s+([\x22\x27].*?[\x22\x27]|\S+)", head); '
+    r'header = ",".join(name.strip("\x22\x27") for name in names); Path(sys.argv[2]).write_text(header + "\n" + rows)'
+    "' {path} {made}"
+)
+_READ_LIBSVM = (
+    "python -c 'import numpy, sys; from sklearn.datasets import load_svmlight_file as load; x, y = load(sys.argv[1]); "
+    'numpy.savetxt(sys.argv[2], numpy.c_[y, x.toarray()], "%.9g", ",")\' {path} {made}'
+)
 _FORMATS = (
     (rb"\x28\xb5\x2f\xfd", "Zstandard", "zstd -qdf {path} -o {made}"),
     (rb"7z\xbc\xaf|Rar!", "an archive", "7z e -so {path} > {made}"),
@@ -144,9 +161,21 @@ _FORMATS = (
     (rb"ARROW1", "Feather", _PANDAS.format(read="pandas.read_feather(sys.argv[1])")),
     (rb"\s*\{[^\n]*\}\s*\n\s*\{", "JSON lines", _PANDAS.format(read="pandas.read_json(sys.argv[1], lines=True)")),
     (rb"\s*(\[\s*\{|\{\s*\")", "JSON", _PANDAS.format(read="pandas.read_json(sys.argv[1])")),
-    (rb"(?i)\s*<(!doctype|html|table)", "HTML", _PANDAS.format(read="pandas.read_html(sys.argv[1])[0]")),
+    (
+        rb"(?is)\s*(<\?xml.{,200})?<(!doctype html|html|table)",
+        "HTML",
+        _PANDAS.format(read="pandas.read_html(sys.argv[1])[0]"),
+    ),
+    (rb"\s*<\?xml", "XML", _PANDAS.format(read="pandas.read_xml(sys.argv[1])")),
+    (rb"(?i)(\s*%.*\n)*\s*@relation", "ARFF", _READ_ARFF),
+    (rb"([+-]?\d[\d.]*( +\d+:[-+.\deE]+)+ *\r?\n){2}", "a file of LIBSVM", _READ_LIBSVM),
 )
 """How a file of another format begins, what it is, and the command that makes a table of text of it."""
+
+_NEEDS = {"HTML": "pandas and lxml", "XML": "pandas and lxml", "Feather": "pandas and pyarrow"} | dict.fromkeys(
+    ("JSON", "JSON lines"), "pandas"
+)
+"""The Python packages of these commands."""
 
 _FEW_CONTROLS = 16
 _CONTROLS = bytes({*range(2, 9), *range(14, 27), *range(28, 31)})
@@ -160,10 +189,35 @@ def check_format(data: bytes, path: str, raw: bytes) -> None:
             if kind == "Parquet":  # from a pipe, or packed
                 command = next((program for start, program in _PROGRAMS if raw.startswith(start)), "cat") + command
             made = f"converted/{_stem(path).split('.')[0]}.csv"
-            raise _remedied(f"{path} is {kind}, no table of text; as one", path, made, command)
+            needed = f" (with {_NEEDS[kind]})" if kind in _NEEDS else ""
+            error = _remedied(f"{path} is {kind}, no table of text; as one{needed}", path, made, command)
+            if command == _READ_LIBSVM:
+                error.remedy |= {"header": False, "target": "x1"}
+            raise error
+    if start.startswith(b"version https://git-lfs"):
+        raise TableError(
+            f"{path} only points at a file that Git LFS keeps; to fetch it", {"path": path}, "git lfs pull"
+        )
     marked = start.startswith(UTF_16_OR_32)
     zeros, odd = start.count(0), len(start) - len(start.translate(None, _CONTROLS))
     even, uneven = start[::2].count(0), start[1::2].count(0)
     sides = max(even, uneven) > 0.6 * (len(start) // 2) and min(even, uneven) < 0.2 * (len(start) // 2)
-    if not marked and (odd > max(_FEW_CONTROLS, len(start) // 100) or (10 * zeros > len(start) and not sides)):
+    most = len(start) // 100 if zeros or _is_broken(start) else len(start) // 10  # 0x1A often stands for a lost letter
+    if not marked and (odd > max(_FEW_CONTROLS, most) or (10 * zeros > len(start) and not sides)):
         raise TableError(f"{path} is no text: it holds {'zero' if zeros else 'control'} bytes")
+
+
+def _is_broken(start: bytes) -> bool:
+    """Whether the beginning of a file is no UTF-8."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def fixed_width(path: str) -> TableError:
+    """The refusal of a table whose columns have places instead of delimiters."""
+    command = _PANDAS.format(read="pandas.read_fwf(sys.argv[1])")
+    reason = f"{path} seems to have columns of fixed width, with nothing between them; as CSV"
+    return _remedied(reason, path, f"converted/{_stem(path).split('.')[0]}.csv", command)

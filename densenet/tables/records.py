@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeAlias
 
-from densenet.tables.messages import TableError
+from densenet.tables.messages import TableError, counted
 from densenet.tables.numbers import written
 
 Skip: TypeAlias = int | str | Collection[int | str]
@@ -21,6 +21,8 @@ DELIMITERS = (",", ";", "\t", "|", " ")
 """Tried in this order; a blank stands for any run of blanks and tabs, and is taken where no other splits the lines."""
 
 _RARE_DELIMITERS = ("^", "~", ":", "\x01", "\x1f")
+_NUMBERS = re.compile(r"(?<![^\s])[+-]?\d+\.?\d* +[+-]?\d+\.?\d* +[+-]?\d+\.?\d*(?!\S)")
+_ESCAPED = re.compile(r"\\([\"\\])")
 _NAMES_DELIMITER = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 _SAMPLE = 1 << 16
 _SAMPLE_ROWS = 50
@@ -44,12 +46,30 @@ def read_records(
     sample = _sample(_lines(data, encoding, skipped))
     first = _NAMES_DELIMITER.match(sample)  # a line of its own that Excel reads and writes
     sample = sample[first.end() if first else 0 :]
+    remarks = 0 if skipped else _remarks(sample)
+    if remarks:
+        skipped = set(range(1, remarks + 1))
+        sample = "".join(sample.splitlines(keepends=True)[remarks:])
     if delimiter is not None and delimiter not in sample and _find_delimiter(sample) in sample:
         reason = f"read_csv finds no delimiter {delimiter!r} in {path}; by default it is recognised"
         raise TableError(reason, {"delimiter": None})
     chosen = delimiter or (first[1] if first else None) or _find_delimiter(sample)
     records, said = _parsed(lambda: _lines(data, encoding, skipped), chosen, path, skip)
+    if remarks:
+        said.append(f"{counted(remarks, 'line')} of remarks (#) at the beginning left out")
     return records[1:] if first else records, chosen, said
+
+
+def _remarks(sample: str) -> int:
+    """How many lines at the beginning are remarks, "# such as this", above a header of words."""
+    lines = sample.splitlines()
+    count = next((k for k, line in enumerate(lines) if line.strip('" ')[:1] != "#"), 0)
+    rest = "\n".join(lines[count : count + _SAMPLE_ROWS])
+    if not count or count > _SAMPLE_ROWS or not rest:
+        return 0
+    last, head = (next(iter(_reader([line], _find_delimiter(rest)))) for line in lines[count - 1 : count + 1])
+    named = len(last) == len(head) and not last[0].startswith(("# ", "##"))  # "#x,y" may be the header
+    return count if all(written(cell) is None for cell in head) and not named else 0
 
 
 def _lines(data: bytes, encoding: str, skipped: Collection[int]) -> Iterable[str]:
@@ -77,6 +97,9 @@ def _parsed(
     try:
         records = list(_records(_reader(text(), delimiter, strict=True)))
     except _BrokenRecord as error:
+        escaped = _unescaped(text, delimiter)
+        if escaped is not None:
+            return escaped, ["a quotation mark behind a backslash is read as part of its cell"]
         line, why = error.args
         plain = [record for record in _records(_reader(text(), delimiter, quoting=csv.QUOTE_NONE)) if any(record[1])]
         paired = any(cell[:1] == cell[-1:] == '"' and len(cell) > 1 for _, row in plain for cell in row)
@@ -85,6 +108,16 @@ def _parsed(
         reason = f"read_csv cannot read {path}, line {line}: {why}; without that line"
         raise TableError(reason, {"skip": [*skip, line]}) from None
     return [record for record in records if len(record[1]) > 1 or record[1][0]], []
+
+
+def _unescaped(text: Callable[[], Iterable[str]], delimiter: str) -> list[Record] | None:
+    """The records of a file that writes a quotation mark in a cell as MySQL does, None where that does not fit."""
+    lines = (_ESCAPED.sub(lambda found: '""' if found[1] == '"' else found[1], line) for line in text())
+    try:
+        records = [record for record in _records(_reader(lines, delimiter, strict=True)) if any(record[1])]
+    except _BrokenRecord:
+        return None
+    return records if len({len(row) for _, row in records}) == 1 and len(records[0][1]) > 1 else None
 
 
 class _BrokenRecord(Exception):
@@ -121,7 +154,14 @@ def _find_delimiter(sample: str) -> str:
             break
     else:
         even = {sign: _evenness(sample, sign, csv.QUOTE_MINIMAL) for sign in DELIMITERS}
-    return max(usual or other[:1] or DELIMITERS, key=lambda sign: even[sign])
+    best = max(usual or other[:1] or DELIMITERS, key=lambda sign: even[sign])
+    return " " if best == "\t" and even[" "] > (_AS_HEADER, 0.9, 2) and _has_blanks_between_numbers(sample) else best
+
+
+def _has_blanks_between_numbers(sample: str) -> bool:
+    """Whether each of the first lines has three numbers in a row with blanks between them and no tab."""
+    lines = [line for line in sample.splitlines()[:_SAMPLE_ROWS] if line.strip()]
+    return all(_NUMBERS.search(line) for line in lines[:-1] or lines)
 
 
 _AS_HEADER, _BELOW_TITLES = 2, 1

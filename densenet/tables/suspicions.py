@@ -18,7 +18,8 @@ from densenet.tables.preparation import TablePreparation
 from densenet.tables.table import Table, is_absent, is_date, is_numeric
 
 _FEWEST_ROWS = 8
-_NAMES = frozenset(("id", "uuid", "guid", "index", "row"))
+_NAMES = frozenset(("id", "uuid", "guid", "index", "row", "rownames"))
+_NAMELESS = re.compile(r"Unnamed: \d+|column 1")
 _SPLIT_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LEAK = 0.99
 _BINS = 64
@@ -66,7 +67,8 @@ def _names_rows(name: str, values: Array) -> str | None:
     if (np.diff(values) == 1).all():
         return "runs by 1 from row to row"
     parts = [part.lower() for part in _SPLIT_NAME.findall(name)]
-    if parts and parts[-1] in _NAMES and len(np.unique(values)) == len(values):
+    named = _NAMELESS.fullmatch(name) or (parts and parts[-1] in _NAMES)
+    if named and len(np.unique(values)) == len(values):
         return "is a different whole number in every row, as its name says"
     return None
 
