@@ -183,7 +183,7 @@ def said(judgement: dict[str, Any]) -> str:
 
 
 def picture(judgement: dict[str, Any]) -> Any:
-    """Mean ranks, and the ensemble's difference to the bag of boosted trees table by table."""
+    """Mean ranks, and the differences of ours to the bag of boosted trees table by table."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -202,20 +202,23 @@ def picture(judgement: dict[str, Any]) -> Any:
         axis.margins(x=0.12)
         axis.set(yticks=np.arange(len(names)), yticklabels=names, xlabel="mean rank (1 is best)")
         axis.set_title(f"{one}\ndark: {dark}; light: {light}", fontsize=10)
-    last = max(
-        judgement["ranks"], key=lambda one: sum(d["splits"] for d in judgement["differences"] if d["ours"] == one)
-    )
-    pairs = [
-        d
-        for d in judgement["differences"]
-        if d["ours"] == last and d["other"] == "bag of eight" and d["figure"] in RANKED["accuracy or R2"]
-    ]
-    pairs.sort(key=lambda d: d["mean"] or 0)
-    at, means = np.arange(len(pairs)), [d["mean"] or 0 for d in pairs]
-    axes[-1].errorbar(means, at, xerr=[d["half"] or 0 for d in pairs], fmt="o", color="tab:orange", capsize=2)
+    others = [d for d in judgement["differences"] if d["other"] == "bag of eight" and d["figure"] in RANKED[dark]]
+    means = {(d["ours"], d["table"]): d["mean"] or 0 for d in others}
+    ours = list(dict.fromkeys(d["ours"] for d in others))
+    names = sorted({table for _, table in means}, key=lambda table: means.get((ours[-1], table), 0))
+    for one, color, offset in zip(ours, ("tab:green", "tab:orange"), (-0.15, 0.15), strict=False):
+        pairs = {d["table"]: d for d in others if d["ours"] == one}
+        at = [y + offset for y, table in enumerate(names) if table in pairs]
+        shown = [pairs[table] for table in names if table in pairs]
+        half = [d["half"] or 0 for d in shown]
+        axes[-1].errorbar(
+            [d["mean"] or 0 for d in shown], at, xerr=half, fmt="o", ms=4, color=color, capsize=2, label=one
+        )
     axes[-1].axvline(0, color="0.5", lw=0.8)
-    axes[-1].set(yticks=at, yticklabels=[d["table"] for d in pairs], xlabel="accuracy or R2, corrected 95 % interval")
-    axes[-1].set_title(f"{last} minus bag of eight boosted models", fontsize=10)
+    axes[-1].set(yticks=np.arange(len(names)), yticklabels=names, xlabel="accuracy or R2, corrected 95 % interval")
+    axes[-1].set_title("ours minus bag of eight boosted models", fontsize=10)
+    if ours:
+        axes[-1].legend(fontsize=8)
     figure.tight_layout()
     return figure
 
