@@ -90,7 +90,7 @@ def preset_model(
     assert settings.recipe is not None
     W, clips, fits = None, [], target.shape[1:] == (body.n_out,)
     if body.link is not None or (loss.task == "regression" and fits):
-        W = elapsed_slopes(preparation.elapsed, x, target, body.link)
+        W = elapsed_slopes(preparation.elapsed, x, target, body.n_out, body.link)
     if loss.task == "regression" and fits and settings.recipe.whole:
         left = target if W is None else target - x @ W  # what the line leaves
         clips = [Clip(left.min(axis=0).tolist(), left.max(axis=0).tolist())]

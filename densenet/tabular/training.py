@@ -258,7 +258,7 @@ def untrained(
     rates = [recipe.dropout if choices.dropout is None else choices.dropout] * len(widths)
     link = "softmax" if preparation.task == "classification" else None
     body = Body(widths, len(preparation.classes or [0]), activations, rates, link=link)
-    W = elapsed_slopes(preparation.elapsed_features, x, y, link)
+    W = elapsed_slopes(preparation.elapsed_features, x, y, body.n_out, link)
     ends = []
     if recipe.whole and link is None:
         left = y if W is None else y - x @ W[:, 0]  # what the line leaves

@@ -12,8 +12,10 @@ from densenet.layers import Clip, Concatenate, Dense, Layer
 from densenet.sequential import Sequential
 from densenet.tabular.linear import LinearBaseline
 
+_MOST_ROWS = 10_000
 
-def elapsed_slopes(elapsed: Sequence[int], x: Array, target: Array, link: str | None = None) -> Array | None:
+
+def elapsed_slopes(elapsed: Sequence[int], x: Array, target: Array, k: int, link: str | None = None) -> Array | None:
     """The slopes W of outputs by elapsed time, from the linear model of all inputs (`LinearBaseline`).
 
     ::
@@ -30,6 +32,8 @@ def elapsed_slopes(elapsed: Sequence[int], x: Array, target: Array, link: str | 
         Training rows.
     target : ndarray (n,) or (n, k)
         Numbers; class numbers or shares of 1; zeros and ones.
+    k : int
+        Outputs.
     link : {None, "softmax", "sigmoid"}, default None
         What makes probabilities of outputs.
 
@@ -38,19 +42,25 @@ def elapsed_slopes(elapsed: Sequence[int], x: Array, target: Array, link: str | 
     ndarray (n_in, k) or None
         0 but for `elapsed`; None where there is none.
 
+    Notes
+    -----
+    Of more than 10,000 rows so many decide, evenly spaced.
+
     Examples
     --------
     >>> import numpy as np
     >>> from densenet.tabular.trend import elapsed_slopes
     >>> x = np.random.default_rng(0).normal(size=(50, 2))
-    >>> elapsed_slopes([1], x, x @ [5.0, 3.0]).round(3).tolist()
+    >>> elapsed_slopes([1], x, x @ [5.0, 3.0], 1).round(3).tolist()
     [[0.0], [3.0]]
     """
     if not elapsed:
         return None
+    if len(x) > _MOST_ROWS:
+        rows = np.linspace(0, len(x) - 1, _MOST_ROWS).astype(np.intp)
+        x, target = x[rows], target[rows]
     if link == "softmax":
         classes = target if target.ndim == 1 else target.argmax(axis=1)
-        k = int(classes.max()) + 1 if target.ndim == 1 else target.shape[1]
         slopes = LinearBaseline(x, classes, k).W
     elif link == "sigmoid":
         both = [LinearBaseline(x, column, 2).W for column in target.reshape(len(target), -1).T]
