@@ -238,7 +238,7 @@ def test_columns_that_are_not_there(write, model, capsys):
     assert words == ["densenet", "predict", model, path, "--use", "area=aera,city="]
     assert "lacks 'area', 'city', which the model wants; its columns are 'town', 'aera'" in line
     assert main(words[1:]) == 0
-    assert "'city': empty, no value in 1 rows" in capsys.readouterr().err
+    assert "'city': empty, no value in 1 row" in capsys.readouterr().err
     assert main(["predict", model, path, "--use", "area=aera", "--use", "city=town"]) == 0
     there = capsys.readouterr().out
     assert main(["predict", model, write("city,area\nBonn,3\n")]) == 0
@@ -248,6 +248,32 @@ def test_columns_that_are_not_there(write, model, capsys):
     assert words == ["densenet", "predict", model, path, "--use", "city=town"]
     assert "--use expects NAME=COLUMN, a column of the model ('area', 'city')" in line
     assert main(["predict", model, write("city,area,note\nBonn,3,1\n"), "--text", "note"]) == 0
+
+
+def test_a_file_without_names_is_read_in_the_order_of_the_model(write, model, capsys):
+    path = write("20,Bonn\n24,Trier\n")
+    for given in ([], ["--no-header"]):
+        words, line = refused(capsys, "predict", model, path, *given)
+        assert "has no names of columns" in line
+        assert "--no-header" in words
+        assert main(words[1:]) == 0
+
+
+def test_numbers_where_the_model_expects_dates(write, tmp_path, capsys):
+    rows = "".join(f"2024-01-{1 + k:02d},{k % 3},{k % 7}\n" for k in range(20))
+    options = ["--target", "y", "--preset=none", "--epochs=0", "--output", str(tmp_path / "run")]
+    assert main(["train", write("when,x,y\n" + rows), *options]) == 0
+    words, line = refused(capsys, "predict", str(tmp_path / "run" / "model.npz"), write("when,x\n7,1\n8,2\n"))
+    assert "'when' line 2 '7' is no date, as the model expects; numeric makes such cells missing:" in line
+    assert main(words[1:]) == 0
+
+
+def test_parquet_keeps_whole_numbers_whole(tmp_path, write, model, capsys):
+    frame = pytest.importorskip("pandas", reason="the file is written with pandas").read_csv(write(PLAIN))
+    frame["key"] = 2**60 + frame.index
+    frame.to_parquet(tmp_path / "later.parquet")
+    assert main(["predict", model, str(tmp_path / "later.parquet"), "--keep", "key"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].startswith(f"{2**60 + 1},")
 
 
 def test_parquet_lacks_a_column_as_any_file_does(tmp_path, write, model, capsys):

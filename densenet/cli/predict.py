@@ -9,8 +9,6 @@ import re
 import sys
 from typing import Any, TextIO
 
-import numpy as np
-
 from densenet import persistence
 from densenet._files import replacing_text
 from densenet._types import Array
@@ -38,7 +36,7 @@ def add_predict_command(commands: Any) -> None:
     )
     add("--output", type=file_path, metavar="FILE", help="CSV file to write (default: standard output)")
     add("--proba", action="store_true", help="write the probability of every class, too")
-    add("--keep", action="append", default=[], metavar="COLUMNS", help="columns of DATA to write beside, such as an id")
+    add("--keep", action="append", default=[], metavar="COLUMNS", help="columns of DATA to write, too, such as an id")
     add("--spreadsheet", action="store_true", help="put ' before texts that a spreadsheet would run as a formula")
     add_use_option(parser)
     add_reading_options(parser)
@@ -90,7 +88,7 @@ def run_predict(args: argparse.Namespace) -> None:
 
 
 def _write_csv(file: TextIO, columns: dict[str, Any], spreadsheet: bool) -> None:
-    lists = {name: np.asarray(column).tolist() for name, column in columns.items()}
+    lists = {name: column if isinstance(column, list) else column.tolist() for name, column in columns.items()}
     if spreadsheet:
         lists = {_harmless(name): [_harmless(value) for value in values] for name, values in lists.items()}
     table = csv.writer(file, lineterminator="\n")

@@ -30,6 +30,7 @@ from densenet.tables import (
     read_columns,
     shown_cell,
 )
+from densenet.tables.numbers import written
 
 READING_OPTIONS = ("text", "numeric", "delimiter", "decimal", "encoding", "dayfirst", "no_header", "skip")
 """What `add_reading_options` adds, by the names in the parsed arguments."""
@@ -38,19 +39,26 @@ _MOST_SKIPPED = 100_000
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that settle how a file is read, as a group of their own."""
-    add = parser.add_argument_group("reading the file").add_argument
-    add(
-        "--text", action="append", default=[], metavar="COLUMNS", help="columns of words, though they look like numbers"
-    )
-    add("--numeric", action="append", default=[], metavar="COLUMNS", help="columns in which other cells are missing")
+    add = parser.add_argument_group(
+        "reading the file",
+        "What is unclear in a file is refused with the options that settle it. COLUMNS are names with commas between "
+        'them, such as age,rent or "a, b",c.',
+    ).add_argument
+    add("--text", action="append", default=[], metavar="COLUMNS", help="words, though they look like numbers")
+    add("--numeric", action="append", default=[], metavar="COLUMNS", help="numbers: cells that are none are missing")
     add("--delimiter", metavar="SIGN", help='what stands between cells, " " for blanks (default: recognised)')
-    add("--decimal", choices=[".", ","], help="the decimal sign (default: what the columns show)")
+    add(
+        "--decimal",
+        choices=[".", ","],
+        metavar="SIGN",
+        help="the decimal sign, . or , (default: what the columns show)",
+    )
     add("--encoding", metavar="NAME", help="such as utf-8, latin-1, utf-16 (default: recognised)")
     add(
         "--dayfirst",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="03/04/2020 is the third of April, or not (default: a number above 12 decides)",
+        help="whether 03/04/2020 is the third of April (default: a number above 12 decides)",
     )
     add("--no-header", action="store_true", help="the first line is a row: columns are x1, x2, and so on")
     add(
@@ -70,7 +78,7 @@ def add_use_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=COLUMN",
-        help="the model's column NAME is COLUMN of DATA; with nothing behind = it has no values",
+        help="take COLUMN of DATA for the model's column NAME; with nothing behind = it has no values",
     )
 
 
@@ -90,6 +98,13 @@ def column_names(path: str) -> list[str]:
     except (ValueError, OSError) as error:
         raise TableError(f"{path} cannot be read: {str(error).rstrip('.')}") from None
     return names
+
+
+def parquet_columns(path: str, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Columns of a Parquet file as they stand, whole numbers whole."""
+    from pyarrow import parquet
+
+    return {name: parquet.read_table(path, columns=[name])[name].to_pylist() for name in names}
 
 
 def line_numbers(text: str) -> list[int | str]:
@@ -149,12 +164,13 @@ def read_like(
         names = column_names(args.data)
         sources, said = _sources(args, wanted, names)
         kept = named_columns(Cells(args.data, names, [], []), keep, "keep")
-        needed = {*kept, *sources.values()}
+        as_they_stand = parquet_columns(args.data, kept)
+        needed = set(sources.values())
         table = datasets.read_csv(args.data, drop=[quoted([name]) for name in names if name not in needed])
         empty = np.full(len(table), None)
         made = Table({name: table[source] if source else empty for name, source in sources.items()})
         made.said = said
-        return made, {name: table[name] for name in kept}
+        return made, as_they_stand
     like = preparation.reading
     cells = _cells(args, header=like.header and not args.no_header)
     sources, said = _sources(args, wanted, cells.names)
@@ -191,6 +207,10 @@ def _sources(
     if absent:
         taken = set(sources.values())
         free = [name for name in names if name not in taken]
+        if not taken and len(names) == len(wanted) and (args.no_header or any(written(name) for name in names)):
+            use = [f"{name}=x{place}" for place, name in enumerate(wanted, 1)]
+            reason = f"{args.data} has no names of columns; in the model's order they are"
+            raise TableError(reason, {"header": False, "use": use})
         use = [f"{name}={source or ''}" for name, source in sources.items() if name != source]
         for name in absent:
             near = nearest(name, free)

@@ -57,7 +57,7 @@ def add_train_command(commands: Any) -> None:
     add("--time", "a column of dates or numbers: the latest rows are held out", metavar="COLUMN")
     add(
         "--members",
-        "networks that answer as one (default: 4 to 1, fewer for more rows)",
+        "networks whose answers are averaged (default: 4 to 1, fewer for more rows)",
         type=member_count,
         metavar="N",
     )
@@ -66,7 +66,9 @@ def add_train_command(commands: Any) -> None:
     _add_training_options(parser)
     output = parser.add_argument_group("output")
     adder(output)("--output", "where results go", type=folder, default=Path("densenet-run"), metavar="FOLDER")
-    output.add_argument("--refit", action="store_true", help="train the model that is written on all rows, in the end")
+    output.add_argument(
+        "--refit", action="store_true", help="after the figures, train the model that is written on all rows"
+    )
     parser.set_defaults(run=run_train)
 
 

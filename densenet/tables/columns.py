@@ -97,7 +97,7 @@ def read_columns(
     _check_wanted_kinds(read, cells, like, texts)
     problems = {name: column.problem for name, column in read.items() if column.problem is not None}
     if problems:
-        raise _error(problems, read, cells, {"numeric": numbers, "text": texts})
+        raise _error(problems, read, cells, {"numeric": numbers, "text": texts}, like)
     table = Table({name: column.values for name, column in read.items()}, goal)
     table.reading = Reading(
         {name: {"kind": column.kind} | column.how for name, column in read.items() if column.how}, found, cells.header
@@ -207,10 +207,19 @@ def _check_wanted_kinds(read: dict[str, Column], cells: Cells, like: Reading, te
             if rows:
                 cell = cells.column(name)[rows[0]]
                 column.problem = Problem(rows[0], cell, f"is no {wanted}, as the model expects", {"numeric": True})
+        if wanted == "date" and column.kind == "number" and not column.problem and not column.how.get("forced"):
+            rows = [row for row, value in enumerate(column.values) if value == value]
+            if rows:
+                cell = cells.column(name)[rows[0]]
+                column.problem = Problem(rows[0], cell, "is no date, as the model expects", {"numeric": True})
 
 
 def _error(
-    problems: Mapping[str, Problem], read: Mapping[str, Column], cells: Cells, given: Mapping[str, list[str]]
+    problems: Mapping[str, Problem],
+    read: Mapping[str, Column],
+    cells: Cells,
+    given: Mapping[str, list[str]],
+    like: Reading,
 ) -> TableError:
     """One error for all columns without one reading, and the options that settle them."""
     remedy: dict[str, Any] = {}
@@ -246,7 +255,7 @@ def _error(
     if strange:
         shown.append(f"without line{'s' if len(strange) > 1 else ''} {', '.join(map(str, strange))}")
     elif any(name not in given["numeric"] for name in remedy.get("numeric") or ()):
-        shown.append("numeric makes such cells missing, text keeps them as words")
+        shown.append("numeric makes such cells missing" + ("" if like.columns else ", text keeps them as words"))
     return TableError(f"read_csv: {count}: {'; '.join(shown)}", remedy)
 
 

@@ -19,7 +19,7 @@ from densenet.tables.learning import (
     target_of,
     target_summary,
 )
-from densenet.tables.messages import listed, shown_cell
+from densenet.tables.messages import counted, listed, shown_cell
 from densenet.tables.states import fields_of, reading_from_state
 from densenet.tables.table import Reading, Table, is_absent
 from densenet.tables.target import Target
@@ -216,11 +216,11 @@ class TablePreparation:
         --------
         >>> from densenet.tables import TablePreparation
         >>> TablePreparation().fit({"x": [0.1, 0.7], "gap": [None, None], "y": ["no", "yes"]}, "y").describe()
-        "1 columns as 1 inputs, target 'y' (2 classes); left out: 'gap' has no values"
+        "1 column as 1 input, target 'y' (2 classes); left out: 'gap' has no values"
         """
         goal = "regression" if self.classes is None else f"{len(self.classes)} classes"
-        line = f"{len(self._columns)} columns as {len(self.feature_names)} inputs, target {self.target!r} ({goal})"
-        return line + _reasons(self._dropped)
+        seen = f"{counted(len(self._columns), 'column')} as {counted(len(self.feature_names), 'input')}"
+        return f"{seen}, target {self.target!r} ({goal})" + _reasons(self._dropped)
 
     # -- from the table to the network and back --------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ class TablePreparation:
             values = table[column.name]
             absent = is_absent(values)
             if absent.all():
-                lines.append(f"{shown_cell(column.name)}: empty, no value in {len(values):,} rows")
+                lines.append(f"{shown_cell(column.name)}: empty, no value in {counted(len(values), 'row')}")
                 continue
             if absent.any() and not column.missing:
                 count = f"{absent.sum():,} of {len(values):,} values are"

@@ -84,8 +84,8 @@ class Leak:
 
     def __str__(self) -> str:
         return (
-            f"{shown_cell(self.column)} alone gives the target on {self.figure} {self.score:.3f} of the held-out rows, "
-            f"the other columns {self.rest:.3f}: if it is not known before the target is, drop it"
+            f"{shown_cell(self.column)} alone predicts the held-out rows with {self.figure} {self.score:.3f}, "
+            f"the other columns with {self.rest:.3f}: if it is not known before the target is, drop it"
         )
 
 
