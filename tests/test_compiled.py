@@ -33,7 +33,7 @@ RULES = {
     "rmsprop, all": lambda: dn.RMSprop(0.01, rho=0.9, momentum=0.8, centered=True, weight_decay=0.01),
     "schedule": lambda: dn.Adam(dn.StepDecay(0.1, every=3, factor=0.5), beta_2=0.9),
 }
-ACTIVATIONS = [dn.Identity, dn.ReLU, dn.LeakyReLU, dn.Tanh, dn.Sigmoid, dn.SiLU, dn.Softmax]
+ACTIVATIONS = [dn.Identity, dn.ReLU, dn.LeakyReLU, dn.Tanh, dn.Sigmoid, dn.SiLU, dn.SELU, dn.Mish, dn.Softmax]
 
 
 def near(got, wanted, dtype, scale=None):
@@ -253,12 +253,12 @@ def test_trainer_step_with_kernels_leaves_the_gradient_it_used(dtype):
 # -- functions -----------------------------------------------------------------------------------------------------
 
 
-def run_kernel(name, dtype, rows, *words):
+def run_kernel(name, dtype, rows, *words, constants=()):
     """Call a kernel on arrays and numbers, for a mini-batch of so many rows."""
     a, s = np.zeros(14, np.int64), np.zeros(32, np.int64)
     a[: len(words)] = [word.ctypes.data if isinstance(word, np.ndarray) else word for word in words]
     s[slots.ROWS] = rows
-    unused, arrays = np.zeros(2, np.int64), (a, np.zeros(8, dtype), s, np.zeros(16))
+    unused, arrays = np.zeros(2, np.int64), (a, np.array([*constants, *[0.0] * 8], dtype), s, np.zeros(16))
     call = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 6)(machine.addresses([name], dtype)[name])
     call(unused.ctypes.data, unused.ctypes.data + 8, *(array.ctypes.data for array in arrays))
 

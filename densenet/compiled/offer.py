@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from densenet.compiled import machine
 from densenet.compiled.blas import BlasError, address
-from densenet.compiled.instructions import LAYERS, LOSSES, OPTIMIZERS
+from densenet.compiled.instructions import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS
+from densenet.layers.base import Layer
+from densenet.layers.mixture import Mixture
 from densenet.layers.noise import Dropout
+from densenet.layers.normalization import BatchNorm
+from densenet.layers.tabular import Blend
 from densenet.losses.base import Loss
 from densenet.losses.binary import SigmoidCrossEntropy
 from densenet.optimizers.adam import Adam, AdamW
@@ -22,13 +26,8 @@ def refusal(model: Sequential, loss: Loss, optimizer: object) -> str | None:
     >>> refusal(dn.mlp([2, 3, 1], activation="gelu"), dn.MeanSquaredError(), dn.SGD())
     'GELU() has no kernel'
     """
-    for layer in model.layers:
-        if type(layer) not in LAYERS:
-            return f"{layer!r} has no kernel"
-        if layer.penalised or layer.constrained:
-            return f"{layer!r} has a penalty or a largest norm"
-        if isinstance(layer, Dropout) and layer.held:
-            return f"{layer!r} holds what it has drawn"
+    if reason := next(filter(None, map(_no_kernel, model.every_layer)), None):
+        return reason
     if not model.params.size:
         return "the model has no parameters"
     if type(loss) not in LOSSES:
@@ -46,4 +45,20 @@ def refusal(model: Sequential, loss: Loss, optimizer: object) -> str | None:
             address(routine, model.dtype)
     except BlasError as error:
         return str(error)
+    return None
+
+
+def _no_kernel(layer: Layer) -> str | None:
+    if type(layer) not in LAYERS:
+        return f"{layer!r} has no kernel"
+    if layer.penalised or layer.constrained:
+        return f"{layer!r} has a penalty or a largest norm"
+    if isinstance(layer, Dropout) and layer.held:
+        return f"{layer!r} holds what it has drawn"
+    if isinstance(layer, Blend) and type(layer.function) not in ACTIVATIONS:
+        return f"{layer!r} has no kernel, since {layer.function!r} has none"
+    if isinstance(layer, Mixture):
+        inside = (inner for inner in layer.walk() if inner is not layer and isinstance(inner, (BatchNorm, Mixture)))
+        if (inner := next(inside, None)) is not None:
+            return f"{inner!r} has no kernel inside a Mixture"
     return None

@@ -15,9 +15,10 @@ import numpy as np
 
 from densenet._types import Array, IntArray
 from densenet.compiled import slots
-from densenet.compiled.instructions import Gradient, Instruction, Late, Shape, Update
+from densenet.compiled.instructions import Gradient, Instruction, Late, Noise, Shape, Update
 from densenet.compiled.machine import addresses
 from densenet.layers.noise import Dropout
+from densenet.layers.tabular import Blend
 from densenet.losses.base import Loss
 from densenet.optimizers.adam import Adam, AdamW
 from densenet.optimizers.base import Optimizer
@@ -125,13 +126,13 @@ class Plan:
             rate = 0 if self.marks.rate is None else self.marks.rate
             update.before("updates.clip_norm", (0, model.grads, model.grads.size, rate, bound))
         instructions = [*gradient, *update.instructions]
-        self._noise = writer.noise
+        self._noise, self._decay = writer.noise, update.decay
         self._settings = self._read_settings()
         self._width = writer.width
         self._data: tuple[Array | None, ...] = ()
         self._held_noise: Any = None
         self.predictions: Array = np.empty((0, writer.width), model.dtype)
-        self._row_bytes = model.dtype.itemsize * (sum(width for _, width in self._noise) + keeps * self._width)
+        self._row_bytes = model.dtype.itemsize * (sum(noise.columns for noise in self._noise) + keeps * self._width)
         self._assemble(instructions, len(gradient))
 
     def _assemble(self, instructions: list[Instruction], n_gradient: int) -> None:
@@ -193,12 +194,16 @@ class Plan:
         )
 
     def _read_settings(self) -> list[Any]:
-        """All public attributes of layers, loss and optimizer, except those that every slice reads again."""
-        objects = (self.optimizer, self.loss, *self.model.layers)
+        """All public attributes of layers, loss and optimizer; of what every slice reads again, whether it is 0."""
+        layers = list(self.model.every_layer)
+        functions = [layer.function for layer in layers if isinstance(layer, Blend)]
         found = [
-            value for thing in objects for name, value in vars(thing).items() if name[0] != "_" and name != "steps"
+            bool(value) if name in ("rate", "weight_decay") and isinstance(value, float) else value
+            for thing in (self.optimizer, self.loss, *layers, *functions)
+            for name, value in vars(thing).items()
+            if name[0] != "_" and name != "steps"
         ]
-        return found + [layer.held for layer in self.model.layers if isinstance(layer, Dropout)]
+        return found + [layer.held for layer in layers if isinstance(layer, Dropout)]
 
     @property
     def most_batches(self) -> int:
@@ -243,10 +248,12 @@ class Plan:
         last = min(last, first + (len(table) + 1) * self.count - seen - 1)
         start = first * batch
         rows = min(last * batch, self.shape.rows) - start
-        for number, (layer, width) in enumerate(self._noise):
-            factor, _ = layer.draw(layer.generator, (rows, width), self.model.dtype)  # type: ignore[arg-type]
-            self._held_noise = factor
-            self._put(f"noise {number}", factor.ctypes.data)  # type: ignore[union-attr]
+        self._held_noise = []
+        for number, noise in enumerate(self._noise):
+            factor = self._draw(noise, rows)
+            self._held_noise.append(factor)
+            self._put(f"noise {number}", factor.ctypes.data)
+        self._decay[0] = self.optimizer.weight_decay
         if self._keeps:
             self.predictions = np.empty((rows, self._width), self.model.dtype)
             self._put("predictions", self.predictions.ctypes.data)
@@ -267,6 +274,16 @@ class Plan:
             bool(s[slots.STEPPED]),
             bool(s[slots.DIVERGED]),
         )
+
+    def _draw(self, noise: Noise, rows: int) -> Array:
+        """A layer's factors for the slice, one mini-batch of its rows after the other."""
+        layer, width, i, m = noise
+        whole, rest = divmod(rows, self.shape.batch)
+        share = whole * len(range(i, self.shape.batch, m)) + len(range(i, rest, m))
+        assert layer.generator is not None
+        factor, _ = layer.draw(layer.generator, (share, width), self.model.dtype)
+        assert factor is not None
+        return factor
 
 
 def _rates(optimizer: Optimizer, updates: int) -> Array:

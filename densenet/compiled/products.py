@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
-from densenet.compiled.primitives import OPTIONS, vector
+from densenet.compiled.primitives import OPTIONS, number, vector
 
 _HEIGHTS = {16: 4, 8: 8, 4: 8, 2: 8, 1: 8}
 """Rows of a tile by its columns: as many sums as hide the time that one takes, and as registers hold."""
@@ -120,10 +120,9 @@ def transpose(like: Any, x: Any, out: Any, rows: Any, columns: Any) -> None:
 def column_sums(like: Any, x: Any, out: Any, rows: Any, columns: Any) -> None:
     """out[j] = sum_i x[i, j]."""
     total = vector(like, out, columns)
-    first = vector(like, x, columns)
     for j in range(len(total)):
-        total[j] = first[j]
-    for i in range(1, rows):
+        total[j] = number(like, 0.0)
+    for i in range(rows):
         row = vector(like, x + i * columns * like.itemsize, columns)
         for j in range(len(total)):
             total[j] = total[j] + row[j]

@@ -5,8 +5,9 @@ from __future__ import annotations
 WIDTH = 16
 """Words of an instruction: the kernel's address, its constants' address, and 14 words of its own, `a`."""
 
-ROWS, FIRST, RELATIVE, STEPS = range(4)
-"""Rows of the mini-batch; its first row in the epoch, and in the slice; updates done by the optimizer."""
+ROWS, FIRST, RELATIVE, STEPS, WHOLE = range(5)
+"""Rows of the mini-batch, or of a chain's share in it; the first of them in the epoch, and in the slice; updates done
+by the optimizer; rows of the whole mini-batch."""
 CODE, N_GRADIENT, N_UPDATE = range(8, 11)
 """Address of the instructions; how many make a gradient, and after them an update."""
 BATCH, LAST, SIZE, TOTAL_ROWS, SLICE = range(11, 16)

@@ -38,6 +38,7 @@ from densenet.compiled.slots import (
     UPDATES,
     WEIGHT,
     WEIGHTS,
+    WHOLE,
     WIDTH,
 )
 
@@ -45,9 +46,10 @@ SWEEP = 128  # optimizers/base.py
 
 
 def decay(a: Any, c: Any, s: Any, r: Any) -> None:
-    """optimizers/base.py `step`: g + lambda w. a: p, g, length, decay factors (0: all 1), out; c: lambda."""
+    """optimizers/base.py `step`: g + lambda w. a: p, g, length, decay factors (0: all 1), out, lambda."""
     a, c, s, r = frame(a, c, s, r)
-    p, g, out, rate = vector(c, a[0], a[2]), vector(c, a[1], a[2]), vector(c, a[4], a[2]), c[0]
+    p, g, out = vector(c, a[0], a[2]), vector(c, a[1], a[2]), vector(c, a[4], a[2])
+    rate = number(c, doubles(a[5], 1)[0])
     if a[3] == 0:
         for i in range(len(p)):
             out[i] = g[i] + p[i] * rate
@@ -58,7 +60,7 @@ def decay(a: Any, c: Any, s: Any, r: Any) -> None:
 
 
 def shrink(a: Any, c: Any, s: Any, r: Any) -> None:
-    """optimizers/base.py `_shrink`: w <- w - alpha lambda w. a: p, -, length, rate factors, decay factors; c: lambda.
+    """optimizers/base.py `_shrink`: w <- w - alpha lambda w. a: p, -, length, rate factors, decay factors, lambda.
 
     In the order of the lines: the product with both factors first, then the scaled sum.
     """
@@ -232,7 +234,7 @@ def drive(a: Any, c: Any, s: Any, r: Any) -> None:
     while s[BATCH] < s[LAST]:
         first = s[BATCH] * s[SIZE]
         s[FIRST], s[RELATIVE] = first, first - s[SLICE]
-        s[ROWS] = min(s[SIZE], s[TOTAL_ROWS] - first)
+        s[ROWS] = s[WHOLE] = min(s[SIZE], s[TOTAL_ROWS] - first)
         for q in range(s[N_GRADIENT]):
             at = gradient + word * q
             kernel = integers(at, 2)

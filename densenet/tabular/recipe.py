@@ -119,6 +119,10 @@ class FlatCosine(Callback):
         self._rates = [(layer, layer.rate) for layer in layers]
         self._decay = run.trainer.optimizer.weight_decay
 
+    def rest(self, run: Run) -> float:
+        """Steps until the factor changes."""
+        return max(1, self.steps // 2 + 1 - run.step)
+
     def on_batch_begin(self, run: Run) -> None:
         factor = flat_cosine(run.step / self.steps)
         for layer, rate in self._rates:

@@ -68,11 +68,12 @@ class Callback(Configured):
         """Between backward and update: ``run.model.grads`` holds dE/dw before clipping, and may be changed."""
 
     def rest(self, run: Run) -> float:
-        """After how many more updates `on_batch_end` has to be called, where kernels make several at a time.
+        """After how many more updates `on_batch_begin` and `on_batch_end` have to be called again, with kernels.
 
         0, the default, is for a callback that looks at every mini-batch and its arrays: the NumPy lines make them then.
         A callback that says more finds parameters, statistics, optimizer and position as they are after so many
-        updates or fewer, and neither ``run.batch`` nor what layers and loss keep of a mini-batch.
+        updates or fewer, and neither ``run.batch`` nor what layers and loss keep of a mini-batch. What it sets counts
+        from the next mini-batch that follows a call on; 1 is for a callback that sets something for each.
         """
         return 0
 

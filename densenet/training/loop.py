@@ -51,8 +51,9 @@ def train(
                 run.start_clock()
                 if compiled is not None and (x := compiled.mini_batches(run, hooks)) is not None:
                     raise step.diverged(f"the error is {run.batch_error}", run, x)
+                begun = compiled is not None and compiled.begun
                 with closing(step.batches(data, run, batch_size)) as batches:  # a stream may read ahead in a thread
-                    mini_batches(step, run, hooks, batches)
+                    mini_batches(step, run, hooks, batches, begun)
                 _meet(step, run)
                 if not all(np.isfinite(array).all() for array in run.model.state_arrays()):
                     raise step.diverged("the weights or running statistics are not finite", run)
@@ -68,16 +69,20 @@ def train(
         run.ended = True
 
 
-def mini_batches(step: Step, run: Run, hooks: Hooks, batches: Iterator[Batch]) -> None:
-    """For every mini-batch the gradient dE/dw, then the update w_new = w_old - alpha dE/dw."""
+def mini_batches(step: Step, run: Run, hooks: Hooks, batches: Iterator[Batch], begun: bool = False) -> None:
+    """For every mini-batch the gradient dE/dw, then the update w_new = w_old - alpha dE/dw.
+
+    With `begun`, `on_batch_begin` of the first has been called.
+    """
     loss, metrics, penalty, infinity = step.loss, run.metrics, step.model.penalty, math.inf
     begin, end, penalised = hooks["on_batch_begin"], hooks["on_batch_end"], step.model.penalised
     on_gradients = partial(hooks.call, "on_gradients", run) if hooks["on_gradients"] else None
     if run.ends:
         return
     for batch in batches:
-        if begin:
+        if begin and not begun:
             hooks.call("on_batch_begin", run)
+        begun = False
         run.batch = x, y, weight = batch
         error = step.gradient(x, y, weight)
         if not error < infinity and step.reducer is None:  # else it is found, by all ranks, in the mean

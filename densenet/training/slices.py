@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from densenet._types import Array, IntArray
+from densenet.layers.base import Layer
 from densenet.layers.dense import Dense
+from densenet.layers.mixture import Mixture
+from densenet.layers.tabular import Blend, Columns, Periodic
 from densenet.metrics import F1, Accuracy, Metric, Precision, Recall, TopKAccuracy
 from densenet.optimizers.base import Optimizer
 from densenet.sequential import Sequential
@@ -33,6 +37,8 @@ WORTHWHILE = 5.0
 SLICE_SECONDS = 0.02
 """What a slice is to take: well below the 50 ms after which a Ctrl-C has to be seen."""
 
+_BY_BATCH = ("on_batch_begin", "on_batch_end")
+
 
 def saving(model: Sequential, optimizer: Optimizer, steps: int, batch: int) -> float:
     """Seconds that kernels save in so many steps: estimated from steps, rows, widths and the optimizer's vectors alone.
@@ -40,12 +46,30 @@ def saving(model: Sequential, optimizer: Optimizer, steps: int, batch: int) -> f
     A step of the NumPy lines makes some calls whatever its size, and some for every layer. Activations and losses go
     more than once over what they touch, and so does an update over the vectors that it keeps.
     """
-    entries, width = 0, model.n_in or 1
-    for layer in model.layers:
-        width = layer.output_width(width) or width
-        entries += width * (not isinstance(layer, Dense))
-    calls = 6e-6 + 2.4e-6 * len(model.layers)
+    entries, _ = _entries(model.layers, model.n_in or 1)
+    calls = 6e-6 + 2.4e-6 * len(model.every_layer)
     return steps * (calls + 4e-10 * batch * entries + 5e-10 * model.params.size * len(optimizer.slots))
+
+
+def _entries(layers: Sequence[Layer], width: int) -> tuple[float, int]:
+    """Entries that the NumPy lines go over for a row of so many columns, a few times each, and columns of the result.
+
+    `Blend` goes over them some ten times as often, with the function in it; so do the cosines of `Periodic`. Of the
+    chains of a `Mixture` one takes the row.
+    """
+    entries = 0.0
+    for layer in layers:
+        given = layer.output_width(width) or width
+        if isinstance(layer, Columns):
+            entries += sum(_entries(*part)[0] for part in zip(layer.branches, layer.widths, strict=True))
+        elif isinstance(layer, Mixture):
+            entries += _entries(layer.branches[0], width)[0]
+        elif isinstance(layer, Periodic):
+            entries += 4 * layer.n * layer.frequencies
+        elif not isinstance(layer, Dense):
+            entries += given * (10 if isinstance(layer, Blend) else 1)
+        width = given
+    return entries, width
 
 
 def slices(
@@ -134,11 +158,11 @@ def _refusal(
 
 def _what_it_needs(callback: Any, run: Run) -> str | None:
     """What a callback needs and kernels do not provide."""
-    for hook in ("on_batch_begin", "on_gradients"):
-        if overrides(callback, hook):
-            return f"{callback!r} has {hook}"
-    if overrides(callback, "on_batch_end") and not callback.rest(run):
-        return f"{callback!r} has on_batch_end, and no `rest`"
+    if overrides(callback, "on_gradients"):
+        return f"{callback!r} has on_gradients"
+    for hook in _BY_BATCH:
+        if overrides(callback, hook) and not callback.rest(run):
+            return f"{callback!r} has {hook}, and no `rest`"
     return None
 
 
@@ -173,10 +197,13 @@ class Slices:
     plan : Plan
         The plan in use.
     reason : str or None
-        Why the NumPy lines have taken over, if something without a kernel was set between epochs.
+        Why the NumPy lines have taken over, if a callback has set something without a kernel.
+    begun : bool
+        Whether `on_batch_begin` of the next mini-batch has been called already when they do.
     """
 
     reason: str | None = None
+    begun: bool = False
 
     def __init__(self, step: Step, run: Run, data: ArrayBatches, batch_size: int, plan: Plan | None = None) -> None:
         self.step, self.data, self.batch = step, data, min(batch_size, len(data))
@@ -197,13 +224,21 @@ class Slices:
         ndarray or None
             x of the mini-batch whose error, in ``run.batch_error``, is not finite.
         """
-        order = self._take(run)
+        self.begun, order = False, self._take(run)
         if self.reason is not None:
             return None
         end, gathered = math.ceil(len(self.data) / self.batch), self.step.gathered
         while run.batches < end and run.stopped is None:
+            if hooks["on_batch_begin"]:
+                hooks.call("on_batch_begin", run)
+            if any(hooks[hook] for hook in _BY_BATCH):
+                self._renew(run)
+                if self.reason is not None:
+                    self.begun = bool(hooks["on_batch_begin"])
+                    return None
+                self.plan.take(self.data.x, self.y, self.weight, order)
             plan, first = self.plan, run.batches
-            last = min(end, first + self._length(run, hooks))
+            last = first + 1 if run.stopped is not None else min(end, first + self._length(run, hooks))
             began = time.perf_counter()
             seen, waiting = (0, 0.0) if gathered is None else (gathered.seen, gathered.weight)
             done = plan.advance(first, last, run.total, run.weights, seen, waiting)
@@ -223,13 +258,9 @@ class Slices:
 
     def _take(self, run: Run) -> IntArray | None:
         """Take the epoch's order; write the plan again if a callback has changed what it stands for."""
-        if not self.plan.stands():
-            from densenet.compiled.offer import refusal
-
-            self.reason = refusal(self.step.model, self.step.loss, self.step.optimizer)
-            if self.reason is not None:
-                return None
-            self.plan = self._write(run, None)
+        self._renew(run)
+        if self.reason is not None:
+            return None
         order, rows = run.order, self.data.rows
         if rows is not None:
             order = rows if order is None else rows[order]
@@ -237,10 +268,23 @@ class Slices:
         self.plan.take(self.data.x, self.y, self.weight, order)
         return order
 
+    def _renew(self, run: Run) -> None:
+        """Write the plan again, or say why the NumPy lines take over, if it no longer stands."""
+        if not self.plan.stands():
+            from densenet.compiled.offer import refusal
+
+            self.reason = refusal(self.step.model, self.step.loss, self.step.optimizer)
+            if self.reason is None:
+                self.plan = self._write(run, None)
+
     def _length(self, run: Run, hooks: Hooks) -> int:
         """Mini-batches of the next slice: as long as it is short, no callback waits, and memory suffices."""
         updates = min(
-            (callback.rest(run) for callback in hooks.callbacks if overrides(callback, "on_batch_end")),
+            (
+                callback.rest(run)
+                for callback in hooks.callbacks
+                if any(overrides(callback, hook) for hook in _BY_BATCH)
+            ),
             default=math.inf,
         )
         gathered, most = self.step.gathered, min(self._at_a_time, self.plan.most_batches)
