@@ -112,7 +112,7 @@ def test_what_has_one_reading_is_read_and_said(cells, values, said):
         (["true", "1", "0"], "'true' is no number", {"text": ["v"]}),
         (["2024-01-05"] * 5 + ["0000-00-00"], "is no day of the calendar", {"numeric": ["v"]}),
         (["2024-01-05"] * 5 + ["soon"], "'soon' is no date", {"numeric": ["v"]}),
-        ([*map(str, range(12)), *["unknown", "#VALUE!"] * 5], "'unknown' is no number", {"numeric": ["v"]}),
+        ([*map(str, range(12)), *["unknown", "#DIV/0!"] * 5], "'unknown' is no number", {"numeric": ["v"]}),
         (["10\u00b2", "7"], "'10\u00b2' is no number", {"text": ["v"]}),
         (["1 and 2", "1", "2", "2"], "numeric makes such cells missing, text keeps them as words", {"numeric": ["v"]}),
     ],
@@ -319,6 +319,7 @@ def test_files_of_every_kind_read_the_same(write, content):
             "line 5 may be no row but 'Total' of the others (--skip 5)",
         ),
         ("x,y\n1,\u200b7\n2,8\n", ["x", "y"], "1 invisible sign left out"),
+        ("'x, so','y'\n" + "'1','it''s'\n" * 9, ["x, so", "y"], "cells stand in single quotation marks"),
     ],
 )
 def test_files_of_other_programs(write, content, columns, said):

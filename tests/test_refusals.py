@@ -129,6 +129,7 @@ def zipped(**files):
         (zipped(**{"xl/workbook_xml": ""}), "a.xlsx", "(with pandas and openpyxl): mkdir -p converted && python -c"),
         ("<!DOCTYPE html>\n<table>", "a.html", "(with pandas and lxml): mkdir -p converted && python -c"),
         ('<?xml version="1.0"?>\n<rows/>', "a.xml", "(with pandas and lxml): mkdir -p converted && python -c"),
+        ("area,rent\n" + "50,5,600,25\n70,0,812,5\n", "a.csv", "sed -E '2,$s/([+-]?[0-9]+),([0-9]+)/\\1.\\2/g' a.csv"),
         ("city    area\nNew York  12\nBonn      7\n", "a.txt", "columns of fixed width"),
     ],
 )

@@ -70,7 +70,7 @@ def run_check(args: argparse.Namespace) -> None:
     for line in _written_dates(table):
         print(f"dates? {line}")
     for name, values in table.columns.items():
-        if is_date(values):
+        if is_date(values) and name != args.target:
             print(f"dates: {shown_cell(name)}; train --time {shlex.quote(name)} holds out the latest rows")
     if args.target is not None:
         _report_target(args.target, table.without(left_out))
@@ -83,6 +83,9 @@ def _report_target(target: str, table: Table) -> None:
         table = table.take(~absent)
     if len(set(table[target].tolist())) < 2:
         print(f"target: {target!r} has one value only: nothing to learn")
+        return
+    if is_date(table[target]):
+        print(f"target: {target!r} holds dates; train --text {shlex.quote(quoted([target]))} takes them for classes")
         return
     rng = np.random.default_rng(0)
     whole = TablePreparation().fit(table, target)

@@ -51,7 +51,7 @@ _POINT_CURRENCIES = ("$", "US$", "USD", "£", "GBP")  # written with a decimal p
 _GROUPED = re.compile(rf"\d[{GROUPS}]\d{{3}}(?!\d)")
 _BEGINS_WITH_NUMBER = re.compile(r"[^\w\s]{0,2}\d")
 _NUMBERED = re.compile(r"(\d{1,3})\s?[.):=\u2013-]\s*([^\W\d_].*)")
-_DIGIT = re.compile(r"\d")
+_DIGIT = re.compile(r"^[^#]*\d")  # #DIV/0! is a word
 _POWER = re.compile(r"\d+[eE]\d+")
 
 
@@ -327,7 +327,7 @@ def _mixture(
     for cell, number in found.items():
         forms[number.marks] += filled[cell] * (number.exact and number.values["."] is not None)
     odd = filled.keys() - found.keys()
-    beside_words = len(found) > _FEW_WORDS and bool(odd) and not any(map(_DIGIT.search, odd))
+    beside_words = len(found) > _FEW_WORDS and bool(odd) and not any(map(_DIGIT.match, odd))
     settle = "numeric" if 4 * max(forms.values()) >= 3 * rows or beside_words else "text"
     if odd:
         return _refused(cells, odd, "is no number", **{settle: True})

@@ -13,8 +13,10 @@ from densenet.tables.encodings import find_encoding, without_invisible_signs, wi
 from densenet.tables.header import fit_header, is_title, own_names, ragged
 from densenet.tables.messages import TableError, counted, listed, shown_cell
 from densenet.tables.numbers import parse_numbers
-from densenet.tables.packed import STDIN, check_format, fixed_width, unpacked
+from densenet.tables.packed import STDIN, check_format, fixed_width, parted_decimals, unpacked
 from densenet.tables.records import Record, Skip, read_records
+
+_WHOLE = re.compile(r"[+-]?\d+")
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -141,6 +143,8 @@ def read_cells(
     names, shifted = fit_header(names, [row for _, row in records], header, chosen)
     odd = [line for line, row in records if len(row) != len(names)]
     if odd and "ragged" not in every:
+        if chosen == "," and all(len(row) == 2 * len(names) and all(map(_WHOLE.fullmatch, row)) for _, row in records):
+            raise parted_decimals(shown)
         raise ragged(records, (start, names), odd, shown, every, header)
     if odd:
         records = [record for record in records if len(record[1]) == len(names)]

@@ -216,6 +216,13 @@ def _is_broken(start: bytes) -> bool:
     return False
 
 
+def parted_decimals(path: str) -> TableError:
+    """The refusal of a table whose decimal commas stand between cells, too."""
+    command = "sed -E '2,$s/([+-]?[0-9]+),([0-9]+)/\\1.\\2/g' {path} > {made}"
+    reason = f"{path} has two whole numbers for each name: commas seem to be decimal signs, too; with points"
+    return _remedied(reason, path, f"converted/{_stem(path).split('.')[0]}.csv", command)
+
+
 def fixed_width(path: str) -> TableError:
     """The refusal of a table whose columns have places instead of delimiters."""
     command = _PANDAS.format(read="pandas.read_fwf(sys.argv[1])")

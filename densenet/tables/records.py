@@ -22,6 +22,7 @@ DELIMITERS = (",", ";", "\t", "|", " ")
 
 _RARE_DELIMITERS = ("^", "~", ":", "\x01", "\x1f")
 _NUMBERS = re.compile(r"(?<![^\s])[+-]?\d+\.?\d* +[+-]?\d+\.?\d* +[+-]?\d+\.?\d*(?!\S)")
+_IN_SINGLE_QUOTES = re.compile(r"'[^'\n]*'([,;\t|]'[^'\n]*')+\r?\n")
 _ESCAPED = re.compile(r"\\([\"\\])")
 _NAMES_DELIMITER = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 _SAMPLE = 1 << 16
@@ -43,7 +44,10 @@ def read_records(
         reason = f"read_csv expects delimiter to be one character, got {delimiter!r}; by default it is recognised"
         raise TableError(reason, {"delimiter": None})
     skipped = {line for line in skip if isinstance(line, int)}
-    sample = _sample(_lines(data, encoding, skipped))
+    sample, quoted = _sample(_lines(data, encoding, skipped)), []
+    if _IN_SINGLE_QUOTES.match(sample) and b'"' not in data and not encoding.startswith(("utf-16", "utf-32")):
+        data, quoted = data.replace(b"'", b'"'), ["cells stand in single quotation marks"]
+        sample = _sample(_lines(data, encoding, skipped))
     first = _NAMES_DELIMITER.match(sample)  # a line of its own that Excel reads and writes
     sample = sample[first.end() if first else 0 :]
     remarks = 0 if skipped else _remarks(sample)
@@ -55,6 +59,7 @@ def read_records(
         raise TableError(reason, {"delimiter": None})
     chosen = delimiter or (first[1] if first else None) or _find_delimiter(sample)
     records, said = _parsed(lambda: _lines(data, encoding, skipped), chosen, path, skip)
+    said += quoted
     if remarks:
         said.append(f"{counted(remarks, 'line')} of remarks (#) at the beginning left out")
     return records[1:] if first else records, chosen, said
