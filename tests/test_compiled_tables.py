@@ -112,6 +112,17 @@ def test_chains_of_a_mixture_that_get_no_rows_have_no_gradient():
                 model.layers[0].branches] == [True, True, False, False, False]  # fmt: skip
 
 
+def test_many_chains_read_rows_where_they_stand():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)), rng.normal(size=(12, 2))
+
+    def make():
+        layers = [dn.Identity(), Mixture([[dn.Dense(3, 2)] for _ in range(14)])]
+        return dn.Sequential(layers, seed=0, dtype="float64")
+
+    the_same(fitted(make, x, y, "mse", dn.SGD(0.1), epochs=2, batch_size=6, shuffle=False), "float64")
+
+
 # -- whole networks --------------------------------------------------------------------------------------------------
 
 

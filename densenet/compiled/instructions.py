@@ -118,7 +118,8 @@ class Gradient:
         self.ones = np.ones(shape.batch, model.dtype)
         width, size = shape.columns, model.dtype.itemsize
         x = self._data("x", width, size * width, shape.ordered)
-        if isinstance(model.layers[0], (Columns, Mixture)) and isinstance(x, Late):  # many instructions read x there
+        branches = any(isinstance(layer, (Columns, Mixture)) for layer in model.layers)
+        if branches and isinstance(x, Late):  # more instructions may read x than `layers.point` has room for
             x, source = self._array(self.batch, width), x
             self._add("layers.columns", source, width, 0, x, width, 0, width)
         x, width, backward = self._chain(model.layers, x, width)
