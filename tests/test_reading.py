@@ -333,6 +333,11 @@ def test_files_of_other_programs(write, content, columns, said):
         assert table["name"][0] == 'so "called"'
 
 
+def test_remarks_stay_out_where_other_lines_are_skipped(write):
+    path = write("# by hand\nx,y\n1,2\n3,4\nTotal,6\n5,6\n")
+    assert datasets.read_csv(path, skip=5)["x"].tolist() == [1, 3, 5]
+
+
 def test_a_given_encoding_whose_letters_look_otherwise_is_doubted(write):
     path = write("x,t\n1,Москва\n2,Киев\n".encode("cp1251"))
     (said,) = datasets.read_csv(path, encoding="latin-1").said

@@ -50,9 +50,9 @@ def read_records(
         sample = _sample(_lines(data, encoding, skipped))
     first = _NAMES_DELIMITER.match(sample)  # a line of its own that Excel reads and writes
     sample = sample[first.end() if first else 0 :]
-    remarks = 0 if skipped else _remarks(sample)
+    remarks = 0 if first else _remarks(sample)
     if remarks:
-        skipped = set(range(1, remarks + 1))
+        skipped |= set(range(1, remarks + 1))
         sample = "".join(sample.splitlines(keepends=True)[remarks:])
     if delimiter is not None and delimiter not in sample and _find_delimiter(sample) in sample:
         reason = f"read_csv finds no delimiter {delimiter!r} in {path}; by default it is recognised"
