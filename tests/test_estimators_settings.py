@@ -357,3 +357,159 @@ def test_members_do_not_write_one_file_after_another(tmp_path):
     members = dn.DenseClassifier((5,), n_members=2, max_iter=1).fit(X, PAIR)
     with pytest.raises(AttributeError, match=r"has members: ask members_\[0\]"):
         _ = members.coefs_
+
+
+# -- what comes in -----------------------------------------------------------------------------------------------------
+
+
+def test_a_parameter_that_is_given_holds_against_a_preset():
+    for given in ({"validation_fraction": 0.1}, {"dropout": 0.0}):
+        made = clone(dn.DenseClassifier((4,), preset="tabular", max_iter=1, random_state=0, **given))
+        made.fit(X, PAIR)
+        rates = [layer.rate for layer in made.model_.every_layer if isinstance(layer, dn.Dropout)]
+        held_out = len(X) - made.t_
+        assert (held_out, bool(rates)) == ((9, True) if "validation_fraction" in given else (18, False))
+    plain = dn.DenseClassifier((4,), early_stopping=True, max_iter=1).fit(X, PAIR)
+    assert len(X) - plain.t_ == 9
+
+
+@pytest.mark.parametrize("given", [{"alpha": -3}, {"momentum": 2}, {"shuffle": "no"}])
+def test_partial_fit_checks_parameters_that_have_changed(given):
+    made = dn.DenseRegressor(hidden_layer_sizes=(4,)).partial_fit(X, NUMBERS)
+    before = made.model_.params.copy()
+    with pytest.raises(ValueError, match=f"The '{next(iter(given))}' parameter of DenseRegressor must be"):
+        made.set_params(**given).partial_fit(X, NUMBERS)
+    assert np.array_equal(made.model_.params, before)
+
+
+def test_labels_of_pandas_stay_what_they_are():
+    pandas = pytest.importorskip("pandas", reason="pandas makes the labels")
+    ones = (PAIR == "yes").astype(int)
+    columns = {
+        "Int64": pandas.Series(ones, dtype="Int64"),
+        "boolean": pandas.Series(ones, dtype="boolean"),
+        "string": pandas.Series(PAIR, dtype="string"),
+        "category": pandas.Series(pandas.Categorical(PAIR, categories=["yes", "no", "never"])),
+        "category of numbers": pandas.Series(pandas.Categorical(ones)),
+        "category of Int64": pandas.Series(ones, dtype="Int64").astype("category"),
+    }
+    for name, column in columns.items():
+        made = dn.DenseClassifier((4,), max_iter=1).fit(X, column, X_val=X, y_val=column)
+        assert made.classes_.tolist() == sorted(set(column.tolist())), name
+        assert type(made.classes_.tolist()[0]) is type(column.tolist()[0]), name
+        assert set(made.predict(X)) <= set(column), name
+    for dtype in ("Int64", "boolean", "category"):
+        gap = columns[dtype].copy()
+        gap[7] = None
+        with pytest.raises(ValueError, match="y has no label in 1 of 90 rows, the first in row 7: leave them out"):
+            dn.DenseClassifier((4,), max_iter=1).fit(X, gap)
+    with pytest.raises(ValueError, match="y has no label in 1 of 90 rows"):
+        dn.DenseClassifier((4,), max_iter=1).fit(X, np.where(np.arange(90) == 7, pandas.NA, PAIR.astype(object)))
+
+
+@pytest.mark.parametrize("preset", [None, "tabular"])
+def test_targets_that_are_none_are_refused(preset):
+    classifier, regressor = (
+        dn.DenseClassifier(preset=preset, max_iter=1),
+        dn.DenseRegressor(preset=preset, max_iter=1),
+    )
+    mixed = PAIR.astype(object)
+    mixed[3] = 1
+    with pytest.raises(TypeError, match=r"y holds words beside other things \(int, str\)"):
+        classifier.fit(X, mixed)
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        classifier.fit(X, NUMBERS)
+    for made in (classifier, regressor):
+        with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+            made.fit(X, None)
+    for y in (PAIR, (NUMBERS * 100).astype("timedelta64[s]")):
+        with pytest.raises(TypeError, match="DenseRegressor expects y to be numbers, got dtype"):
+            regressor.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        ([], "cv gives no fold"),
+        ([3], "cv expects pairs .* got 3"),
+        ([([0, 1],)], "cv expects pairs .* got 1 parts"),
+        ([([0, 1], [90])], "row numbers from 0 to 89, got int64 from 90 to 90 of rows to hold out"),
+        ([([-1, 0], [2])], "row numbers from 0 to 89, got int64 from -1 to 0 of rows to train on"),
+        ([([0.0, 1.5], [2])], "row numbers from 0 to 89, got float64"),
+        ([([0, 1], [])], r"got shape \(0,\) of rows to hold out"),
+        ([([0, 1, 2], [2, 3])], "cv has 1 rows to train on and to hold out at once, such as row 2"),
+    ],
+)
+def test_folds_that_are_none_are_refused(cv, message):
+    with pytest.raises(ValueError, match=message):
+        dn.DenseRegressor(hidden_layer_sizes=(4,), max_iter=1, cv=cv).fit(X, NUMBERS)
+
+
+def test_folds_may_be_masks():
+    part = np.arange(90) < 30
+    by_mask, by_number = (
+        dn.DenseRegressor(hidden_layer_sizes=(4,), max_iter=1, cv=[pair, pair[::-1]], random_state=0)
+        .fit(X, NUMBERS)
+        .predict(X)
+        for pair in ((part, ~part), (np.arange(30), np.arange(30, 90)))
+    )
+    assert np.array_equal(by_mask, by_number)
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "message"),
+    [
+        (np.where(X[:, 0] > 0, np.nan, 1), ValueError, r"groups has no value in \d+ of 90 rows"),
+        (np.array(["a", None, "b"] * 30), ValueError, "groups has no value in 30 of 90 rows, the first in row 1"),
+        (np.array(["a", 1, "b"] * 30, object), TypeError, "groups holds words beside other things"),
+        (X[:, :2], ValueError, r"groups expects one entry for each row, got shape \(90, 2\)"),
+    ],
+)
+def test_groups_that_are_none_are_refused(groups, error, message):
+    with pytest.raises(error, match=message):
+        dn.DenseRegressor(hidden_layer_sizes=(4,), max_iter=1, n_members=3).fit(X, NUMBERS, groups=groups)
+
+
+def test_a_single_row_has_no_members():
+    with pytest.raises(ValueError, match="at least 2 rows, one to train on and one to hold out, got 1"):
+        dn.DenseRegressor(hidden_layer_sizes=(4,), max_iter=1, n_members=3).fit(X[:1], NUMBERS[:1])
+
+
+def test_a_function_as_scoring_takes_weights_and_gives_a_number():
+    def without(estimator, x, y):
+        return 1.0
+
+    def heavy(estimator, x, y, sample_weight):
+        return sample_weight.max()
+
+    weights = np.arange(1.0, 91.0)
+    made = dn.DenseRegressor(hidden_layer_sizes=(4,), early_stopping=True, max_iter=1, random_state=0)
+    scores = made.set_params(scoring=heavy).fit(X, NUMBERS, sample_weight=weights).validation_scores_
+    assert scores[0] in weights
+    assert made.set_params(scoring=without).fit(X, NUMBERS).validation_scores_ == [1.0]
+    with pytest.raises(ValueError, match="the rows have weights: scoring expects a function that takes sample_weight"):
+        made.fit(X, NUMBERS, sample_weight=weights)
+    with pytest.raises(ValueError, match="scoring expects a function that gives a number, got None"):
+        made.set_params(scoring=lambda estimator, x, y: None).fit(X, NUMBERS)
+
+
+def test_a_preset_that_goes_on_reaches_new_targets():
+    dates = np.datetime64("2020-01-01") + np.arange(90) * 10
+    for x in (X, {"a": X[:, 0], "b": X[:, 1], "when": dates}):
+        made = dn.DenseRegressor(
+            hidden_layer_sizes=(8,), preset="tabular", max_iter=60, warm_start=True, random_state=0
+        ).fit(x, NUMBERS)
+        high = NUMBERS.max()
+        assert made.predict(x).max() <= high + 1e-5 or "when" in x
+        made.fit(x, NUMBERS + 3)
+        assert made.predict(x).max() > high + 1
+        assert made.score(x, NUMBERS + 3) > 0.7
+
+
+def test_a_model_that_goes_on_is_judged_by_the_rows_held_out_now():
+    made = dn.DenseRegressor(hidden_layer_sizes=(8,), early_stopping=True, max_iter=40, warm_start=True, random_state=0)
+    made.set_params(learning_rate_init=0.05).fit(X, NUMBERS, validation_data=(X, NUMBERS))
+    start, epochs = made.score(X, -NUMBERS), len(made.validation_scores_)
+    made.fit(X, -NUMBERS, validation_data=(X, -NUMBERS))
+    assert made.best_validation_score_ == max(start, *made.validation_scores_[epochs:])
+    assert made.score(X, -NUMBERS) == made.best_validation_score_

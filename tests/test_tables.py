@@ -145,6 +145,39 @@ def test_a_column_of_another_dtype_is_refused_by_its_name(dtype):
         Table(pd.DataFrame({"z": column}))
 
 
+def test_categories_of_a_frame_are_words_whatever_they_are():
+    pandas = pytest.importorskip("pandas", reason="pandas makes the data frames to read")
+    days = pandas.to_datetime(["2024-01-01", "2024-01-02"])
+    read = {
+        (1, 2): ["1", "2"],
+        (1.5, 2.0): ["1.5", "2"],
+        (False, True): ["False", "True"],
+        ("u", "v"): ["u", "v"],
+        tuple(days): ["2024-01-01 00:00:00", "2024-01-02 00:00:00"],
+        tuple(pandas.interval_range(0, 2, 2)): ["(0, 1]", "(1, 2]"],
+    }
+    for categories, words in read.items():
+        frame = pandas.DataFrame({"c": pandas.Categorical([*categories, None], categories=[*categories[::-1], 9])})
+        assert Table(frame)["c"].tolist() == [*words, None]
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow makes dictionary columns")
+    assert Table(pyarrow.table({"c": pyarrow.array([1, 2, 1]).dictionary_encode()}))["c"].tolist() == ["1", "2", "1"]
+    learnt = TablePreparation().fit({"c": pandas.Categorical([3, 4, 3]), "y": [0.5, 1.5, 2.5]}, "y")
+    np.testing.assert_array_equal(learnt.transform({"c": [3, 4.0, 5]}), [[1, 0], [0, 1], [0, 0]])
+
+
+def test_a_series_in_a_mapping_reads_as_in_a_frame():
+    pandas = pytest.importorskip("pandas", reason="pandas makes the columns to read")
+    for column in (
+        pandas.Series([1, None], dtype="Int64"),
+        pandas.Series([True, None], dtype="boolean"),
+        pandas.Series(["a", None], dtype="string"),
+        pandas.Series([1, pandas.NA], dtype=object),
+        pandas.Series(pandas.Categorical([1, None])),
+        pandas.Series(pandas.to_datetime(["2020-01-01", None])).dt.tz_localize("Europe/Berlin"),
+    ):
+        np.testing.assert_array_equal(Table({"c": column})["c"], Table(pandas.DataFrame({"c": column}))["c"])
+
+
 def test_data_frames():
     pandas = pytest.importorskip("pandas", reason="pandas makes the data frames to read")
     frame = pandas.DataFrame(

@@ -24,7 +24,16 @@ from densenet._types import Array
 from densenet._validation import cast, check_weights, is_number
 from densenet.ensemble import Ensemble
 from densenet.estimators import rules
-from densenet.estimators.data import HeldOut, Rows, SklearnBatches, check_rows, columns_of, refuse_masks, split
+from densenet.estimators.data import (
+    HeldOut,
+    Rows,
+    SklearnBatches,
+    check_rows,
+    columns_of,
+    refuse_masks,
+    split,
+    weighted,
+)
 from densenet.estimators.follow import Follow, Record
 from densenet.estimators.members import answers, check_weights_of, held_out_by_members, out_of_fold, trained
 from densenet.estimators.model import (
@@ -34,6 +43,7 @@ from densenet.estimators.model import (
     plain_model,
     preset_model,
     structure_of,
+    widen_range,
 )
 from densenet.estimators.parameters import (
     CONSTRAINTS,
@@ -174,6 +184,12 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             if not self.early_stopping and self.preset is None:
                 raise ValueError("scoring says which epoch is best: it needs early_stopping=True or a preset.")
             check_scoring(self, scoring=self.scoring)
+        self._checked_parameters = self.get_params(deep=False)
+
+    def _changed_parameters(self) -> bool:
+        """Whether parameters are other than those that were checked last: a check of all takes as long as a step."""
+        now, before = self.get_params(deep=False), self.__dict__.get("_checked_parameters", {})
+        return any(value is not before.get(name, self) for name, value in now.items())
 
     def _settings(self) -> Settings:
         defaults = {name: parameter.default for name, parameter in inspect.signature(type(self)).parameters.items()}
@@ -195,6 +211,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
                 reset=first,
             )
             return made
+        if y is None:
+            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
         _, y = check_X_y(np.zeros((len(y), 1)), y, multi_output=True, y_numeric=y_numeric)
         columns = self._named(X, first)
         check_consistent_length(next(iter(columns.values())), y)
@@ -205,11 +223,12 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
 
     def _named(self, X: Any, first: bool) -> dict[str, Any]:
         """The columns of X, named and counted as scikit-learn does; it knows no mapping of columns."""
+        columns = columns_of(X)
         if not isinstance(X, Mapping):
             validate_data(self, X, skip_check_array=True, reset=first)
         elif first:
             self.n_features_in_, self.feature_names_in_ = len(X), np.array(list(X), object)
-        return columns_of(X)
+        return columns
 
     def _new_data(self, X: Any) -> Any:
         """X of a fitted estimator as the model takes it."""
@@ -279,7 +298,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool, groups: Any = None
     ) -> Any:
         first = "model_" not in self.__dict__ or not (self.warm_start or incremental)
-        if first or not incremental:
+        if not incremental or self._changed_parameters():
             self._check_parameters()
         settings = self._settings()
         refuse_masks(X, y, sample_weight)
@@ -320,6 +339,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         goes_on = incremental and "trainer_" in self.__dict__ and self._goes_on(settings)
         loss = self.trainer_.loss if goes_on else self._new_loss(y, settings)
         rows = self._rows(X, y, weight, loss)
+        if not first:
+            widen_range(self.model_, rows.x, rows.target)
         held_out = None if validation_data is None else self._given(validation_data, loss)
         if fold is not None:
             watches = settings.early_stopping or not takes_all_rows(settings.solver)
@@ -419,6 +440,10 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         deciding = None if held_out is None or not settings.early_stopping else self._judge(held_out)
         scheduled = [] if settings.recipe is None else schedules(settings.recipe, settings.steps(n))
         record = self._begin_record(held_out is not None, deciding is not None)
+        if held_out is not None and deciding is not None and record.best_score not in (None, -math.inf):
+            outputs = self._raw(held_out.x)  # of a model that goes on: other rows may be held out now
+            error = self.trainer_.loss.forward(outputs, held_out.target, held_out.weight)
+            record.start_from(*deciding.judge(outputs, error), settings.by_loss)
         follow = Follow(settings, record, scale, deciding)
         try:
             self.history_ = self.trainer_.fit(
@@ -524,9 +549,8 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
             return lambda raw: self._score_raw(raw, rows.truth, rows.weight)
         view = copy.copy(self)  # of the same model, for rows that are prepared
         view.__dict__["_rows_are_ready"] = True
-        scorer, y = check_scoring(self, scoring=self.scoring), self._decode(rows.truth)
-        weighted = {} if rows.weight is None else {"sample_weight": rows.weight}
-        return lambda raw: float(scorer(view, rows.x, y, **weighted))
+        score, y = weighted(check_scoring(self, scoring=self.scoring), rows.weight), self._decode(rows.truth)
+        return lambda raw: score(view, rows.x, y)
 
     def _calibrate(self, members: list[Any], held_out: list[Rows]) -> None:
         """With a preset: divide the outputs of all members by one T, which suits the rows that they held out."""

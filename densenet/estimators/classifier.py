@@ -9,13 +9,13 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_sample_weight
-from sklearn.utils.multiclass import type_of_target, unique_labels
+from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from densenet import losses
 from densenet._types import Array
 from densenet._validation import nonnegative
 from densenet.estimators.base import DenseEstimator
-from densenet.estimators.data import refuse_gaps, validation_of
+from densenet.estimators.data import labels_of, refuse_gaps, validation_of
 from densenet.estimators.parameters import CONSTRAINTS, Settings, partial_fit_if_stochastic
 from densenet.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from densenet.losses.base import Loss
@@ -66,8 +66,9 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         Both for ``solver="sgd"``.
     early_stopping : bool, default False
         Whether the score on held-out rows, not the loss, decides when to stop, and which weights are kept.
-    validation_fraction : float, default 0.1
-        Share of the rows that is held out then, unless `fit` is given `validation_data`.
+    validation_fraction : float in [0, 1) or None, default None
+        Share of the rows that is held out then, unless `fit` is given `validation_data`; None is 0.1, with a preset
+        0.2.
     beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8
         For ``solver="adam"``.
     n_iter_no_change : int or inf, default 10
@@ -76,7 +77,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         Calls of the function that L-BFGS may make.
     loss : "log_loss", Loss or the name of one, default "log_loss"
         Any loss for classes. With a loss for yes-or-no outputs, more than two classes have one output each.
-    dropout : float in [0, 1) or a list with one for each hidden layer, default 0.0
+    dropout : float in [0, 1), a list with one for each hidden layer, or None; default None
+        None is 0, with a preset the recipe's.
     batch_norm, layer_norm : bool, default False
         Whether `BatchNorm` or `LayerNorm` stands before every hidden activation.
     class_weight : dict of label to weight, list of dicts, "balanced" or None, default None
@@ -206,14 +208,14 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         early_stopping: bool = False,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | None = None,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         loss: Any = "log_loss",
-        dropout: Any = 0.0,
+        dropout: Any = None,
         batch_norm: bool = False,
         layer_norm: bool = False,
         class_weight: Any = None,
@@ -320,11 +322,12 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         return self
 
     def _learn_classes(self, y: Any) -> None:
+        check_classification_targets(y)
         self._label_binarizer = LabelBinarizer().fit(y)
         self.classes_ = self._label_binarizer.classes_
 
     def _checked_data(self, X: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, Array]:
-        X, y = self._validate_X_y(X, y, first, y_numeric=False)
+        X, y = self._validate_X_y(X, labels_of(y), first, y_numeric=False)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         refuse_gaps(y)
@@ -342,6 +345,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]  #
         return X, y
 
     def _known(self, y: Any) -> Array:
+        y = labels_of(y)
         classes = unique_labels(y)
         if len(np.setdiff1d(classes, self.classes_)):
             raise ValueError(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,6 +115,28 @@ class HeldOut:
         return self.score(outputs), self.calibration(outputs, self.rows.target, self.rows.weight).error
 
 
+def weighted(scorer: Callable[..., Any], weight: Array | None) -> Callable[[Any, Any, Any], float]:
+    """A scorer that gives a float, and takes these weights along.
+
+    Raises
+    ------
+    ValueError
+        If there are weights, which it does not take; when it is called, if it gives no number.
+    """
+    known = inspect.signature(scorer).parameters
+    takes = "sample_weight" in known or any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    if weight is not None and not takes:
+        raise ValueError(f"the rows have weights: scoring expects a function that takes sample_weight, got {scorer!r}.")
+
+    def score(estimator: Any, X: Any, y: Any) -> float:
+        made = scorer(estimator, X, y) if weight is None else scorer(estimator, X, y, sample_weight=weight)
+        if not isinstance(made, Real):
+            raise ValueError(f"scoring expects a function that gives a number, got {made!r} from {scorer!r}.")
+        return float(made)
+
+    return score
+
+
 def split(n: int, share: float, classes: Array | None, random_state: Any) -> tuple[IntArray, IntArray]:
     """Row numbers to train on and to hold out: at least 2 of these, and one for each class kept in proportion."""
     least = 2 if classes is None else max(2, len(np.unique(classes)))
@@ -152,13 +176,47 @@ def columns_of(X: Any) -> dict[str, Any]:
     return {f"x{i}": array[:, i] for i in range(array.shape[1])}
 
 
-def refuse_gaps(y: Array) -> None:
-    """ValueError for labels that are missing."""
-    if y.dtype != object or y.ndim > 1:
+def labels_of(y: Any) -> Any:
+    """Labels that pandas keeps in a dtype of its own, as NumPy has them: whole numbers and booleans stay what they are.
+
+    Raises
+    ------
+    ValueError
+        If labels are missing.
+    """
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
+        refuse_gaps(np.asarray(y))
+    if isinstance(dtype, np.dtype) or dtype is None or not hasattr(y, "isna"):
+        return y
+    objects = np.asarray(y, object)
+    refuse_gaps(objects)
+    if hasattr(dtype, "categories"):
+        return labels_of(y.astype(dtype.categories.dtype))
+    return objects.astype(dtype.numpy_dtype) if hasattr(dtype, "numpy_dtype") else np.asarray(y)
+
+
+def refuse_gaps(values: Array, what: str = "y has no label") -> None:
+    """ValueError for labels or groups that are missing, TypeError for words among other things."""
+    if values.dtype.kind not in "Of" or values.ndim > 1:
         return
-    gaps = [row for row, label in enumerate(y) if label is None or label != label]
+    if values.dtype == object:
+        gaps = [row for row, value in enumerate(values) if value is None or not _equals_itself(value)]
+    else:
+        gaps = np.flatnonzero(np.isnan(values)).tolist()
     if gaps:
-        raise ValueError(f"y has no label in {len(gaps)} of {len(y)} rows, the first in row {gaps[0]}: leave them out.")
+        raise ValueError(f"{what} in {len(gaps)} of {len(values)} rows, the first in row {gaps[0]}: leave them out.")
+    kinds = set(map(type, values)) if values.dtype == object else set()
+    words = [kind for kind in kinds if issubclass(kind, str)]
+    if words and len(words) < len(kinds):
+        named = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise TypeError(f"{what.split()[0]} holds words beside other things ({named}): make words of them all.")
+
+
+def _equals_itself(value: Any) -> bool:
+    """Whether a value is one: NaN, NaT and pandas' NA are not equal to themselves."""
+    same = value == value
+    return isinstance(same, (bool, np.bool_)) and bool(same)
 
 
 def refuse_masks(*arrays: Any) -> None:

@@ -57,6 +57,10 @@ class Record:
         elif not deciding and self.best_loss is None:
             self.scores, self.best_score, self.best_loss = None, None, math.inf
 
+    def start_from(self, score: float, loss: float, by_loss: bool) -> None:
+        """Let the weights that a fit goes on from be the best, by their score or loss on the rows held out now."""
+        self.best_score, self.best_figure = score, -loss if by_loss else score
+
     def note(self, loss: float, held_out_loss: float | None) -> None:
         """Write an epoch's errors down."""
         self.epochs += 1

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from densenet._blas import one_thread
 from densenet._types import Array
+from densenet.estimators.data import refuse_gaps
 from densenet.tabular.folds import Fold, splits
 
 
@@ -22,19 +23,47 @@ def held_out_by_members(
     Raises
     ------
     ValueError
-        If there are fewer members than folds.
+        If there are fewer members than folds, or a fold is none of these rows.
     """
     if groups is not None:
         groups = np.asarray(groups)
+        if groups.ndim != 1:
+            raise ValueError(f"groups expects one entry for each row, got shape {groups.shape}.")
         check_consistent_length(y, groups)
+        refuse_gaps(groups, "groups has no value")
     if cv is None or isinstance(cv, Integral):
         parts = splits(len(y), int(cv or n_members), rng, labels, groups)
     else:
         pairs = cv.split(np.zeros(len(y)), y, groups) if hasattr(cv, "split") else cv
-        parts = [(np.asarray(train), np.asarray(test)) for train, test in pairs]
+        parts = [_fold_of(pair, len(y)) for pair in pairs]
+        if not parts:
+            raise ValueError("cv gives no fold: it expects pairs of rows to train on and rows to hold out.")
     if 1 < n_members < len(parts):
         raise ValueError(f"n_members={n_members} leaves some of the {len(parts)} folds of cv without a member.")
     return parts
+
+
+def _fold_of(pair: Any, n: int) -> Fold:
+    """The two parts of a fold that cv gives, as row numbers."""
+    what = f"cv expects pairs (rows to train on, rows to hold out) of row numbers from 0 to {n - 1}"
+    try:
+        parts = [np.asarray(part) for part in pair]
+    except TypeError:
+        raise ValueError(f"{what}, got {pair!r}.") from None
+    if len(parts) != 2:
+        raise ValueError(f"{what}, got {len(parts)} parts.")
+    made = []
+    for part, name in zip(parts, ("train on", "hold out"), strict=True):
+        rows = np.flatnonzero(part) if part.dtype == bool and part.shape == (n,) else part
+        if rows.ndim != 1 or not len(rows):
+            raise ValueError(f"{what}, got shape {part.shape} of rows to {name}.")
+        if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= n:
+            raise ValueError(f"{what}, got {part.dtype} from {rows.min()} to {rows.max()} of rows to {name}.")
+        made.append(rows)
+    both = np.intersect1d(*made)
+    if len(both):
+        raise ValueError(f"cv has {len(both)} rows to train on and to hold out at once, such as row {both[0]}.")
+    return made[0], made[1]
 
 
 def check_weights_of(parts: Sequence[Fold], weight: Array | None) -> None:

@@ -7,10 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from densenet._types import Array
 from densenet._validation import fraction
 from densenet.estimators.parameters import Settings
-from densenet.layers import Clip, Layer, LogSoftmax, Sigmoid, Softmax
+from densenet.layers import Clip, Concatenate, Layer, LogSoftmax, Sigmoid, Softmax
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
 from densenet.tabular.network import Body, link_of, network
@@ -98,3 +100,22 @@ def preset_model(
     ends = [*behind, *clips] if W is None else clips
     model = network(preparation.layout, body, settings.recipe, x, ends=ends, seed=seed, alone=settings.alone)
     return model if W is None else with_skip(model, W, x, behind, seed)
+
+
+def widen_range(model: Sequential, x: Array, target: Array) -> None:
+    """Let the outputs of `preset_model` reach the targets of rows that it goes on with, where it clips them.
+
+    Parameters
+    ----------
+    model : Sequential
+    x : ndarray (n, n_in)
+    target : ndarray (n, n_out)
+        As the loss has prepared it.
+    """
+    first, clip, left = model.layers[0], model.layers[-1], target
+    if isinstance(first, Concatenate) and isinstance(first.branches[0][-1], Clip):  # beside a skip
+        (*_, clip), (skip,) = first.branches
+        left = target - x @ skip.W
+    if isinstance(clip, Clip):
+        clip.low = np.minimum(clip.low, left.min(axis=0)).tolist()
+        clip.high = np.maximum(clip.high, left.max(axis=0)).tolist()

@@ -40,7 +40,7 @@ CONSTRAINTS: dict[str, Any] = {
     "momentum": [Interval(Real, 0, 1, closed="both")],
     "nesterovs_momentum": ["boolean"],
     "early_stopping": ["boolean"],
-    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left"), None],
     "beta_1": [Interval(Real, 0, 1, closed="left")],
     "beta_2": [Interval(Real, 0, 1, closed="left")],
     "epsilon": [Interval(Real, 0, None, closed="neither")],
@@ -48,7 +48,7 @@ CONSTRAINTS: dict[str, Any] = {
     "max_fun": [Interval(Integral, 1, None, closed="left")],
     "batch_norm": ["boolean"],
     "layer_norm": ["boolean"],
-    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple, None],
     "callbacks": [list, tuple, Callback],
     "progress": ["boolean", None],
     "preset": [StrOptions({"tabular", "tabular-small"}), None],
@@ -57,6 +57,8 @@ CONSTRAINTS: dict[str, Any] = {
     "cv": ["cv_object"],
 }
 """What scikit-learn's validation lets every parameter be."""
+_WITHOUT_PRESET = {"dropout": 0.0, "validation_fraction": 0.1}
+"""What parameters that are None stand for, where no preset has a value of its own."""
 
 
 # -- what holds for a fit ----------------------------------------------------------------------------------------------
@@ -163,6 +165,7 @@ def settings_of(values: Mapping[str, Any], defaults: Mapping[str, Any], task: st
     preset = values["preset"]
     recipe = None if preset is None else RECIPES[preset, task]
     made = {field.name: values[field.name] for field in fields(Settings) if field.name in values}
+    made |= {name: value for name, value in _WITHOUT_PRESET.items() if made[name] is None}
     for name, value in ({} if recipe is None else _instead_of_defaults(recipe, task)).items():
         if isinstance(values[name], type(defaults[name])) and values[name] == defaults[name]:
             made[name] = value

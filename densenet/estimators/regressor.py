@@ -113,13 +113,13 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         early_stopping: bool = False,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | None = None,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        dropout: Any = 0.0,
+        dropout: Any = None,
         batch_norm: bool = False,
         layer_norm: bool = False,
         callbacks: Any = (),
@@ -235,6 +235,8 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
     @staticmethod
     def _columns(y: Array, warn: bool = False) -> Array:
         """y as (n, k)."""
+        if y.dtype.kind not in "biuf":
+            raise TypeError(f"DenseRegressor expects y to be numbers, got dtype {y.dtype}.")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=warn)
         return y.reshape(-1, 1) if y.ndim == 1 else y
@@ -320,7 +322,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         Raises
         ------
         ValueError
-            If the estimator has no members, they held no rows out, or there are fewer than 50 rows.
+            If the estimator has no members, or they held fewer than 50 rows out.
 
         References
         ----------
@@ -331,8 +333,8 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]  # s
         residuals = self.__dict__.get("_residuals", [])
         if not any(len(part) for part in residuals):
             raise ValueError(
-                "DenseRegressor.predict_interval needs errors on rows that members held out: set n_members=5 and give "
-                "no validation_data."
+                "DenseRegressor.predict_interval needs errors on rows that members held out: "
+                + ("several quantiles have none." if residuals else "set n_members=5 and give no validation_data.")
             )
         said, k = self._all_say(X), len(residuals)
         by_fold = np.array([said[j::k].mean(axis=0) for j in range(k)])

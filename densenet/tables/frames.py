@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,13 @@ def frame_columns(data: Any) -> dict[str, Any] | None:
     return {name: _values(name, series) for name, series in zip(names, frame.iter_columns(), strict=True)}
 
 
+def as_word(value: Any) -> str:
+    """A value as people write it: 3 for 3.0."""
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+        return str(value)
+    return str(int(value)) if float(value).is_integer() else str(float(value))
+
+
 def _values(name: str, series: Any) -> Any:
     import narwhals as nw
 
@@ -61,6 +70,8 @@ def _values(name: str, series: Any) -> Any:
         raise TypeError(f"Table expects column {name!r} to be numbers, text or dates, got dtype {dtype}.")
     absent = series.is_null().to_list()
     values = [None if gap else value for value, gap in zip(series.to_list(), absent, strict=True)]
+    if kind in (nw.Categorical, nw.Enum):  # categories are words, whatever they are called
+        values = [None if value is None else as_word(value) for value in values]
     if numbers:
         return np.array([np.nan if value is None else float(value) for value in values], np.float64)
     objects = np.empty(len(values), object)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densenet._types import Array
-from densenet.tables.frames import frame_columns
+from densenet.tables.frames import as_word, frame_columns
 from densenet.tables.messages import listed
 from densenet.tables.numbers import Decimal
 
@@ -199,13 +199,7 @@ def as_texts(column: Array) -> list[str | None]:
         return [None if value is None else str(value) for value in column.tolist()]
     if not is_numeric(column):
         return list(column)
-    return [None if math.isnan(value) else _text(value) for value in column.tolist()]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, (bool, np.bool_, str)):
-        return str(value)
-    return str(int(value)) if float(value).is_integer() else str(float(value))
+    return [None if math.isnan(value) else as_word(value) for value in column.tolist()]
 
 
 def _as_column(name: str, values: Any) -> Array:
@@ -214,7 +208,9 @@ def _as_column(name: str, values: Any) -> Array:
     kind = getattr(getattr(values, "dtype", None), "kind", "O")
     if kind not in "biufOUTM":
         raise TypeError(f"Table expects column {name!r} to be numbers or text, got dtype {values.dtype}.")
-    if kind in "iuf":
+    if hasattr(values, "isna") and not (isinstance(values.dtype, np.dtype) and kind != "O"):
+        column = _from_pandas(values)
+    elif kind in "iuf":
         with np.errstate(over="ignore"):
             column = np.asarray(values, np.float64)
     elif kind == "M":
@@ -232,6 +228,15 @@ def _as_column(name: str, values: Any) -> Array:
                 f"Table expects finite numbers, got {column[infinite[0]]} in row {infinite[0]} of {name!r}."
             )
     return column
+
+
+def _from_pandas(values: Any) -> Array:
+    """A column in a dtype of pandas' own as objects: None where missing, categories as words."""
+    items = np.array(values, object)
+    if hasattr(values.dtype, "categories"):
+        items = np.array([as_word(item) for item in items], object)
+    items[np.asarray(values.isna())] = None
+    return items
 
 
 def _moment(item: Any) -> Any:
@@ -253,7 +258,7 @@ def _from_objects(name: str, items: list[Any]) -> Array:
     try:
         if any(issubclass(kind, (str, bool, np.bool_)) for kind in kinds):
             column = np.empty(len(items), object)
-            column[:] = [None if item is None else _text(item) for item in present]
+            column[:] = [None if item is None else as_word(item) for item in present]
             return column
         return np.array([math.nan if item is None else float(item) for item in present], np.float64)
     except OverflowError:

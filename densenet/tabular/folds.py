@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from densenet._types import Array
+from densenet._validation import is_number
 
 FEWEST_ROWS = 60
 """Below, and where classes are too rare, members hold out random fifths instead of folds."""
@@ -82,7 +83,14 @@ def splits(
     ----------
     n, k, rng, labels, groups
         As in `folds`; k may be 1.
+
+    Raises
+    ------
+    ValueError
+        If there is a single row, or as in `folds`.
     """
+    if n < 2:
+        raise ValueError(f"splits expects at least 2 rows, one to train on and one to hold out, got {n}.")
     if groups is None and (k == 1 or n < FEWEST_ROWS or (labels is not None and _too_rare(labels, k))):
         return random_fifths(n, k, rng, labels)
     return folds(n, k, rng, labels, groups)
@@ -145,10 +153,10 @@ def intervals(predictions: Array, residuals: Sequence[Array], coverage: float = 
     (array([9.55]), array([10.45]))
     """
     n = sum(len(part) for part in residuals)
-    if not 0 < coverage < 1:
+    if not is_number(coverage) or not 0 < coverage < 1:
         raise ValueError(f"intervals expects coverage between 0 and 1, got {coverage!r}.")
     if n < FEWEST_FOR_INTERVALS:
-        raise ValueError(f"intervals expects at least {FEWEST_FOR_INTERVALS} residuals, got {n}.")
+        raise ValueError(f"intervals expects residuals of at least {FEWEST_FOR_INTERVALS} held-out rows, got {n}.")
     of_row = np.repeat(np.arange(len(residuals)), [len(part) for part in residuals])
     spread = np.concatenate(residuals)
     tail = (1 - coverage) * (n + 1)
