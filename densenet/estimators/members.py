@@ -52,7 +52,7 @@ def _fold_of(pair: Any, n: int) -> Fold:
         raise ValueError(f"{what}, got {pair!r}.") from None
     if len(parts) != 2:
         raise ValueError(f"{what}, got {len(parts)} parts.")
-    made = []
+    made: list[Array] = []
     for part, name in zip(parts, ("train on", "hold out"), strict=True):
         rows = np.flatnonzero(part) if part.dtype == bool and part.shape == (n,) else part
         if rows.ndim != 1 or not len(rows):
@@ -60,7 +60,7 @@ def _fold_of(pair: Any, n: int) -> Fold:
         if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= n:
             raise ValueError(f"{what}, got {part.dtype} from {rows.min()} to {rows.max()} of rows to {name}.")
         made.append(rows)
-    both = np.intersect1d(*made)
+    both = np.intersect1d(made[0], made[1])
     if len(both):
         raise ValueError(f"cv has {len(both)} rows to train on and to hold out at once, such as row {both[0]}.")
     return made[0], made[1]

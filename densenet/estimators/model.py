@@ -115,7 +115,7 @@ def widen_range(model: Sequential, x: Array, target: Array) -> None:
     first, clip, left = model.layers[0], model.layers[-1], target
     if isinstance(first, Concatenate) and isinstance(first.branches[0][-1], Clip):  # beside a skip
         (*_, clip), (skip,) = first.branches
-        left = target - x @ skip.W
+        left = target - skip.infer(x)
     if isinstance(clip, Clip):
         clip.low = np.minimum(clip.low, left.min(axis=0)).tolist()
         clip.high = np.maximum(clip.high, left.max(axis=0)).tolist()

@@ -49,7 +49,8 @@ def frame_columns(data: Any) -> dict[str, Any] | None:
 
 def as_word(value: Any) -> str:
     """A value as people write it: 3 for 3.0."""
-    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+    kinds: Any = (Real, Decimal)
+    if isinstance(value, bool) or not isinstance(value, kinds):
         return str(value)
     return str(int(value)) if float(value).is_integer() else str(float(value))
 
