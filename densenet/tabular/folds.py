@@ -156,7 +156,7 @@ def intervals(predictions: Array, residuals: Sequence[Array], coverage: float = 
     if not is_number(coverage) or not 0 < coverage < 1:
         raise ValueError(f"intervals expects coverage between 0 and 1, got {coverage!r}.")
     if n < FEWEST_FOR_INTERVALS:
-        raise ValueError(f"intervals expects residuals of at least {FEWEST_FOR_INTERVALS} held-out rows, got {n}.")
+        raise ValueError(f"intervals expects at least {FEWEST_FOR_INTERVALS} residuals, got {n}.")
     of_row = np.repeat(np.arange(len(residuals)), [len(part) for part in residuals])
     spread = np.concatenate(residuals)
     tail = (1 - coverage) * (n + 1)
