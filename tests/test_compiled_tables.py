@@ -180,7 +180,7 @@ class WarmUp(dn.Callback):
         if self.to == "stop" and run.step == 3:
             run.stop("enough")
         if self.to == "penalty" and run.step == 3:
-            run.model.layers[0].kernel_penalty = dn.L2(0.01)
+            run.model.layers[0].kernel_l2 = 0.01
 
 
 def warm(hook, to=None, optimizer=None):
@@ -197,6 +197,11 @@ def warm(hook, to=None, optimizer=None):
 @pytest.mark.parametrize("optimizer", [dn.SGD(0.1, momentum=0.5), dn.AdamW(0.1), dn.RMSprop(0.1)], ids=repr)
 def test_what_a_callback_sets_for_every_mini_batch_counts_at_once(hook, optimizer):
     the_same(warm(hook, optimizer=optimizer), "float64")
+
+
+@pytest.mark.parametrize("hook", ["on_batch_begin", "on_batch_end"])
+def test_the_numpy_lines_take_over_where_a_callback_sets_what_has_no_kernel(hook):
+    the_same(warm(hook, "penalty"), "float64")
 
 
 @pytest.mark.parametrize("hook", ["on_batch_begin", "on_batch_end"])
