@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from densenet.cli.output import silence
 from densenet.cli.reading import command_to_copy
 from densenet.tables import TableError
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = args.run(args)
     except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return 1
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         if isinstance(error, TableError) and error.remedy:

@@ -9,7 +9,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from densenet.cli.options import (
     seed_number,
     share,
 )
+from densenet.cli.output import Lasting
 from densenet.cli.plain import DEFAULTS, train_plain
 from densenet.cli.reading import add_dropping_option, add_reading_options, warn
 from densenet.cli.recipe import PRESETS, duration, option_errors, train_recipe
@@ -124,37 +125,6 @@ def run_train(args: argparse.Namespace) -> None:
         if ranks.rank:
             raise SystemExit(2) from None  # the first process says why
         raise
-
-
-class Lasting(io.TextIOBase):
-    """A stream whose reader may leave, as ``| head`` does: what is said then goes nowhere, and training goes on.
-
-    Parameters
-    ----------
-    stream : text stream or None
-        Standard output or error; None is closed from the start.
-    """
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        self._call("write", text)
-        return len(text)
-
-    def flush(self) -> None:
-        self._call("flush")
-
-    def isatty(self) -> bool:
-        return self.stream is not None and self.stream.isatty()
-
-    def _call(self, name: str, *arguments: str) -> None:
-        if self.stream is None:
-            return
-        try:
-            getattr(self.stream, name)(*arguments)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 def _communicator(args: argparse.Namespace) -> Any:

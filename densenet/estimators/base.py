@@ -637,6 +637,7 @@ class DenseEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn 
         state = dict(super().__getstate__())
         if "trainer_" in state and not (self.warm_start or self.__dict__.get("_incremental")):
             state["trainer_"] = _at_rest(self.trainer_)
+        state.pop("_checked_parameters", None)
         if "members_" in state:
             state.pop("ensemble_", None)
         return state

@@ -15,9 +15,9 @@ from densenet.estimators.parameters import Settings
 from densenet.layers import Clip, Concatenate, Layer, LogSoftmax, Sigmoid, Softmax
 from densenet.losses.base import Loss
 from densenet.sequential import Sequential
-from densenet.tabular.network import Body, link_of, network
+from densenet.tabular.network import Body, link_of
 from densenet.tabular.preparation import Preparation
-from densenet.tabular.trend import elapsed_slopes, with_skip
+from densenet.tabular.trend import network_for
 
 _STRUCTURAL = ("preset", "activation", "dropout", "batch_norm", "layer_norm")
 """Parameters, beside the widths, that a model is built from."""
@@ -90,16 +90,18 @@ def preset_model(
     random_state : RandomState
     """
     assert settings.recipe is not None
-    W, clips, fits = None, [], target.shape[1:] == (body.n_out,)
-    if body.link is not None or (loss.task == "regression" and fits):
-        W = elapsed_slopes(preparation.elapsed, x, target, body.n_out, body.link)
-    if loss.task == "regression" and fits and settings.recipe.whole:
-        left = target if W is None else target - x @ W  # what the line leaves
-        clips = [Clip(left.min(axis=0).tolist(), left.max(axis=0).tolist())]
-    behind, seed = output_layers(loss), random_state.randint(2**31 - 1)
-    ends = [*behind, *clips] if W is None else clips
-    model = network(preparation.layout, body, settings.recipe, x, ends=ends, seed=seed, alone=settings.alone)
-    return model if W is None else with_skip(model, W, x, behind, seed)
+    return network_for(
+        preparation.layout,
+        body,
+        settings.recipe,
+        x,
+        target,
+        elapsed=preparation.elapsed,
+        numbers=loss.task == "regression" and target.shape[1:] == (body.n_out,),
+        behind=output_layers(loss),
+        seed=random_state.randint(2**31 - 1),
+        alone=settings.alone,
+    )
 
 
 def widen_range(model: Sequential, x: Array, target: Array) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 
 from densenet._types import Array
 from densenet.ensemble import Ensemble
-from densenet.layers import Clip
 from densenet.losses import MeanSquaredError, SoftmaxCrossEntropy
 from densenet.losses.base import Loss
 from densenet.optimizers import Adam, AdamW, Optimizer
@@ -23,10 +22,10 @@ from densenet.tables import TablePreparation
 from densenet.tabular.beside import beside_each_other, workers_for
 from densenet.tabular.calibration import calibration_of, share_temperature
 from densenet.tabular.folds import Fold, splits
-from densenet.tabular.network import Body, network
+from densenet.tabular.network import Body
 from densenet.tabular.preparation import layout_of
 from densenet.tabular.recipe import RECIPES, CosineLog4, FlatCosine, Recipe
-from densenet.tabular.trend import elapsed_slopes, with_skip
+from densenet.tabular.trend import network_for
 from densenet.training.history import History
 from densenet.training.hooks import Callback
 from densenet.training.run import Run
@@ -258,13 +257,17 @@ def untrained(
     rates = [recipe.dropout if choices.dropout is None else choices.dropout] * len(widths)
     link = "softmax" if preparation.task == "classification" else None
     body = Body(widths, len(preparation.classes or [0]), activations, rates, link=link)
-    W = elapsed_slopes(preparation.elapsed_features, x, y, body.n_out, link)
-    ends = []
-    if recipe.whole and link is None:
-        left = y if W is None else y - x @ W[:, 0]  # what the line leaves
-        ends = [Clip([float(left.min())], [float(left.max())])]
-    model = network(layout_of(preparation, recipe.whole), body, recipe, x, ends=ends, seed=seed, alone=alone)
-    return model if W is None else with_skip(model, W, x, seed=seed)
+    return network_for(
+        layout_of(preparation, recipe.whole),
+        body,
+        recipe,
+        x,
+        y,
+        elapsed=preparation.elapsed_features,
+        numbers=link is None,
+        seed=seed,
+        alone=alone,
+    )
 
 
 def weights_of(preparation: TablePreparation, y: Array, choices: Choices) -> Array | None:

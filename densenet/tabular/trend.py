@@ -11,6 +11,9 @@ from densenet._types import Array
 from densenet.layers import Clip, Concatenate, Dense, Layer
 from densenet.sequential import Sequential
 from densenet.tabular.linear import LinearBaseline
+from densenet.tabular.network import Body, network
+from densenet.tabular.preparation import Layout
+from densenet.tabular.recipe import Recipe
 
 _MOST_ROWS = 10_000
 
@@ -116,3 +119,43 @@ def with_skip(model: Sequential, W: Array, x: Array, ends: Sequence[Layer] = (),
     skip.freeze()
     total.freeze()
     return made
+
+
+def network_for(
+    layout: Layout,
+    body: Body,
+    recipe: Recipe,
+    x: Array,
+    target: Array,
+    *,
+    elapsed: Sequence[int],
+    numbers: bool,
+    behind: Sequence[Layer] = (),
+    seed: int,
+    alone: bool,
+) -> Sequential:
+    """The recipe's network with its first weights, beside a line where time elapses; numbers keep to their range.
+
+    Parameters
+    ----------
+    layout, body, recipe, seed, alone
+        As `network` takes them.
+    x : ndarray (n, n_in)
+        Training rows.
+    target : ndarray (n, ...)
+        As the loss takes it.
+    elapsed : sequence of int
+        Which inputs are elapsed time.
+    numbers : bool
+        Whether outputs are estimates of the target's columns.
+    behind : sequence of Layer, default ()
+        What makes of the outputs what the loss expects.
+    """
+    W = elapsed_slopes(elapsed, x, target, body.n_out, body.link) if numbers or body.link is not None else None
+    clips: list[Layer] = []
+    if numbers and recipe.whole:
+        left = target.reshape(len(x), -1) - (0 if W is None else x @ W)  # what the line leaves
+        clips = [Clip(left.min(axis=0).tolist(), left.max(axis=0).tolist())]
+    ends = [*behind, *clips] if W is None else clips
+    model = network(layout, body, recipe, x, ends=ends, seed=seed, alone=alone)
+    return model if W is None else with_skip(model, W, x, behind, seed)
